@@ -1,0 +1,301 @@
+//! The only user of `std::fs`: every error carries its path, every write under a final name is atomic,
+//! and every read into memory has a limit.
+//!
+//! Temporary files are remembered in one list, so that a signal handler can remove them ([`remove_temporaries`]).
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::error::{Class, Explain};
+
+/// A file operation that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused.
+    #[error("could not {action} `{}`", path.display())]
+    Io {
+        /// A verb: "read", "write", "rename".
+        action: &'static str,
+        /// What it was done to.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is larger than what may be read into memory.
+    #[error("`{}` is larger than expected: the limit is {limit} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that was allowed, in bytes.
+        limit: u64,
+    },
+    /// A text file is not UTF-8.
+    #[error("`{}` is not UTF-8 text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Explain for Error {
+    fn class(&self) -> Class {
+        Class::Storage
+    }
+
+    fn hint(&self) -> Option<String> {
+        let Error::Io { source, path, .. } = self else { return None };
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(format!(
+                "the file system of `{}` is full: free some space, or set INGOT_CACHE to another one",
+                path.display()
+            )),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(
+                "choose a folder that this user may write to (INGOT_CACHE for the store, -o for the output)".into(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// The result of a file operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Makes an [`Error::Io`] of `action` on `path`; for `map_err`.
+pub fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
+    let path = path.to_path_buf();
+    move |source| Error::Io { action, path, source }
+}
+
+/// Reads at most `limit` bytes; a longer file is an error, not a cut.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(failed("open", path))?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed("read", path))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::TooLarge { path: path.to_path_buf(), limit });
+    }
+    Ok(bytes)
+}
+
+/// Reads a UTF-8 file of at most `limit` bytes.
+pub fn read_text(path: &Path, limit: u64) -> Result<String> {
+    String::from_utf8(read(path, limit)?).map_err(|_| Error::NotText { path: path.to_path_buf() })
+}
+
+/// Like [`read`], but a missing file is `None`.
+pub fn read_optional(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    match read(path, limit) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(Error::Io { source, .. })
+            if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a file for reading.
+pub fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(failed("open", path))
+}
+
+/// Metadata of what `path` names, without following a link.
+pub fn symlink_metadata(path: &Path) -> Result<fs::Metadata> {
+    fs::symlink_metadata(path).map_err(failed("look at", path))
+}
+
+/// Whether something that can be reached has this name.
+pub fn exists(path: &Path) -> bool {
+    fs::metadata(path).is_ok()
+}
+
+/// Makes a folder and its parents.
+pub fn create_dir_all(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(failed("create the folder", path))
+}
+
+/// Removes a file; a missing one is fine.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The entries of a folder, sorted by name.
+pub fn read_dir(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut entries = fs::read_dir(path)
+        .map_err(failed("list", path))?
+        .map(|entry| entry.map(|e| e.path()).map_err(failed("list", path)))
+        .collect::<Result<Vec<_>>>()?;
+    entries.sort();
+    Ok(entries)
+}
+
+static TEMPORARIES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Removes every temporary file and folder of this process. For the signal handler and for nobody else.
+pub fn remove_temporaries() {
+    let paths = std::mem::take(&mut *TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+    for path in paths {
+        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+    }
+}
+
+/// A name in the list of temporaries, taken out again when dropped.
+#[derive(Debug)]
+struct Remembered(PathBuf);
+
+impl Remembered {
+    fn new(path: &Path) -> Self {
+        TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(path.to_path_buf());
+        Remembered(path.to_path_buf())
+    }
+}
+
+impl Drop for Remembered {
+    fn drop(&mut self) {
+        TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&self.0);
+    }
+}
+
+/// A file that has no final name yet. Dropped without [`Temporary::persist`], it is removed.
+#[derive(Debug)]
+pub struct Temporary {
+    file: tempfile::NamedTempFile,
+    _name: Remembered,
+}
+
+impl Temporary {
+    /// A new file in `folder`, which must be on the file system of the final name. Mode 0600 until persisted.
+    pub fn new_in(folder: &Path) -> Result<Self> {
+        let file = tempfile::Builder::new()
+            .prefix(".ingot-")
+            .tempfile_in(folder)
+            .map_err(failed("create a temporary file in", folder))?;
+        let name = Remembered::new(file.path());
+        Ok(Temporary { file, _name: name })
+    }
+
+    /// Its present name.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// The open file.
+    pub fn file(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// Flushes to disk, sets mode 0644 whatever the umask, renames, and flushes the folder.
+    pub fn persist(self, target: &Path) -> Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        self.file
+            .as_file()
+            .set_permissions(fs::Permissions::from_mode(0o644))
+            .map_err(failed("set the mode of", target))?;
+        self.file.as_file().sync_all().map_err(failed("flush", target))?;
+        // A failed rename drops, and so removes, the temporary file.
+        self.file.persist(target).map_err(|error| failed("rename to", target)(error.error))?;
+        sync_parent(target)
+    }
+}
+
+impl Write for Temporary {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.file.write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// A folder that is removed when dropped.
+#[derive(Debug)]
+pub struct TemporaryDir {
+    folder: tempfile::TempDir,
+    _name: Remembered,
+}
+
+impl TemporaryDir {
+    /// A new folder in `parent`, mode 0700.
+    pub fn new_in(parent: &Path) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix(".ingot-")
+            .tempdir_in(parent)
+            .map_err(failed("create a temporary folder in", parent))?;
+        let name = Remembered::new(folder.path());
+        Ok(TemporaryDir { folder, _name: name })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Gives the folder its final name; if that name is taken, the existing one stays and this one is removed.
+    pub fn persist(self, target: &Path) -> Result<()> {
+        match fs::rename(self.folder.path(), target) {
+            Ok(()) => sync_parent(target),
+            Err(_) if target.is_dir() => Ok(()),
+            Err(error) => Err(failed("rename to", target)(error)),
+        }
+    }
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(failed("flush", parent))
+}
+
+/// Writes `bytes` under `path` so that a reader sees the old file or the whole new one.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut temporary = Temporary::new_in(parent)?;
+    temporary.write_all(bytes).map_err(failed("write", path))?;
+    temporary.persist(path)
+}
+
+/// A read-only file in memory. Only for files that Ingot owns (its store): nobody shortens those.
+pub struct Mapped {
+    map: memmap2::Mmap,
+    path: PathBuf,
+}
+
+impl Mapped {
+    /// Maps the whole file.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        // SAFETY: store files are written once, then renamed, and never changed in place.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed("map", path))?;
+        Ok(Mapped { map, path: path.to_path_buf() })
+    }
+
+    /// The file's name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Deref for Mapped {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+impl std::fmt::Debug for Mapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mapped({}, {} bytes)", self.path.display(), self.map.len())
+    }
+}

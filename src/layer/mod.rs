@@ -1,0 +1,22 @@
+//! The core: what a layer is made of, how it becomes bytes, and where the bytes are kept.
+//!
+//! - [`LayerTree`]: a sorted map from path to entry; content is referenced, not loaded.
+//! - [`LayerSource`]: a kind of layer. It knows its fingerprint and its tree, and never sees tar, gzip or digests.
+//! - [`LayerBlob`]: a finished layer. It is complete or it does not exist.
+//! - [`Store`]: blobs by digest, and versioned buckets for what is derived from them.
+
+mod base;
+mod blob;
+mod error;
+mod fingerprint;
+mod source;
+mod store;
+mod tree;
+
+pub use base::{BaseEntry, BaseKind, BaseView, EmptyBase};
+pub use blob::{BlobRecord, BlobSource, LayerBlob, Origin};
+pub use error::Error;
+pub use fingerprint::Fingerprint;
+pub use source::{Context, LayerSource};
+pub use store::{BlobReader, BlobWriter, Bucket, Store};
+pub use tree::{Content, Entry, Kind, LayerTree, Packed, Packing, TreePath};

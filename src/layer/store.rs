@@ -1,0 +1,325 @@
+//! The store: `blobs/sha256/` by digest, and versioned buckets of derived data.
+//!
+//! ```text
+//! $INGOT_CACHE or $XDG_CACHE_HOME/ingot
+//!   blobs/sha256/HEX      blobs: base layers, made layers, wheels
+//!   layers-vN/            fingerprint -> finished layer
+//!   bases-vN/             listing of a base layer
+//!   pyc-vN/               source and magic -> bytecode
+//!   interpreters-vN/      the files of a base that its Python needs to compile
+//!   tmp/                  files without a final name
+//! ```
+//! Writers: temporary file in `tmp/`, hash while writing, flush, rename. Presence is completeness. Readers trust
+//! nothing that they did not hash: [`Store::open`] verifies while it is read.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::{BlobSource, Error};
+use crate::error::Result;
+use crate::fs::{self, Temporary, TemporaryDir};
+use crate::oci::{Descriptor, Digest, Hasher};
+
+/// A folder of derived data, with the version of its format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bucket {
+    /// `layers-v1/FINGERPRINT.json`.
+    Layers,
+    /// `bases-v1/BLOB.json`: what is in a base layer.
+    Bases,
+    /// `pyc-v1/KEY`: compiled modules.
+    Bytecode,
+    /// `interpreters-v1/KEY/`: unpacked interpreters.
+    Interpreters,
+    /// `index-v1/`: what a package index said of a distribution.
+    Index,
+}
+
+impl Bucket {
+    fn folder(self) -> &'static str {
+        match self {
+            Bucket::Layers => "layers-v1",
+            Bucket::Bases => "bases-v1",
+            Bucket::Bytecode => "pyc-v1",
+            Bucket::Interpreters => "interpreters-v1",
+            Bucket::Index => "index-v1",
+        }
+    }
+}
+
+/// The content store of this user.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Opens the store in `root`, which is made if it is not there.
+    pub fn open_at(root: &Path) -> Result<Self> {
+        let store = Store { root: root.to_path_buf() };
+        fs::create_dir_all(&root.join("blobs/sha256"))?;
+        fs::create_dir_all(&store.temporary_folder())?;
+        Ok(store)
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn temporary_folder(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// The file of a blob, whether it is there or not.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Whether the blob is there.
+    pub fn has(&self, digest: &Digest) -> bool {
+        fs::symlink_metadata(&self.blob_path(digest)).is_ok_and(|found| found.is_file())
+    }
+
+    /// Starts a new blob.
+    pub fn writer(&self) -> Result<BlobWriter> {
+        let file = Temporary::new_in(&self.temporary_folder())?;
+        Ok(BlobWriter { file, hasher: Hasher::new(), store: self.clone() })
+    }
+
+    /// Stores bytes under their own digest.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        if self.has(&digest) {
+            return Ok(digest);
+        }
+        let mut writer = self.writer()?;
+        writer.write_all(bytes).map_err(fs::failed("write", &self.blob_path(&digest)))?;
+        Ok(writer.finish()?.0)
+    }
+
+    /// A verifying reader; a blob that is not there is [`Error::Missing`].
+    pub fn open(&self, digest: &Digest, size: Option<u64>) -> Result<BlobReader<File>> {
+        if !self.has(digest) {
+            return Err(Error::Missing { digest: *digest }.into());
+        }
+        Ok(BlobReader::new(fs::open(&self.blob_path(digest))?, *digest, size))
+    }
+
+    /// A small blob in memory, verified.
+    pub fn read(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>> {
+        if !self.has(digest) {
+            return Err(Error::Missing { digest: *digest }.into());
+        }
+        let bytes = fs::read(&self.blob_path(digest), limit)?;
+        let found = Digest::of(&bytes);
+        if found != *digest {
+            return Err(Error::Digest { expected: *digest, found: found.to_string() }.into());
+        }
+        Ok(bytes)
+    }
+
+    /// Removes a blob (one that does not verify).
+    pub fn discard(&self, digest: &Digest) -> Result<()> {
+        Ok(fs::remove_file(&self.blob_path(digest))?)
+    }
+
+    /// The file of an entry in a bucket. `name` is one path component.
+    pub fn entry_path(&self, bucket: Bucket, name: &str) -> PathBuf {
+        debug_assert!(!name.contains('/') && !name.starts_with('.'));
+        self.root.join(bucket.folder()).join(name)
+    }
+
+    /// Reads an entry of a bucket.
+    pub fn get_entry(&self, bucket: Bucket, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        Ok(fs::read_optional(&self.entry_path(bucket, name), limit)?)
+    }
+
+    /// Writes an entry of a bucket, atomically.
+    pub fn put_entry(&self, bucket: Bucket, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.entry_path(bucket, name);
+        fs::create_dir_all(&self.root.join(bucket.folder()))?;
+        let mut temporary = Temporary::new_in(&self.temporary_folder())?;
+        temporary.write_all(bytes).map_err(fs::failed("write", &path))?;
+        Ok(temporary.persist(&path)?)
+    }
+
+    /// A new folder inside the store, to be given a name in a bucket with [`Store::adopt`].
+    pub fn temporary_dir(&self) -> Result<TemporaryDir> {
+        Ok(TemporaryDir::new_in(&self.temporary_folder())?)
+    }
+
+    /// A new file inside the store.
+    pub fn temporary_file(&self) -> Result<Temporary> {
+        Ok(Temporary::new_in(&self.temporary_folder())?)
+    }
+
+    /// Makes a folder an entry of a bucket.
+    pub fn adopt(&self, folder: TemporaryDir, bucket: Bucket, name: &str) -> Result<PathBuf> {
+        fs::create_dir_all(&self.root.join(bucket.folder()))?;
+        let path = self.entry_path(bucket, name);
+        folder.persist(&path)?;
+        Ok(path)
+    }
+}
+
+impl BlobSource for Store {
+    fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
+        Ok(Box::new(Store::open(self, &descriptor.digest, Some(descriptor.size))?))
+    }
+}
+
+/// A blob that is being written. It has no name until it is finished; its name is what was hashed.
+pub struct BlobWriter {
+    file: Temporary,
+    hasher: Hasher,
+    store: Store,
+}
+
+impl BlobWriter {
+    /// Names the blob by its digest; returns digest and size.
+    pub fn finish(self) -> Result<(Digest, u64)> {
+        let size = self.hasher.length();
+        let digest = self.hasher.finish();
+        let path = self.store.blob_path(&digest);
+        if !self.store.has(&digest) {
+            self.file.persist(&path)?;
+        }
+        Ok((digest, size))
+    }
+
+    /// Like [`BlobWriter::finish`], but only if the bytes are the promised ones.
+    pub fn finish_as(self, expected: &Digest, size: Option<u64>) -> Result<u64> {
+        let length = self.hasher.length();
+        if let Some(size) = size.filter(|size| *size != length) {
+            return Err(
+                Error::Digest { expected: *expected, found: format!("{length} bytes instead of {size}") }.into()
+            );
+        }
+        let found = self.hasher.clone().finish();
+        if found != *expected {
+            return Err(Error::Digest { expected: *expected, found: found.to_string() }.into());
+        }
+        self.finish().map(|(_, size)| size)
+    }
+
+    /// How many bytes were written.
+    pub fn length(&self) -> u64 {
+        self.hasher.length()
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Reads a blob and fails, instead of reporting its end, if the bytes are not the promised ones.
+///
+/// Only a reader that is read to its end has verified anything.
+pub struct BlobReader<R> {
+    inner: R,
+    hasher: Option<Hasher>,
+    expected: Digest,
+    size: Option<u64>,
+}
+
+impl<R: Read> BlobReader<R> {
+    /// Verifies `inner` against a digest and, where it is known, a size.
+    pub fn new(inner: R, expected: Digest, size: Option<u64>) -> Self {
+        BlobReader { inner, hasher: Some(Hasher::new()), expected, size }
+    }
+
+    fn refuse(&self, found: String) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, Error::Digest { expected: self.expected, found })
+    }
+}
+
+impl<R: Read> Read for BlobReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let count = self.inner.read(buffer)?;
+        let Some(hasher) = &mut self.hasher else { return Ok(0) };
+        if count > 0 {
+            hasher.update(&buffer[..count]);
+            let length = hasher.length();
+            return match self.size {
+                Some(size) if length > size => Err(self.refuse(format!("more than {size} bytes"))),
+                _ => Ok(count),
+            };
+        }
+        let length = hasher.length();
+        let found = self.hasher.take().map(Hasher::finish);
+        if let Some(size) = self.size.filter(|size| *size != length) {
+            return Err(self.refuse(format!("{length} bytes instead of {size}")));
+        }
+        match found {
+            Some(found) if found != self.expected => Err(self.refuse(found.to_string())),
+            _ => Ok(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_at(folder.path()).unwrap();
+        (folder, store)
+    }
+
+    #[test]
+    fn a_blob_is_named_by_what_was_written() {
+        let (_folder, store) = store();
+        let digest = store.put(b"hello").unwrap();
+        assert_eq!((digest, store.has(&digest)), (Digest::of(b"hello"), true));
+        assert_eq!(store.read(&digest, 10).unwrap(), b"hello");
+        assert_eq!(fs::read_dir(&store.root().join("tmp")).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_promise_that_does_not_hold_leaves_nothing() {
+        let (_folder, store) = store();
+        for (bytes, size) in [(&b"other"[..], None), (b"hello!", Some(5))] {
+            let mut writer = store.writer().unwrap();
+            writer.write_all(bytes).unwrap();
+            let error = writer.finish_as(&Digest::of(b"hello"), size).unwrap_err();
+            assert_eq!(error.class().code(), 4);
+        }
+        assert!(!store.has(&Digest::of(b"hello")));
+        assert_eq!(fs::read_dir(&store.root().join("tmp")).unwrap().len(), 0);
+        assert_eq!(fs::read_dir(&store.root().join("blobs/sha256")).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_damaged_blob_fails_before_its_end() {
+        let (_folder, store) = store();
+        let digest = store.put(b"hello").unwrap();
+        for damage in [&b"hellO"[..], b"hell", b"hello!"] {
+            std::fs::write(store.blob_path(&digest), damage).unwrap();
+            let mut reader = store.open(&digest, Some(5)).unwrap();
+            assert!(io::copy(&mut reader, &mut io::sink()).is_err());
+            assert!(store.read(&digest, 100).is_err());
+        }
+    }
+
+    #[test]
+    fn entries_are_replaced_whole() {
+        let (_folder, store) = store();
+        assert_eq!(store.get_entry(Bucket::Layers, "x.json", 9).unwrap(), None);
+        store.put_entry(Bucket::Layers, "x.json", b"1").unwrap();
+        store.put_entry(Bucket::Layers, "x.json", b"2").unwrap();
+        assert_eq!(store.get_entry(Bucket::Layers, "x.json", 9).unwrap().unwrap(), b"2");
+    }
+}

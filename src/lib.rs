@@ -1,0 +1,19 @@
+//! Ingot casts an application into an OCI image: no daemon, no Dockerfile, no root, no `RUN`.
+#![warn(missing_docs)]
+
+pub mod build;
+pub mod cli;
+pub mod engine;
+pub mod error;
+pub mod fs;
+pub mod image;
+pub mod layer;
+pub mod net;
+pub mod oci;
+pub mod plan;
+pub mod process;
+pub mod progress;
+pub mod project;
+pub mod python;
+pub mod registry;
+pub mod report;

@@ -1,0 +1,174 @@
+//! Image references (distribution-spec "Pulling manifests", and Docker's rules for short names).
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Digest, Error};
+
+/// Where an image is in a registry: `registry/repository[:tag][@digest]`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    registry: String,
+    repository: String,
+    tag: Option<String>,
+    digest: Option<Digest>,
+}
+
+impl Reference {
+    /// Host and port: "docker.io", "localhost:5000".
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The path in the registry: "library/ubuntu".
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The tag. A reference with neither tag nor digest has the tag "latest".
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// The pinned digest.
+    pub fn digest(&self) -> Option<Digest> {
+        self.digest
+    }
+
+    /// The same repository, pinned to `digest`, without a tag.
+    pub fn pinned(&self, digest: Digest) -> Reference {
+        Reference { tag: None, digest: Some(digest), ..self.clone() }
+    }
+
+    /// The same repository with another tag and no digest.
+    pub fn tagged(&self, tag: &str) -> Result<Reference, Error> {
+        format!("{}/{}:{tag}", self.registry, self.repository).parse()
+    }
+
+    /// `registry/repository`, the scope of credentials.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
+    }
+
+    /// The registry's host without its port.
+    pub fn host(&self) -> &str {
+        self.registry.rsplit_once(':').map_or(&self.registry, |(host, _)| host)
+    }
+
+    /// Whether the registry is this machine itself, so that plain http is no risk.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host();
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
+    /// As people write it: Docker Hub's registry and `library/` left out.
+    pub fn familiar(&self) -> String {
+        let whole = self.to_string();
+        whole
+            .strip_prefix("docker.io/library/")
+            .or_else(|| whole.strip_prefix("docker.io/"))
+            .map_or(whole.clone(), str::to_string)
+    }
+}
+
+impl FromStr for Reference {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let refuse = |reason| Error::Reference { text: text.chars().take(300).collect(), reason };
+        if text.contains("://") {
+            return Err(refuse("it has a URL scheme"));
+        }
+        if text.starts_with('[') {
+            return Err(refuse("IPv6 addresses are not supported by the reference grammar"));
+        }
+        let digest = match text.split_once('@') {
+            Some((_, digest)) => Some(
+                digest
+                    .parse::<Digest>()
+                    .map_err(|_| refuse("its digest is not `sha256:` and 64 lower-case hexadecimal digits"))?,
+            ),
+            None => None,
+        };
+        let parsed: oci_spec::distribution::Reference = text.parse().map_err(|error| {
+            use oci_spec::distribution::ParseError;
+            refuse(match error {
+                ParseError::NameContainsUppercase => "the repository name must be lower-case",
+                ParseError::NameEmpty => "the name is empty",
+                ParseError::NameTooLong => "the repository name is longer than 255 characters",
+                ParseError::TagInvalidFormat => "the tag has a character that tags cannot have",
+                _ => "it does not follow `[registry/]repository[:tag][@digest]`",
+            })
+        })?;
+        if parsed.repository().bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err(refuse("the repository name must be lower-case"));
+        }
+        // `UPPER/app` parses as a Docker Hub repository in some tools and as a host in others.
+        let first = text.split('/').next().unwrap_or_default();
+        if text.contains('/') && first.bytes().any(|b| b.is_ascii_uppercase()) && !first.contains(['.', ':']) {
+            return Err(refuse("the repository name must be lower-case"));
+        }
+        let registry = match parsed.registry() {
+            "index.docker.io" | "registry-1.docker.io" => "docker.io",
+            other => other,
+        };
+        if registry.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_err()) {
+            return Err(refuse("its port is not a number up to 65535"));
+        }
+        let tag = parsed.tag().map(str::to_string);
+        let tag = if tag.is_none() && digest.is_none() { Some("latest".to_string()) } else { tag };
+        Ok(Reference { registry: registry.into(), repository: parsed.repository().into(), tag, digest })
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_are_docker_hub_and_hosts_are_hosts() {
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let table = [
+            ("ubuntu", "docker.io/library/ubuntu:latest"),
+            ("ubuntu:22.04", "docker.io/library/ubuntu:22.04"),
+            ("nvidia/cuda:12.1.0-base-ubuntu22.04", "docker.io/nvidia/cuda:12.1.0-base-ubuntu22.04"),
+            ("localhost:5000/x", "localhost:5000/x:latest"),
+            ("localhost/x:1", "localhost/x:1"),
+            (&format!("127.0.0.1:5000/a/b@sha256:{hex}"), &format!("127.0.0.1:5000/a/b@sha256:{hex}")),
+        ];
+        for (text, whole) in table {
+            assert_eq!(text.parse::<Reference>().unwrap().to_string(), *whole);
+        }
+        let familiar = |text: &str| text.parse::<Reference>().unwrap().familiar();
+        assert_eq!((familiar("ubuntu"), familiar("a/b:1")), ("ubuntu:latest".into(), "a/b:1".into()));
+    }
+
+    #[test]
+    fn only_loopback_is_loopback() {
+        let is = |text: &str| text.parse::<Reference>().unwrap().is_loopback();
+        assert!(is("localhost:5000/x") && is("127.0.0.1/x") && is("127.3.2.1:80/x"));
+        assert!(!is("localhost.evil.example/x") && !is("10.0.0.1:5000/x") && !is("ubuntu"));
+    }
+
+    #[test]
+    fn what_is_no_reference_says_why() {
+        for bad in
+            ["", "UPPER/a", "a:b:c", "https://x/y", "[::1]:5000/x", "x@sha256:00", "host:99999/x", "a b", "a//b", "-a"]
+        {
+            assert!(bad.parse::<Reference>().is_err(), "{bad}");
+        }
+    }
+}

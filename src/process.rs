@@ -1,0 +1,252 @@
+//! The only user of `std::process`: every program that Ingot calls has a timeout, a cap on its output, and is
+//! killed with its whole tree (it leads a process group of its own).
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Class, Explain};
+
+/// The most that is kept of a program's stdout or stderr, in bytes. What comes after it is read and dropped.
+pub const OUTPUT_LIMIT: usize = 4 << 20;
+
+/// How long a program may run if the caller has no better idea.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A program that could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not installed, or not executable.
+    #[error("could not start `{program}`")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// It ran longer than it may and was killed.
+    #[error("`{program}` did not end within {} s and was killed", timeout.as_secs())]
+    Timeout {
+        /// The program.
+        program: String,
+        /// How long it was given.
+        timeout: Duration,
+    },
+    /// Talking to it failed.
+    #[error("could not talk to `{program}`")]
+    Pipe {
+        /// The program.
+        program: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Whether the program is simply not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Error::Start { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+impl Explain for Error {
+    fn class(&self) -> Class {
+        Class::Engine
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Error::Start { program, .. } if self.is_missing() => {
+                Some(format!("install `{program}`, or put it on PATH"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a program left behind.
+#[derive(Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// At most [`OUTPUT_LIMIT`] bytes.
+    pub stdout: Vec<u8>,
+    /// At most [`OUTPUT_LIMIT`] bytes.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// stderr as text, without what a terminal would act on.
+    pub fn stderr_text(&self) -> String {
+        printable(&self.stderr)
+    }
+
+    /// stdout as text, without what a terminal would act on.
+    pub fn stdout_text(&self) -> String {
+        printable(&self.stdout)
+    }
+}
+
+fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().chars().filter(|c| *c == '\n' || *c == '\t' || !c.is_control()).collect()
+}
+
+static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+fn groups() -> std::sync::MutexGuard<'static, BTreeSet<u32>> {
+    GROUPS.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Kills every program that still runs. For the signal handler.
+pub fn kill_all() {
+    for leader in std::mem::take(&mut *groups()) {
+        kill_group(leader);
+    }
+}
+
+fn kill_group(leader: u32) {
+    if let Some(pid) = rustix::process::Pid::from_raw(leader as i32) {
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// A running program that leads its process group; dropping it kills the group.
+pub struct Running {
+    child: Child,
+    program: String,
+}
+
+impl Running {
+    /// Starts `command` with the given pipes. Its own process group, no controlling input unless piped.
+    pub fn start(mut command: Command) -> Result<Self, Error> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        command.process_group(0);
+        let child = command.spawn().map_err(|source| Error::Start { program: program.clone(), source })?;
+        groups().insert(child.id());
+        Ok(Running { child, program })
+    }
+
+    /// The child, for its pipes.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Waits until it ends or `timeout` has passed; then kills the group.
+    pub fn wait(&mut self, timeout: Duration) -> Result<ExitStatus, Error> {
+        let deadline = Instant::now() + timeout;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) if Instant::now() >= deadline => {
+                    kill_group(self.child.id());
+                    let _ = self.child.wait();
+                    return Err(Error::Timeout { program: self.program.clone(), timeout });
+                }
+                Ok(None) => {
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(20));
+                }
+                Err(source) => return Err(Error::Pipe { program: self.program.clone(), source }),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            kill_group(self.child.id());
+            let _ = self.child.wait();
+        }
+        groups().remove(&self.child.id());
+    }
+}
+
+/// Runs `command` to its end, feeding `stdin`, keeping at most [`OUTPUT_LIMIT`] of what it says.
+///
+/// A non-zero exit is not an error here: callers know what it means.
+pub fn run(mut command: Command, stdin: &[u8], timeout: Duration) -> Result<Output, Error> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = Running::start(command)?;
+    let program = running.program.clone();
+    let (input, out, err) = {
+        let child = running.child();
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    };
+    thread::scope(|scope| {
+        // A program that does not read its input closes the pipe: that is its right.
+        scope.spawn(move || input.map(|mut pipe| pipe.write_all(stdin)));
+        let stdout = scope.spawn(move || out.map(capped).transpose());
+        let stderr = scope.spawn(move || err.map(capped).transpose());
+        let status = running.wait(timeout);
+        kill_group(running.child().id());
+        let gather = |handle: thread::ScopedJoinHandle<'_, io::Result<Option<Vec<u8>>>>| {
+            handle
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the reader stopped")))
+                .map(Option::unwrap_or_default)
+                .map_err(|source| Error::Pipe { program: program.clone(), source })
+        };
+        let (stdout, stderr) = (gather(stdout), gather(stderr));
+        Ok(Output { status: status?, stdout: stdout?, stderr: stderr? })
+    })
+}
+
+fn capped(mut pipe: impl Read) -> io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    let mut buffer = [0u8; 16 << 10];
+    loop {
+        match pipe.read(&mut buffer) {
+            Ok(0) => return Ok(kept),
+            Ok(n) => {
+                let room = OUTPUT_LIMIT - kept.len();
+                kept.extend_from_slice(&buffer[..n.min(room)]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn output_and_input_pass_through() {
+        let output = run(sh("cat; echo oops >&2; exit 3"), b"hello", DEFAULT_TIMEOUT).unwrap();
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(3), &b"hello"[..]));
+        assert_eq!(output.stderr_text(), "oops");
+    }
+
+    #[test]
+    fn a_flood_is_cut_and_a_hang_is_killed_with_its_children() {
+        let output = run(sh("yes | head -c 9000000"), b"", DEFAULT_TIMEOUT).unwrap();
+        assert_eq!(output.stdout.len(), OUTPUT_LIMIT);
+        let before = Instant::now();
+        let error = run(sh("sleep 300 & sleep 300"), b"", Duration::from_millis(200)).unwrap_err();
+        assert!(matches!(error, Error::Timeout { .. }), "{error}");
+        assert!(before.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_missing_program_has_a_hint() {
+        let error = run(Command::new("no-such-program-here"), b"", DEFAULT_TIMEOUT).unwrap_err();
+        assert!(error.is_missing());
+        assert_eq!(error.to_string(), "could not start `no-such-program-here`");
+        assert!(error.hint().is_some_and(|hint| hint.contains("PATH")));
+    }
+}
