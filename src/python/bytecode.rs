@@ -4,6 +4,29 @@ use crate::error::Result;
 
 use super::PythonVersion;
 
+/// What becomes of Python sources in a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BytecodeMode {
+    /// Sources only.
+    None,
+    /// `x.py` and `__pycache__/x.cpython-3XY.pyc`.
+    #[default]
+    Alongside,
+    /// `x.pyc` where `x.py` was; no source stays.
+    Only,
+}
+
+impl BytecodeMode {
+    /// As it is written in `ingot.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            BytecodeMode::None => "none",
+            BytecodeMode::Alongside => "alongside",
+            BytecodeMode::Only => "only",
+        }
+    }
+}
+
 /// A module to compile.
 #[derive(Clone, Debug)]
 pub struct Module {
