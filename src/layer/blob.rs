@@ -42,6 +42,21 @@ pub struct BlobRecord {
     pub diff_id: Digest,
     /// Length of the uncompressed tar in bytes.
     pub uncompressed_size: u64,
+    /// How many entries it has.
+    pub entries: u64,
+    /// Its largest files, largest first.
+    pub largest: Vec<LargeFile>,
+}
+
+/// A file that counts, when a size budget does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LargeFile {
+    /// The path in the image, without a leading slash.
+    pub path: String,
+    /// Unpacked bytes.
+    pub size: u64,
+    /// Which input it comes from.
+    pub input: String,
 }
 
 /// Something that blobs can be read from: the store, a layout, an archive, a registry.

@@ -7,16 +7,22 @@
 
 mod base;
 mod blob;
+mod cache;
+pub mod encode;
 mod error;
 mod fingerprint;
 mod source;
 mod store;
+mod tar;
 mod tree;
+mod write;
 
 pub use base::{BaseEntry, BaseKind, BaseView, EmptyBase};
-pub use blob::{BlobRecord, BlobSource, LayerBlob, Origin};
+pub use blob::{BlobRecord, BlobSource, LargeFile, LayerBlob, Origin};
+pub use cache::{LayerCache, Lookup};
 pub use error::Error;
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{Fingerprint, LAYER_FORMAT};
 pub use source::{Context, LayerSource};
 pub use store::{BlobReader, BlobWriter, Bucket, Store};
 pub use tree::{Content, Entry, Kind, LayerTree, Packed, Packing, TreePath};
+pub use write::{LARGEST, write_layer};

@@ -1,0 +1,137 @@
+//! Makes a [`LayerBlob`]'s bytes from a tree: tar, diffID, compression, digest, store, in one pass.
+
+use std::io::{self, Write};
+
+use super::{BlobRecord, Error, Kind, LargeFile, LayerTree, Store, encode, tar};
+use crate::error::Result;
+use crate::oci::media_type::Compression;
+use crate::oci::{Descriptor, Hasher};
+use crate::progress::Task;
+
+/// How many of a layer's largest files are remembered, for the tables of budgets and plans.
+pub const LARGEST: usize = 20;
+
+/// Writes the layer into the store.
+///
+/// `name` is the layer's name, for messages; `task` advances by uncompressed bytes.
+pub fn write_layer(
+    name: &str,
+    tree: &LayerTree,
+    compression: Compression,
+    store: &Store,
+    task: &Task,
+) -> Result<BlobRecord> {
+    let stream = |source| Error::Stream { action: "write", object: format!("layer `{name}`"), source };
+    let blob = store.writer()?;
+    let (blob, counted) = match compression {
+        Compression::Gzip => {
+            let mut counted = Counted::new(encode::GzipRuns::new(blob).map_err(stream)?, task);
+            tar::write_tree(tree, &mut counted, name)?;
+            let (encoder, hasher) = counted.into_parts();
+            (encoder.finish().map_err(stream)?, hasher)
+        }
+        Compression::Zstd => {
+            let mut counted = Counted::new(encode::zstd(blob).map_err(stream)?, task);
+            tar::write_tree(tree, &mut counted, name)?;
+            let (encoder, hasher) = counted.into_parts();
+            (encoder.finish().map_err(stream)?, hasher)
+        }
+        Compression::None => {
+            let mut counted = Counted::new(blob, task);
+            tar::write_tree(tree, &mut counted, name)?;
+            counted.into_parts()
+        }
+    };
+    let uncompressed_size = counted.length();
+    let diff_id = counted.finish();
+    let (digest, size) = blob.finish()?;
+    Ok(BlobRecord {
+        descriptor: Descriptor::new(compression.media_type(), digest, size),
+        diff_id,
+        uncompressed_size,
+        entries: tree.len() as u64,
+        largest: largest(tree),
+    })
+}
+
+fn largest(tree: &LayerTree) -> Vec<LargeFile> {
+    let mut files: Vec<LargeFile> = tree
+        .iter()
+        .filter_map(|(path, entry)| match &entry.kind {
+            Kind::File(content) => {
+                Some(LargeFile { path: path.to_string(), size: content.size(), input: entry.input.to_string() })
+            }
+            _ => None,
+        })
+        .collect();
+    files.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
+    files.truncate(LARGEST);
+    files
+}
+
+/// Hashes the tar on its way to the encoder.
+struct Counted<'a, W> {
+    out: W,
+    hasher: Hasher,
+    task: &'a Task,
+}
+
+impl<'a, W: Write> Counted<'a, W> {
+    fn new(out: W, task: &'a Task) -> Self {
+        Counted { out, hasher: Hasher::new(), task }
+    }
+
+    fn into_parts(self) -> (W, Hasher) {
+        (self.out, self.hasher)
+    }
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.task.advance(written as u64);
+        Ok(written)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::layer::{Entry, TreePath};
+    use crate::oci::Digest;
+    use crate::progress::Progress;
+
+    #[test]
+    fn all_compressions_hold_the_same_tar() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_at(folder.path()).unwrap();
+        let mut tree = LayerTree::new();
+        for (name, size) in [("a", 10usize), ("b", 3 << 20), ("c", 0)] {
+            let entry = Entry::file(vec![b'x'; size], 0o644, &"test".into());
+            tree.insert(TreePath::new(name).unwrap(), entry).unwrap();
+        }
+        let task = Progress::silent().task("test", None);
+        let mut diff_ids = Vec::new();
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let record = write_layer("test", &tree, compression, &store, &task).unwrap();
+            let bytes = store.read(&record.descriptor.digest, 1 << 30).unwrap();
+            let mut plain = Vec::new();
+            match compression {
+                Compression::None => plain = bytes,
+                Compression::Gzip => drop(flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut plain).unwrap()),
+                Compression::Zstd => plain = ::zstd::decode_all(&bytes[..]).unwrap(),
+            }
+            assert_eq!(Digest::of(&plain), record.diff_id);
+            assert_eq!(plain.len() as u64, record.uncompressed_size);
+            assert_eq!(record.largest[0].path, "b");
+            diff_ids.push(record.diff_id);
+        }
+        assert!(diff_ids.iter().all(|id| *id == diff_ids[0]));
+    }
+}
