@@ -4,4 +4,19 @@ mod target;
 
 pub mod bytecode;
 
+mod bytecode_error;
+mod compiler;
+#[cfg(test)]
+mod compiler_tests;
+mod interpreter;
+mod magic;
+pub mod marshal;
+mod pyc_cache;
+mod worker;
+
+pub use bytecode_error::BytecodeError;
+pub use compiler::Compiler;
+pub use interpreter::{Interpreter, Search};
+pub use magic::{cache_tag, magic};
+
 pub use target::{Libc, PythonVersion, Target};
