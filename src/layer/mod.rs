@@ -11,6 +11,7 @@ mod cache;
 pub mod encode;
 mod error;
 mod fingerprint;
+pub mod read;
 mod source;
 mod store;
 mod tar;

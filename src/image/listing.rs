@@ -1,0 +1,336 @@
+//! What is in one base layer: its entries, its whiteouts, and the few small files that every build asks for.
+//!
+//! A listing is made by reading the layer once, to its end, verified; then it is kept in the store under the
+//! blob's digest, so that the next build does not need the layer's bytes at all.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use super::probe;
+use crate::error::Result;
+use crate::layer::read::{LayerReader, Member, MemberKind};
+use crate::layer::{BlobSource, Bucket, Error, LayerBlob, Store, TreePath};
+use crate::oci::Digest;
+use crate::oci::media_type::Compression;
+use crate::progress::Progress;
+
+/// The version of the format and of the rule what is kept.
+const VERSION: u32 = 1;
+/// The largest listing that is read back, in bytes.
+const LISTING_LIMIT: u64 = 512 << 20;
+/// The largest file that is kept with a listing, in bytes.
+pub(super) const KEEP_LIMIT: u64 = 16 << 20;
+/// The most that all kept files of a layer may have, in bytes.
+const KEEP_TOTAL: u64 = 64 << 20;
+
+/// An entry of a layer. A file's bytes are found again by the number of its entry in the tar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub kind: ListedKind,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ListedKind {
+    Directory,
+    File {
+        ordinal: u64,
+        size: u64,
+    },
+    Symlink(String),
+    /// Another name of something in the layers below.
+    Link(TreePath),
+    Special,
+}
+
+/// All that is known of a layer without its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Listing {
+    pub entries: BTreeMap<TreePath, Listed>,
+    pub whiteouts: Vec<TreePath>,
+    /// `None` is the root.
+    pub opaques: Vec<Option<TreePath>>,
+    /// Small files by entry number.
+    pub kept: BTreeMap<u64, Vec<u8>>,
+    /// C library versions by entry number.
+    pub libc: BTreeMap<u64, String>,
+}
+
+/// Whether a file's bytes are kept: what says which system this is, who its users are, what is installed and how
+/// apt is set up.
+pub(super) fn keep(path: &TreePath, size: u64) -> bool {
+    let path = path.as_str();
+    let named = matches!(
+        path,
+        "etc/passwd"
+            | "etc/group"
+            | "etc/shadow"
+            | "etc/gshadow"
+            | "etc/os-release"
+            | "usr/lib/os-release"
+            | "etc/debian_version"
+            | "etc/ld.so.conf"
+            | "var/lib/dpkg/status"
+            | "lib/apk/db/installed"
+    );
+    let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| !rest.is_empty());
+    size <= KEEP_LIMIT
+        && (named
+            || below("etc/ld.so.conf.d/")
+            || below("etc/apt/")
+            || below("usr/share/keyrings/")
+            || below("var/lib/dpkg/status.d/")
+            || path.ends_with("/patchlevel.h") && path.contains("include/python3"))
+}
+
+/// Finds or makes the listing of `layer`.
+pub(super) fn of(layer: &LayerBlob, blobs: &dyn BlobSource, store: &Store, progress: &Progress) -> Result<Listing> {
+    let name = format!("{}.listing", layer.descriptor.digest.hex());
+    if let Some(bytes) = store.get_entry(Bucket::Bases, &name, LISTING_LIMIT)?
+        && let Some(listing) = decode(&bytes, &layer.diff_id)
+    {
+        return Ok(listing);
+    }
+    let listing = read(layer, blobs, progress)?;
+    store.put_entry(Bucket::Bases, &name, &encode(&listing, &layer.diff_id))?;
+    Ok(listing)
+}
+
+/// Opens the layer's blob with a bar for it.
+pub(super) fn open(layer: &LayerBlob, blobs: &dyn BlobSource) -> Result<LayerReader> {
+    let compression = Compression::of_layer(&layer.descriptor.media_type)?;
+    let blob = blobs.open(&layer.descriptor)?;
+    Ok(LayerReader::open(blob, compression, &layer.descriptor, Some(layer.diff_id))?)
+}
+
+fn read(layer: &LayerBlob, blobs: &dyn BlobSource, progress: &Progress) -> Result<Listing> {
+    let task = progress.task(&format!("reading {}", layer.name), layer.uncompressed_size);
+    let mut reader = open(layer, blobs)?;
+    let mut listing = Listing::default();
+    let mut kept = 0;
+    while let Some(member) = reader.next_member()? {
+        task.advance(member.size);
+        let Some(path) = listing.add(&member, &layer.descriptor.digest)? else { continue };
+        if keep(&path, member.size) && kept + member.size <= KEEP_TOTAL {
+            kept += member.size;
+            listing.kept.insert(member.ordinal, reader.read_body(KEEP_LIMIT)?);
+        } else if probe::is_libc(&path) && member.size <= probe::LIBC_LIMIT {
+            let version = probe::libc_version(&reader.read_body(probe::LIBC_LIMIT)?);
+            listing.libc.extend(version.map(|version| (member.ordinal, version)));
+        }
+    }
+    reader.finish()?;
+    listing.forget_replaced();
+    task.finish("listed");
+    Ok(listing)
+}
+
+impl Listing {
+    /// Adds a member; returns the path if it is a file.
+    fn add(&mut self, member: &Member, digest: &Digest) -> Result<Option<TreePath>, Error> {
+        let Some(path) = &member.path else {
+            if member.kind == MemberKind::Opaque {
+                self.opaques.push(None);
+            }
+            return Ok(None);
+        };
+        let kind = match &member.kind {
+            MemberKind::Ignored => return Ok(None),
+            MemberKind::Whiteout => {
+                self.whiteouts.push(path.clone());
+                return Ok(None);
+            }
+            MemberKind::Opaque => {
+                self.opaques.push(Some(path.clone()));
+                return Ok(None);
+            }
+            MemberKind::Directory => ListedKind::Directory,
+            MemberKind::File => ListedKind::File { ordinal: member.ordinal, size: member.size },
+            MemberKind::Symlink(target) => ListedKind::Symlink(target.clone()),
+            MemberKind::Special => ListedKind::Special,
+            MemberKind::Hardlink(target) => match self.entries.get(target) {
+                Some(Listed { kind: ListedKind::Directory, .. }) => {
+                    let reason = format!("`/{path}` is a hard link to the folder `/{target}`");
+                    return Err(Error::Damaged { digest: *digest, reason });
+                }
+                Some(first) => {
+                    let first = first.clone();
+                    self.insert(path, first);
+                    return Ok(None);
+                }
+                None => ListedKind::Link(target.clone()),
+            },
+        };
+        let is_file = matches!(kind, ListedKind::File { .. });
+        self.insert(path, Listed { kind, mode: member.mode, uid: member.uid, gid: member.gid });
+        Ok(is_file.then(|| path.clone()))
+    }
+
+    /// The later of two entries with one path wins; what was in a folder goes with it.
+    fn insert(&mut self, path: &TreePath, listed: Listed) {
+        let is_folder = listed.kind == ListedKind::Directory;
+        if let Some(old) = self.entries.insert(path.clone(), listed)
+            && old.kind == ListedKind::Directory
+            && !is_folder
+        {
+            remove_below(&mut self.entries, path.as_str());
+        }
+    }
+
+    fn forget_replaced(&mut self) {
+        let ordinals: std::collections::BTreeSet<u64> = self
+            .entries
+            .values()
+            .filter_map(|listed| match listed.kind {
+                ListedKind::File { ordinal, .. } => Some(ordinal),
+                _ => None,
+            })
+            .collect();
+        self.kept.retain(|ordinal, _| ordinals.contains(ordinal));
+        self.libc.retain(|ordinal, _| ordinals.contains(ordinal));
+    }
+}
+
+/// Removes everything below a folder, but not the folder.
+pub(super) fn remove_below<T>(entries: &mut BTreeMap<TreePath, T>, folder: &str) {
+    let paths: Vec<TreePath> = below(entries, folder).map(|(path, _)| path.clone()).collect();
+    for path in paths {
+        entries.remove(&path);
+    }
+}
+
+/// Everything below a folder, sorted.
+pub(super) fn below<'a, T>(
+    entries: &'a BTreeMap<TreePath, T>,
+    folder: &str,
+) -> impl Iterator<Item = (&'a TreePath, &'a T)> + use<'a, T> {
+    // `/` is followed by `0`.
+    let (first, end) = (format!("{folder}/"), format!("{folder}0"));
+    entries.range::<str, _>((Bound::Included(first.as_str()), Bound::Excluded(end.as_str())))
+}
+
+/// Path, kind, mode, uid, gid, entry number, size, target.
+#[derive(Serialize, Deserialize)]
+struct Row(String, char, u32, u32, u32, u64, u64, String);
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    diff_id: Digest,
+    rows: Vec<Row>,
+    whiteouts: Vec<String>,
+    opaques: Vec<Option<String>>,
+    kept: BTreeMap<u64, String>,
+    libc: BTreeMap<u64, String>,
+}
+
+fn encode(listing: &Listing, diff_id: &Digest) -> Vec<u8> {
+    let row = |(path, listed): (&TreePath, &Listed)| {
+        let (kind, ordinal, size, target) = match &listed.kind {
+            ListedKind::Directory => ('d', 0, 0, String::new()),
+            ListedKind::File { ordinal, size } => ('f', *ordinal, *size, String::new()),
+            ListedKind::Symlink(target) => ('l', 0, 0, target.clone()),
+            ListedKind::Link(target) => ('h', 0, 0, target.to_string()),
+            ListedKind::Special => ('s', 0, 0, String::new()),
+        };
+        Row(path.to_string(), kind, listed.mode, listed.uid, listed.gid, ordinal, size, target)
+    };
+    let stored = Stored {
+        diff_id: *diff_id,
+        rows: listing.entries.iter().map(row).collect(),
+        whiteouts: listing.whiteouts.iter().map(TreePath::to_string).collect(),
+        opaques: listing.opaques.iter().map(|path| path.as_ref().map(TreePath::to_string)).collect(),
+        kept: listing.kept.iter().map(|(ordinal, bytes)| (*ordinal, BASE64.encode(bytes))).collect(),
+        libc: listing.libc.clone(),
+    };
+    let body = serde_json::to_vec(&stored).unwrap_or_default();
+    let mut bytes = format!("listing {VERSION} {}\n", Digest::of(&body)).into_bytes();
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+/// `None` if it is damaged, of another version or of another tar: then the layer is read again.
+fn decode(bytes: &[u8], diff_id: &Digest) -> Option<Listing> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (head, body) = (bytes.get(..end)?, bytes.get(end + 1..)?);
+    if head != format!("listing {VERSION} {}", Digest::of(body)).as_bytes() {
+        return None;
+    }
+    let stored: Stored = serde_json::from_slice(body).ok().filter(|stored: &Stored| stored.diff_id == *diff_id)?;
+    let path = |text: &String| TreePath::new(text).ok();
+    let mut listing = Listing { libc: stored.libc, ..Listing::default() };
+    for Row(name, kind, mode, uid, gid, ordinal, size, target) in stored.rows {
+        let kind = match kind {
+            'd' => ListedKind::Directory,
+            'f' => ListedKind::File { ordinal, size },
+            'l' => ListedKind::Symlink(target),
+            'h' => ListedKind::Link(path(&target)?),
+            's' => ListedKind::Special,
+            _ => return None,
+        };
+        listing.entries.insert(path(&name)?, Listed { kind, mode, uid, gid });
+    }
+    listing.whiteouts = stored.whiteouts.iter().map(path).collect::<Option<_>>()?;
+    listing.opaques = stored
+        .opaques
+        .iter()
+        .map(|folder| folder.as_ref().map_or(Some(None), |folder| path(folder).map(Some)))
+        .collect::<Option<_>>()?;
+    for (ordinal, text) in stored.kept {
+        listing.kept.insert(ordinal, BASE64.decode(text).ok()?);
+    }
+    Some(listing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_stored_listing_is_the_same_or_nothing() {
+        let listed = |kind| Listed { kind, mode: 0o755, uid: 1, gid: 2 };
+        let listing = Listing {
+            entries: BTreeMap::from([
+                (path("a"), listed(ListedKind::Directory)),
+                (path("a/f"), listed(ListedKind::File { ordinal: 3, size: 4 })),
+                (path("a/h"), listed(ListedKind::Link(path("b")))),
+                (path("l"), listed(ListedKind::Symlink("/../x".into()))),
+                (path("s"), listed(ListedKind::Special)),
+            ]),
+            whiteouts: vec![path("w")],
+            opaques: vec![None, Some(path("o"))],
+            kept: BTreeMap::from([(3, b"\0\xff".to_vec())]),
+            libc: BTreeMap::from([(3, "glibc 2.36".into())]),
+        };
+        let diff_id = Digest::of(b"x");
+        let bytes = encode(&listing, &diff_id);
+        assert_eq!(decode(&bytes, &diff_id), Some(listing));
+        assert_eq!(decode(&bytes, &Digest::of(b"y")), None);
+        for at in [0, 8, 40, bytes.len() - 3] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert_eq!(decode(&damaged, &diff_id), None, "{at}");
+        }
+        assert_eq!(decode(b"", &diff_id), None);
+    }
+
+    #[test]
+    fn only_small_system_files_are_kept() {
+        for yes in ["etc/passwd", "etc/apt/sources.list.d/x.sources", "var/lib/dpkg/status.d/libc6"] {
+            assert!(keep(&path(yes), 10), "{yes}");
+        }
+        for no in ["etc/passwd-", "home/etc/passwd", "etc/apt", "usr/bin/python3"] {
+            assert!(!keep(&path(no), 10), "{no}");
+        }
+        assert!(!keep(&path("etc/group"), 1 << 30));
+    }
+}

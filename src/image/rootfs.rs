@@ -1,0 +1,324 @@
+//! The root file system that a stack of layers makes, without unpacking it.
+//!
+//! Layers are listed (or their listings found in the store), then merged as engines do it: a layer's whiteouts
+//! hide what is below that layer, wherever they stand in it, then its entries are added. In the result every
+//! parent of an entry is a folder. A file's bytes stay where they are: [`Rootfs::read`] fetches them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use rayon::prelude::*;
+
+use super::listing::{self, Listed, ListedKind, Listing, below, remove_below};
+use crate::error::{During, Result};
+use crate::layer::{BaseEntry, BaseKind, BaseView, BlobSource, Error, LayerBlob, Store, TreePath};
+use crate::oci::Digest;
+use crate::progress::Progress;
+
+/// The most links that are followed on the way to one path (Linux has the same limit).
+const LINK_LIMIT: usize = 40;
+/// The largest file that is remembered once it was read, in bytes.
+const REMEMBER_LIMIT: u64 = 1 << 20;
+
+/// Where a file's bytes are: which layer, which entry of its tar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Source {
+    pub layer: usize,
+    pub ordinal: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub entry: BaseEntry,
+    pub size: u64,
+    pub source: Option<Source>,
+}
+
+/// The merged view of a stack of layers.
+pub struct Rootfs {
+    pub(super) nodes: BTreeMap<TreePath, Node>,
+    pub(super) layers: Vec<LayerBlob>,
+    blobs: Option<Arc<dyn BlobSource>>,
+    kept: BTreeMap<Source, Vec<u8>>,
+    libc: BTreeMap<Source, String>,
+    remembered: Mutex<BTreeMap<Source, Arc<[u8]>>>,
+}
+
+/// Where a path leads.
+enum Walk {
+    Found(String),
+    /// The folder that is there, and the components that are not.
+    Missing(String, Vec<String>),
+    /// A component that is neither a folder nor a link to one.
+    Blocked(String),
+    Loop,
+}
+
+impl Rootfs {
+    /// Nothing at all.
+    pub fn empty() -> Rootfs {
+        Rootfs {
+            nodes: BTreeMap::new(),
+            layers: Vec::new(),
+            blobs: None,
+            kept: BTreeMap::new(),
+            libc: BTreeMap::new(),
+            remembered: Mutex::default(),
+        }
+    }
+
+    /// Lists `layers`, the lowest first, and merges them. A layer whose listing is in the store is not opened.
+    pub fn open(
+        layers: &[LayerBlob],
+        blobs: Arc<dyn BlobSource>,
+        store: &Store,
+        progress: &Progress,
+    ) -> Result<Rootfs> {
+        let listings = layers
+            .par_iter()
+            .map(|layer| listing::of(layer, &*blobs, store, progress).during(|| format!("listing {}", layer.name)))
+            .collect::<Result<Vec<Listing>>>()?;
+        let mut rootfs = Rootfs { layers: layers.to_vec(), blobs: Some(blobs), ..Rootfs::empty() };
+        for (number, (listing, layer)) in listings.into_iter().zip(layers).enumerate() {
+            rootfs.apply(number, listing, &layer.descriptor.digest)?;
+        }
+        Ok(rootfs)
+    }
+
+    /// The real path that `path` leads to: links are followed inside the root, absolute ones and `..` too.
+    pub fn resolve(&self, path: &TreePath) -> Option<TreePath> {
+        if !path.as_str().contains('/')
+            && let Some((path, node)) = self.nodes.get_key_value(path)
+            && !matches!(node.entry.kind, BaseKind::Symlink(_))
+        {
+            return Some(path.clone());
+        }
+        match self.walk(path.as_str()) {
+            Walk::Found(path) => TreePath::new(&path).ok(),
+            _ => None,
+        }
+    }
+
+    /// The entry that `path` leads to, links followed.
+    pub fn entry(&self, path: &TreePath) -> Option<BaseEntry> {
+        self.lookup(&self.resolve(path)?)
+    }
+
+    /// The length of the file that `path` leads to.
+    pub fn size(&self, path: &TreePath) -> Option<u64> {
+        self.nodes.get(&self.resolve(path)?).filter(|node| node.source.is_some()).map(|node| node.size)
+    }
+
+    /// The bytes of the file that `path` leads to, of at most `limit` bytes; `None` if there is no such file.
+    pub fn read(&self, path: &TreePath, limit: u64) -> Result<Option<Vec<u8>>> {
+        let Some(node) = self.resolve(path).and_then(|path| self.nodes.get(&path)) else { return Ok(None) };
+        let Some(source) = node.source else { return Ok(None) };
+        self.fetch(source, node.size, limit).map(Some).during(|| format!("reading `/{path}` of the base image"))
+    }
+
+    /// Everything below `folder` (a link to one is followed), sorted by path.
+    pub fn list(&self, folder: &TreePath) -> Vec<(TreePath, BaseEntry)> {
+        let Some(folder) = self.resolve(folder) else { return Vec::new() };
+        below(&self.nodes, folder.as_str()).map(|(path, node)| (path.clone(), node.entry.clone())).collect()
+    }
+
+    /// Every entry, sorted by path.
+    pub fn iter(&self) -> impl Iterator<Item = (&TreePath, &BaseEntry)> {
+        self.nodes.iter().map(|(path, node)| (path, &node.entry))
+    }
+
+    /// What the file that `path` leads to says of its C library's version: "glibc 2.36", "musl 1.2.4".
+    pub(super) fn libc(&self, path: &TreePath) -> Option<&str> {
+        let source = self.nodes.get(&self.resolve(path)?)?.source?;
+        self.libc.get(&source).map(String::as_str)
+    }
+
+    pub(super) fn blobs(&self, layer: &LayerBlob) -> Result<&dyn BlobSource> {
+        let missing = || Error::Missing { digest: layer.descriptor.digest };
+        Ok(self.blobs.as_deref().ok_or_else(missing)?)
+    }
+
+    fn fetch(&self, source: Source, size: u64, limit: u64) -> Result<Vec<u8>> {
+        let Some(layer) = self.layers.get(source.layer) else { return Ok(Vec::new()) };
+        if size > limit {
+            return Err(Error::Limit { digest: layer.descriptor.digest, what: "bytes in one file", limit }.into());
+        }
+        if let Some(kept) = self.kept.get(&source) {
+            return Ok(kept.clone());
+        }
+        let remembered = || self.remembered.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(bytes) = remembered().get(&source) {
+            return Ok(bytes.to_vec());
+        }
+        let mut reader = listing::open(layer, self.blobs(layer)?)?;
+        let mut found = None;
+        while let Some(member) = reader.next_member()? {
+            if member.ordinal == source.ordinal {
+                found = Some(reader.read_body(limit)?);
+            }
+        }
+        reader.finish()?;
+        let gone = || Error::Damaged { digest: layer.descriptor.digest, reason: "an entry is gone".into() };
+        let bytes = found.ok_or_else(gone)?;
+        if size <= REMEMBER_LIMIT {
+            remembered().insert(source, bytes.as_slice().into());
+        }
+        Ok(bytes)
+    }
+
+    fn apply(&mut self, layer: usize, listing: Listing, digest: &Digest) -> Result<(), Error> {
+        self.hide(&listing);
+        let mut links = Vec::new();
+        for (path, listed) in listing.entries {
+            match &listed.kind {
+                ListedKind::Link(target) => match self.link(target) {
+                    Some(node) => self.add(layer, &path, node, digest)?,
+                    None => links.push((path, target.clone())),
+                },
+                _ => self.add(layer, &path, node(layer, listed), digest)?,
+            }
+        }
+        for (path, target) in links {
+            let gone = || Error::Damaged {
+                digest: *digest,
+                reason: format!("`/{path}` is a hard link to `/{target}`, which is not there"),
+            };
+            let node = self.link(&target).ok_or_else(gone)?;
+            self.add(layer, &path, node, digest)?;
+        }
+        let at = |ordinal| Source { layer, ordinal };
+        self.kept.extend(listing.kept.into_iter().map(|(ordinal, bytes)| (at(ordinal), bytes)));
+        self.libc.extend(listing.libc.into_iter().map(|(ordinal, version)| (at(ordinal), version)));
+        Ok(())
+    }
+
+    /// Applies whiteouts to the layers below. Exactly the paths they name: no link is followed.
+    fn hide(&mut self, listing: &Listing) {
+        for folder in &listing.opaques {
+            match folder {
+                Some(folder) => remove_below(&mut self.nodes, folder.as_str()),
+                None => self.nodes.clear(),
+            }
+        }
+        for path in &listing.whiteouts {
+            remove_below(&mut self.nodes, path.as_str());
+            self.nodes.remove(path);
+        }
+    }
+
+    fn link(&self, target: &TreePath) -> Option<Node> {
+        let real = match target.parent() {
+            Some(parent) => self.resolve(&parent)?.join(target.name()).ok()?,
+            None => target.clone(),
+        };
+        self.nodes.get(&real).filter(|node| node.entry.kind != BaseKind::Directory).cloned()
+    }
+
+    fn add(&mut self, layer: usize, path: &TreePath, node: Node, digest: &Digest) -> Result<(), Error> {
+        let path = self.place(layer, path, digest)?;
+        let is_folder = node.entry.kind == BaseKind::Directory;
+        if let Some(old) = self.nodes.insert(path.clone(), node)
+            && old.entry.kind == BaseKind::Directory
+            && !is_folder
+        {
+            remove_below(&mut self.nodes, path.as_str());
+        }
+        Ok(())
+    }
+
+    /// Where an entry really goes: links in its parents are followed, missing parents are made.
+    fn place(&mut self, layer: usize, path: &TreePath, digest: &Digest) -> Result<TreePath, Error> {
+        let Some(parent) = path.parent() else { return Ok(path.clone()) };
+        if self.nodes.get(&parent).is_some_and(|node| node.entry.kind == BaseKind::Directory) {
+            return Ok(path.clone());
+        }
+        let damaged = |what: String| Error::Damaged { digest: *digest, reason: format!("`/{path}` {what}") };
+        let (mut real, missing) = match self.walk(parent.as_str()) {
+            Walk::Found(real) => (real, Vec::new()),
+            Walk::Missing(real, missing) if missing.iter().all(|part| part != "..") => (real, missing),
+            Walk::Missing(..) => return Err(damaged("leads through a link to nowhere".into())),
+            Walk::Blocked(at) => return Err(damaged(format!("leads through `/{at}`, which is not a folder"))),
+            Walk::Loop => return Err(damaged(format!("leads through more than {LINK_LIMIT} links"))),
+        };
+        for part in missing {
+            push(&mut real, &part);
+            let folder = Listed { kind: ListedKind::Directory, mode: 0o755, uid: 0, gid: 0 };
+            self.nodes.insert(TreePath::new(&real)?, node(layer, folder));
+        }
+        push(&mut real, path.name());
+        let real = TreePath::new(&real)?;
+        if self.nodes.get(&parent_of(&real)).is_some_and(|node| node.entry.kind != BaseKind::Directory) {
+            return Err(damaged("leads through something that is not a folder".into()));
+        }
+        Ok(real)
+    }
+
+    fn walk(&self, path: &str) -> Walk {
+        let mut pending: VecDeque<String> = parts(path).collect();
+        let mut real = String::new();
+        let mut links = 0;
+        while let Some(part) = pending.pop_front() {
+            if part == ".." {
+                real.truncate(real.rfind('/').unwrap_or(0));
+                continue;
+            }
+            let before = real.len();
+            push(&mut real, &part);
+            match self.nodes.get(real.as_str()).map(|node| &node.entry.kind) {
+                Some(BaseKind::Directory) => {}
+                Some(BaseKind::Symlink(target)) => {
+                    links += 1;
+                    if links > LINK_LIMIT {
+                        return Walk::Loop;
+                    }
+                    real.truncate(if target.starts_with('/') { 0 } else { before });
+                    for part in parts(target).collect::<Vec<_>>().into_iter().rev() {
+                        pending.push_front(part);
+                    }
+                }
+                Some(_) if pending.is_empty() => {}
+                Some(_) => return Walk::Blocked(real),
+                None => {
+                    real.truncate(before);
+                    pending.push_front(part);
+                    return Walk::Missing(real, pending.into());
+                }
+            }
+        }
+        Walk::Found(real)
+    }
+}
+
+impl BaseView for Rootfs {
+    fn lookup(&self, path: &TreePath) -> Option<BaseEntry> {
+        self.nodes.get(path).map(|node| node.entry.clone())
+    }
+}
+
+fn node(layer: usize, listed: Listed) -> Node {
+    let (kind, size, source) = match listed.kind {
+        ListedKind::Directory => (BaseKind::Directory, 0, None),
+        ListedKind::File { ordinal, size } => (BaseKind::File, size, Some(Source { layer, ordinal })),
+        ListedKind::Symlink(target) => (BaseKind::Symlink(target), 0, None),
+        ListedKind::Link(_) | ListedKind::Special => (BaseKind::Special, 0, None),
+    };
+    Node { entry: BaseEntry { kind, mode: listed.mode, uid: listed.uid, gid: listed.gid }, size, source }
+}
+
+fn parts(path: &str) -> impl Iterator<Item = String> + '_ {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_string)
+}
+
+fn push(path: &mut String, part: &str) {
+    if !path.is_empty() {
+        path.push('/');
+    }
+    path.push_str(part);
+}
+
+fn parent_of(path: &TreePath) -> TreePath {
+    path.parent().unwrap_or_else(|| path.clone())
+}
+
+#[cfg(test)]
+mod tests;
