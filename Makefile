@@ -1,0 +1,56 @@
+# What a developer and CI run. Everything works from a clean checkout, as root or as an ordinary user; tools that are
+# missing are installed with apt-get (as root, or with sudo).
+
+CARGO ?= cargo
+DEMO_BASE = dist/base
+DEMO_IMAGE = oci:dist/gameforge-local:latest
+
+.PHONY: all demo test check fmt clippy deny tidy doc bench install-test-tools install-demo-tools clean
+
+all: check test
+
+# Builds ingot, casts the example into dist/ and shows what is in it.
+demo: install-demo-tools
+	$(CARGO) build --release --quiet --locked
+	examples/base/make-base.sh $(DEMO_BASE)
+	target/release/ingot build examples/gameforge --variant local -o $(DEMO_IMAGE)
+	target/release/ingot inspect $(DEMO_IMAGE)
+	target/release/ingot history $(DEMO_IMAGE)
+	@du -sh dist/gameforge-local
+
+# All tests: the library's own, the rules of the house, and the black-box tests with real registries and engines.
+test: install-test-tools
+	tests/tools/count.sh $(CARGO) test --locked --no-fail-fast
+
+# What needs no test machine: format, lints, dependencies, rules of the house, links in the docs.
+check: fmt clippy deny tidy doc
+
+fmt:
+	$(CARGO) fmt --check
+
+clippy:
+	$(CARGO) clippy --locked --all-targets --quiet -- -D warnings
+
+# deny.toml: licences, bans, sources. tests/tidy.rs executes it on every machine; cargo-deny as well where it is.
+deny:
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check licenses bans sources; fi
+
+tidy:
+	$(CARGO) test --locked --quiet --test tidy
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --quiet --no-deps --lib --document-private-items
+
+bench:
+	$(CARGO) build --release --quiet --locked
+	benches/cast.sh target/release/ingot
+
+install-test-tools:
+	@tests/tools/install.sh test
+
+install-demo-tools:
+	@tests/tools/install.sh demo
+
+clean:
+	rm -rf dist
+	$(CARGO) clean

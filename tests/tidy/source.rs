@@ -1,0 +1,86 @@
+//! The tree as the rules see it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A Rust file.
+pub struct Source {
+    /// Relative to the package, with `/`.
+    pub path: String,
+    /// All of it.
+    pub text: String,
+}
+
+impl Source {
+    /// The lines before its tests.
+    pub fn before_tests(&self) -> impl Iterator<Item = (usize, &str)> {
+        let numbered = self.text.lines().enumerate().map(|(index, line)| (index + 1, line));
+        numbered.take_while(|(_, line)| line.trim() != "#[cfg(test)]")
+    }
+
+    /// The lines before its tests that are not comments; nothing of a file that has only tests.
+    pub fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let tests = self.path.ends_with("/tests.rs") || self.path.contains("/tests/");
+        self.before_tests().filter(move |(_, line)| !tests && !line.trim_start().starts_with("//"))
+    }
+}
+
+/// The package's folder.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Rust files under a folder, sorted.
+pub fn sources(folder: &str) -> Vec<Source> {
+    let mut files = Vec::new();
+    walk(&root().join(folder), &mut files);
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    files.sort();
+    let relative = |path: &PathBuf| path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+    files.iter().map(|path| Source { path: relative(path), text: fs::read_to_string(path).unwrap() }).collect()
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        if path.is_dir() { walk(&path, files) } else { files.push(path) }
+    }
+}
+
+/// What git knows or would add; every file but build output where there is no git.
+pub fn tracked() -> Vec<String> {
+    let listed = Command::new("git")
+        .args(["-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output();
+    if let Ok(listed) = listed
+        && listed.status.success()
+    {
+        let names = String::from_utf8(listed.stdout).unwrap();
+        return names.split_terminator('\0').map(str::to_owned).filter(|path| root().join(path).is_file()).collect();
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(root()).unwrap().map(|entry| entry.unwrap()) {
+        match entry.file_name().to_str() {
+            Some("target" | "dist" | ".git") => {}
+            _ if entry.path().is_dir() => walk(&entry.path(), &mut files),
+            _ => files.push(entry.path()),
+        }
+    }
+    files.iter().map(|path| path.strip_prefix(root()).unwrap().to_string_lossy().into_owned()).collect()
+}
+
+/// The targets of a page's `[text](target)` links, outside code.
+pub fn links(page: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut fenced = false;
+    for line in page.lines() {
+        fenced ^= line.trim_start().starts_with("```");
+        // Every second piece between back-ticks is code.
+        for piece in line.split('`').step_by(2).filter(|_| !fenced) {
+            found.extend(piece.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target));
+        }
+    }
+    found
+}

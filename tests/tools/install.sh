@@ -1,0 +1,38 @@
+#!/bin/sh
+# install.sh test|demo: installs the missing ones of the programs that the tests or the demo call, with apt-get.
+# Does nothing, and needs no right, if they are all there.
+set -eu
+PATH=$PATH:/usr/sbin:/sbin
+
+# program=package
+demo="mmdebstrap=mmdebstrap python3=python3 curl=curl"
+test="$demo podman=podman runc=runc netavark=netavark aardvark-dns=aardvark-dns iptables=iptables newuidmap=uidmap
+slirp4netns=slirp4netns skopeo=skopeo umoci=umoci docker-registry=docker-registry dockerd=docker.io
+htpasswd=apache2-utils setpriv=util-linux git=git zstd=zstd"
+
+case ${1:-} in
+    demo) wanted=$demo ;;
+    test) wanted=$test ;;
+    *) echo "usage: install.sh test|demo" >&2; exit 2 ;;
+esac
+
+missing=
+for pair in $wanted; do
+    program=${pair%=*}
+    # podman finds its network programs in a folder of its own.
+    if ! command -v "$program" >/dev/null && ! [ -x "/usr/lib/podman/$program" ]; then
+        missing="$missing ${pair#*=}"
+    fi
+done
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "missing:$missing; as root: apt-get install$missing" >&2; exit 1; }
+    as_root=sudo
+fi
+echo "installing$missing" >&2
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -qq
+# shellcheck disable=SC2086 # a list of package names
+$as_root apt-get install -qq -y --no-install-recommends $missing >/dev/null
