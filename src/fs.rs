@@ -3,6 +3,8 @@
 //!
 //! Temporary files are remembered in one list, so that a signal handler can remove them ([`remove_temporaries`]).
 
+#![allow(clippy::disallowed_methods, reason = "the only user of std::fs")]
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

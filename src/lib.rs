@@ -1,5 +1,6 @@
 //! Ingot casts an application into an OCI image: no daemon, no Dockerfile, no root, no `RUN`.
 #![warn(missing_docs)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look from outside"))]
 
 pub mod build;
 pub mod cli;

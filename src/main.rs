@@ -1,1 +1,2 @@
+//! The `ingot` program: parse, dispatch, render the error, exit code.
 fn main() {}

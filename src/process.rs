@@ -1,6 +1,8 @@
 //! The only user of `std::process`: every program that Ingot calls has a timeout, a cap on its output, and is
 //! killed with its whole tree (it leads a process group of its own).
 
+#![allow(clippy::disallowed_methods, reason = "the only user of std::process")]
+
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;

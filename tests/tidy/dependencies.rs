@@ -10,7 +10,8 @@ use super::source::root;
 /// What `deny.toml` does not allow.
 pub fn findings() -> Vec<String> {
     let rules: toml::Table = fs::read_to_string(root().join("deny.toml")).unwrap().parse().unwrap();
-    let allowed: Vec<&str> = rules["licenses"]["allow"].as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
+    let allowed: Vec<&str> =
+        rules["licenses"]["allow"].as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
     let banned = rules["bans"]["deny"].as_array().unwrap();
     let banned: Vec<&str> = banned.iter().filter_map(|entry| entry["crate"].as_str()).collect();
     let mut found = Vec::new();
@@ -41,7 +42,8 @@ fn packages() -> Vec<Value> {
             .expect("cargo runs");
         assert!(listed.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&listed.stderr));
         let document: Value = serde_json::from_slice(&listed.stdout).expect("cargo metadata is JSON");
-        let ids: Vec<_> = document["resolve"]["nodes"].as_array().unwrap().iter().map(|node| node["id"].clone()).collect();
+        let ids: Vec<_> =
+            document["resolve"]["nodes"].as_array().unwrap().iter().map(|node| node["id"].clone()).collect();
         let packages = document["packages"].as_array().unwrap();
         all.extend(packages.iter().filter(|package| ids.contains(&package["id"])).cloned());
     }
@@ -94,10 +96,17 @@ fn one(words: &[&str], at: &mut usize, allowed: &[&str]) -> bool {
 #[test]
 fn licence_expressions_are_understood() {
     let allowed = ["MIT", "Apache-2.0 WITH LLVM-exception", "ISC"];
-    for good in ["MIT", "MIT/Apache-2.0", "GPL-3.0 OR MIT", "(GPL-3.0 OR MIT) AND ISC", "Apache-2.0 WITH LLVM-exception OR GPL-3.0"] {
+    for good in [
+        "MIT",
+        "MIT/Apache-2.0",
+        "GPL-3.0 OR MIT",
+        "(GPL-3.0 OR MIT) AND ISC",
+        "Apache-2.0 WITH LLVM-exception OR GPL-3.0",
+    ] {
         assert!(permits(good, &allowed), "{good}");
     }
-    for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "Apache-2.0", "Apache-2.0 WITH LLVM-exception AND GPL-3.0", "MIT ISC"] {
+    for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "Apache-2.0", "Apache-2.0 WITH LLVM-exception AND GPL-3.0", "MIT ISC"]
+    {
         assert!(!permits(bad, &allowed), "{bad}");
     }
 }

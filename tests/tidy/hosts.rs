@@ -9,7 +9,12 @@ const PIP: &str = "from pip._internal.models.index import PyPI as p; print('http
 /// Host names in lower case, without those of this machine itself.
 pub fn of_this_machine() -> BTreeSet<String> {
     let mut hosts = BTreeSet::new();
-    for text in [apt(), said(&["python3", "-c", PIP]), said(&["/usr/bin/python3", "-c", PIP]), said(&["npm", "config", "get", "registry"])] {
+    for text in [
+        apt(),
+        said(&["python3", "-c", PIP]),
+        said(&["/usr/bin/python3", "-c", PIP]),
+        said(&["npm", "config", "get", "registry"]),
+    ] {
         hosts.extend(in_text(&text));
     }
     hosts

@@ -43,7 +43,8 @@ pub fn backwards(file: &Source, order: &[String]) -> Vec<String> {
     let room = room_of(&file.path);
     let Some(own) = order.iter().position(|name| name == room) else { return Vec::new() };
     let code: String = file.code().flat_map(|(_, line)| [line, "\n"]).collect();
-    let later = used(&code).into_iter().filter(|name| order.iter().position(|room| room == name).is_some_and(|at| at > own));
+    let later =
+        used(&code).into_iter().filter(|name| order.iter().position(|room| room == name).is_some_and(|at| at > own));
     later.map(|name| format!("{}: `{room}` uses `{name}`", file.path)).collect()
 }
 
@@ -89,5 +90,8 @@ fn a_later_room_is_found_and_an_earlier_one_is_fine() {
     let order = ["fs", "oci", "layer"].map(String::from);
     let file = |text: &str| Source { path: "src/oci/x.rs".into(), text: text.into() };
     assert_eq!(backwards(&file("use crate::layer::Store;"), &order), ["src/oci/x.rs: `oci` uses `layer`"]);
-    assert!(backwards(&file("use crate::fs;\n// crate::layer is fine here\n#[cfg(test)]\nuse crate::layer;"), &order).is_empty());
+    assert!(
+        backwards(&file("use crate::fs;\n// crate::layer is fine here\n#[cfg(test)]\nuse crate::layer;"), &order)
+            .is_empty()
+    );
 }

@@ -21,7 +21,8 @@ impl Source {
 
     /// The lines before its tests that are not comments; nothing of a file that has only tests.
     pub fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let tests = self.path.ends_with("/tests.rs") || self.path.contains("/tests/");
+        let tests =
+            ["/tests.rs", "_tests.rs"].iter().any(|end| self.path.ends_with(end)) || self.path.contains("/tests/");
         self.before_tests().filter(move |(_, line)| !tests && !line.trim_start().starts_with("//"))
     }
 }
