@@ -1,9 +1,13 @@
 //! What a layer may know of the layers below it.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
 use super::TreePath;
 
 /// The kind of an entry below.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BaseKind {
     /// A folder.
     Directory,
@@ -16,7 +20,7 @@ pub enum BaseKind {
 }
 
 /// An entry of the layers below, as the topmost of them has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseEntry {
     /// What it is.
     pub kind: BaseKind,
@@ -33,6 +37,10 @@ pub trait BaseView: Send + Sync {
     /// The entry at exactly this path.
     fn lookup(&self, path: &TreePath) -> Option<BaseEntry>;
 }
+
+/// What a layer saw of the layers below while its parents were completed. It is part of the layer's cache entry:
+/// the layer fits every base that looks the same at these paths, so variants with different bases share it.
+pub type Observed = BTreeMap<TreePath, Option<BaseEntry>>;
 
 /// Nothing below.
 pub struct EmptyBase;

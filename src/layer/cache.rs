@@ -1,12 +1,13 @@
 //! The layer cache: fingerprint of the inputs -> finished layer, and why a layer was not found.
 //!
-//! `layers-v1/KEY.json` holds the fingerprint with its named fields and the record of the blob. Beside it,
+//! `layers-v1/KEY.json` holds the fingerprint with its named fields and, for each base on which the layer came out
+//! differently, what it saw of that base and the record of the blob. Beside it,
 //! `layers-v1/latest-SLOT.json` names the last fingerprint of one layer of one project, only to explain a miss: it
 //! never decides anything.
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlobRecord, Bucket, Fingerprint, Store};
+use super::{BaseView, BlobRecord, Bucket, Fingerprint, Observed, Store};
 use crate::error::Result;
 use crate::oci::media_type::Compression;
 use crate::oci::{Digest, json};
@@ -14,9 +15,18 @@ use crate::oci::{Digest, json};
 /// The largest cache entry that is read, in bytes.
 const ENTRY_LIMIT: u64 = 8 << 20;
 
+/// The most bases that one fingerprint is remembered for.
+const BASES_LIMIT: usize = 8;
+
 #[derive(Serialize, Deserialize)]
 struct Entry {
     fingerprint: Fingerprint,
+    made: Vec<Made>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Made {
+    observed: Observed,
     record: BlobRecord,
 }
 
@@ -47,14 +57,16 @@ impl<'a> LayerCache<'a> {
     }
 
     /// Looks a layer up. `slot` says whose layer it is (project, variant, platform, layer), to explain a miss.
-    pub fn lookup(&self, fingerprint: &Fingerprint, slot: &str) -> Result<Lookup> {
+    pub fn lookup(&self, fingerprint: &Fingerprint, base: &dyn BaseView, slot: &str) -> Result<Lookup> {
         if let Some(entry) = self.read(&format!("{}.json", self.key(fingerprint).hex()))?
             && entry.fingerprint == *fingerprint
         {
-            if self.store.has(&entry.record.descriptor.digest) {
-                return Ok(Lookup::Hit(entry.record));
-            }
-            return Ok(Lookup::Miss(vec!["its blob was removed from the store".into()]));
+            let fits = |made: &&Made| made.observed.iter().all(|(path, seen)| base.lookup(path) == *seen);
+            return Ok(match entry.made.iter().find(fits) {
+                Some(made) if self.store.has(&made.record.descriptor.digest) => Lookup::Hit(made.record.clone()),
+                Some(_) => Lookup::Miss(vec!["its blob was removed from the store".into()]),
+                None => Lookup::Miss(vec!["the base has other folders above it".into()]),
+            });
         }
         let reasons = match self.read(&latest(slot))? {
             None => vec!["it was never built here".into()],
@@ -67,10 +79,20 @@ impl<'a> LayerCache<'a> {
     }
 
     /// Remembers a finished layer.
-    pub fn remember(&self, fingerprint: &Fingerprint, record: &BlobRecord, slot: &str) -> Result<()> {
-        let entry = Entry { fingerprint: fingerprint.clone(), record: record.clone() };
-        let bytes = json::canonical(&entry);
-        self.store.put_entry(Bucket::Layers, &format!("{}.json", self.key(fingerprint).hex()), &bytes)?;
+    pub fn remember(
+        &self,
+        fingerprint: &Fingerprint,
+        observed: Observed,
+        record: &BlobRecord,
+        slot: &str,
+    ) -> Result<()> {
+        let name = format!("{}.json", self.key(fingerprint).hex());
+        let mut made = self.read(&name)?.map(|entry| entry.made).unwrap_or_default();
+        made.retain(|old| old.observed != observed);
+        made.insert(0, Made { observed, record: record.clone() });
+        made.truncate(BASES_LIMIT);
+        let bytes = json::canonical(&Entry { fingerprint: fingerprint.clone(), made });
+        self.store.put_entry(Bucket::Layers, &name, &bytes)?;
         self.store.put_entry(Bucket::Layers, &latest(slot), &bytes)
     }
 
@@ -88,7 +110,17 @@ fn latest(slot: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer::{BaseEntry, BaseKind, EmptyBase, TreePath};
     use crate::oci::Descriptor;
+
+    struct WithOpt;
+
+    impl BaseView for WithOpt {
+        fn lookup(&self, path: &TreePath) -> Option<BaseEntry> {
+            let opt = BaseEntry { kind: BaseKind::Directory, mode: 0o700, uid: 0, gid: 0 };
+            (path.as_str() == "opt").then_some(opt)
+        }
+    }
 
     #[test]
     fn a_hit_needs_the_blob_and_a_miss_says_why() {
@@ -96,19 +128,28 @@ mod tests {
         let store = Store::open_at(folder.path()).unwrap();
         let cache = LayerCache::new(&store, Compression::Gzip);
         let old = Fingerprint::new("app", "app", 1).field("file `main.py`", "1");
-        assert_eq!(cache.lookup(&old, "slot").unwrap(), Lookup::Miss(vec!["it was never built here".into()]));
+        assert_eq!(
+            cache.lookup(&old, &EmptyBase, "slot").unwrap(),
+            Lookup::Miss(vec!["it was never built here".into()])
+        );
 
         let digest = store.put(b"blob").unwrap();
         let descriptor = Descriptor::new("x", digest, 4);
         let record = BlobRecord { descriptor, diff_id: digest, uncompressed_size: 4, entries: 1, largest: Vec::new() };
-        cache.remember(&old, &record, "slot").unwrap();
-        assert_eq!(cache.lookup(&old, "other slot").unwrap(), Lookup::Hit(record));
-        let zstd = LayerCache::new(&store, Compression::Zstd).lookup(&old, "slot").unwrap();
+        let observed = Observed::from([(TreePath::new("opt").unwrap(), None)]);
+        cache.remember(&old, observed, &record, "slot").unwrap();
+        let other = cache.lookup(&old, &WithOpt, "slot").unwrap();
+        assert_eq!(other, Lookup::Miss(vec!["the base has other folders above it".into()]));
+        assert_eq!(cache.lookup(&old, &EmptyBase, "other slot").unwrap(), Lookup::Hit(record));
+        let zstd = LayerCache::new(&store, Compression::Zstd).lookup(&old, &EmptyBase, "slot").unwrap();
         assert_eq!(zstd, Lookup::Miss(vec!["its compression changed".into()]));
 
         let new = Fingerprint::new("app", "app", 1).field("file `main.py`", "2");
-        assert_eq!(cache.lookup(&new, "slot").unwrap(), Lookup::Miss(vec!["file `main.py` changed".into()]));
+        assert_eq!(
+            cache.lookup(&new, &EmptyBase, "slot").unwrap(),
+            Lookup::Miss(vec!["file `main.py` changed".into()])
+        );
         store.discard(&digest).unwrap();
-        assert!(matches!(cache.lookup(&old, "slot").unwrap(), Lookup::Miss(_)));
+        assert!(matches!(cache.lookup(&old, &EmptyBase, "slot").unwrap(), Lookup::Miss(_)));
     }
 }

@@ -18,7 +18,7 @@ mod tar;
 mod tree;
 mod write;
 
-pub use base::{BaseEntry, BaseKind, BaseView, EmptyBase};
+pub use base::{BaseEntry, BaseKind, BaseView, EmptyBase, Observed};
 pub use blob::{BlobRecord, BlobSource, LargeFile, LayerBlob, Origin};
 pub use cache::{LayerCache, Lookup};
 pub use error::Error;

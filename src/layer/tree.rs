@@ -10,8 +10,22 @@ use crate::fs::Mapped;
 
 /// A path in an image: relative to its root, `/`-separated, without `.`, `..`, empty or too long components,
 /// NUL or control characters. Sorted by bytes, so a folder comes before what is in it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct TreePath(String);
+
+impl TryFrom<String> for TreePath {
+    type Error = Error;
+    fn try_from(path: String) -> Result<Self, Error> {
+        TreePath::new(&path)
+    }
+}
+
+impl From<TreePath> for String {
+    fn from(path: TreePath) -> String {
+        path.0
+    }
+}
 
 /// The longest path, in bytes (Linux PATH_MAX less the final NUL).
 pub const PATH_LIMIT: usize = 4095;
@@ -269,7 +283,9 @@ impl LayerTree {
 
     /// Adds every missing parent, with the base's mode and owner where the base has that folder, else root's 0755.
     /// A parent that is a file, or a link in the base (usr-merge: `/lib`), is an error: a layer must not hide it.
-    pub fn complete(&mut self, base: &dyn super::BaseView) -> Result<(), Error> {
+    /// Returns what was seen of the base.
+    pub fn complete(&mut self, base: &dyn super::BaseView) -> Result<super::Observed, Error> {
+        let mut observed = super::Observed::new();
         let mut missing: BTreeMap<TreePath, Entry> = BTreeMap::new();
         for (path, entry) in &self.entries {
             for parent in path.ancestors() {
@@ -288,21 +304,22 @@ impl LayerTree {
                     None => {}
                 }
                 let mut folder = Entry::directory(&entry.input);
-                match base.lookup(&parent) {
-                    Some(found) => match found.kind {
+                let below = base.lookup(&parent);
+                if let Some(found) = &below {
+                    match &found.kind {
                         super::BaseKind::Directory => {
                             (folder.mode, folder.uid, folder.gid) = (found.mode, found.uid, found.gid);
                         }
                         super::BaseKind::Symlink(target) => return Err(refuse(format!("a link to `{target}`"))),
                         _ => return Err(refuse("a file".into())),
-                    },
-                    None => {}
+                    }
                 }
+                observed.insert(parent.clone(), below);
                 missing.insert(parent, folder);
             }
         }
         self.entries.extend(missing);
-        Ok(())
+        Ok(observed)
     }
 }
 

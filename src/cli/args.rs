@@ -1,0 +1,246 @@
+//! The command line as it is typed. Parsing checks shapes; [`super::settings`] resolves what is left open.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::engine::EngineKind;
+use crate::oci::Platform;
+
+/// Casts an application into an OCI image: no daemon, no Dockerfile, no root, no RUN.
+#[derive(Debug, Parser)]
+#[command(name = "ingot", version, max_term_width = 110, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// How data is printed on stdout
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub format: Format,
+    /// Print no progress and no messages, only data and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more of what is done
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+    /// Talk plain http to this registry (host or host:port); loopback registries need no such leave
+    #[arg(long, global = true, value_name = "REGISTRY")]
+    pub plain_http: Vec<String>,
+    /// Read registry credentials from this file, as podman's --authfile
+    #[arg(long, global = true, value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// When colours are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// One command each.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Cast a project into one image per variant and platform
+    Build(Build),
+    /// Show what would be built, layer by layer, and why
+    Plan(Plan),
+    /// Send an image to a registry
+    Push(Copy),
+    /// Fetch an image from a registry
+    Pull(Copy),
+    /// Copy an image from anywhere to anywhere
+    Copy(Copy),
+    /// Show an image's digest, platform, configuration and layers
+    Inspect(Look),
+    /// Show which layer was made by what
+    History(Look),
+    /// List the files of an image
+    Ls(Ls),
+    /// Write an ingot.toml for the application in DIR
+    Init(Init),
+    /// Print a shell's completion script
+    Completions(Completions),
+    /// Check what this machine has that ingot can use
+    Doctor(Doctor),
+}
+
+/// What selects and parametrises a build.
+#[derive(Debug, Clone, Args)]
+pub struct Selection {
+    /// The project's folder, with ingot.toml or pyproject.toml
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The variant to build, or `all`; the project's default otherwise
+    #[arg(long, value_name = "NAME|all")]
+    pub variant: Vec<String>,
+    /// Platforms, separated by commas; several make an index. This machine's architecture otherwise
+    #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
+    pub platform: Vec<Platform>,
+    /// Set a build argument
+    #[arg(long, value_name = "NAME=VALUE", value_parser = build_arg)]
+    pub build_arg: Vec<(String, String)>,
+    /// How Ingot's own layers are compressed
+    #[arg(long, value_enum, default_value_t = LayerCompression::Gzip, value_name = "KIND")]
+    pub compression: LayerCompression,
+}
+
+/// How Ingot's own layers are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LayerCompression {
+    /// Read by everything.
+    Gzip,
+    /// Smaller; needs docker 23, containerd 1.5 or podman to run.
+    Zstd,
+}
+
+/// `ingot build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// What to build.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Name the image in every output and for --push
+    #[arg(short, long, value_name = "REF")]
+    pub tag: Vec<String>,
+    /// Write to DEST: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, docker://REF, containers-storage:REF, docker-daemon:REF
+    #[arg(short, long, value_name = "DEST")]
+    pub output: Vec<String>,
+    /// Push every tag to its registry
+    #[arg(long)]
+    pub push: bool,
+    /// Ignore the layer cache and make every layer anew
+    #[arg(long)]
+    pub clean: bool,
+    /// Write the image even if it is over its budget (the image is labelled so)
+    #[arg(long)]
+    pub no_size_check: bool,
+    /// Write digest, descriptor, layers, sizes and timings of each image to FILE, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub metadata_file: Option<PathBuf>,
+}
+
+/// `ingot plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// What to plan.
+    #[command(flatten)]
+    pub selection: Selection,
+}
+
+/// `ingot push`, `ingot pull`, `ingot copy`.
+#[derive(Debug, Args)]
+pub struct Copy {
+    /// The image: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, containers-storage:REF, docker-daemon:REF, or a reference
+    #[arg(value_name = "SRC")]
+    pub source: String,
+    /// Where to
+    #[arg(value_name = "DEST")]
+    pub destination: String,
+    /// Copy only the image for this platform, without the index
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<Platform>,
+}
+
+/// `ingot inspect`, `ingot history`.
+#[derive(Debug, Args)]
+pub struct Look {
+    /// The image, from any source
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// Which image of an index
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<Platform>,
+}
+
+/// `ingot ls`.
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// Which image.
+    #[command(flatten)]
+    pub look: Look,
+    /// Only this path and what is below it
+    #[arg(value_name = "PATH")]
+    pub path: Option<String>,
+    /// Show mode, owner, size and link target
+    #[arg(short, long)]
+    pub long: bool,
+}
+
+/// `ingot init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The application's folder
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Print the file instead of writing it
+    #[arg(long)]
+    pub stdout: bool,
+}
+
+/// `ingot completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `ingot doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Only look at this engine
+    #[arg(long, value_name = "NAME")]
+    pub engine: Option<EngineKind>,
+}
+
+fn build_arg(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    if name.is_empty() { Err("the name is empty".into()) } else { Ok((name.into(), value.into())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_build_is_read_as_typed() {
+        let typed = "ingot build app --variant all --platform linux/amd64,linux/arm64 --build-arg A=b=c -t x:1 -o oci:d";
+        let Command::Build(build) = Cli::parse_from(typed.split(' ')).command else { panic!("not a build") };
+        assert_eq!(build.selection.platform.len(), 2);
+        assert_eq!(build.selection.build_arg, [("A".to_string(), "b=c".to_string())]);
+        assert!(Cli::try_parse_from(["ingot", "build", "--build-arg", "A"]).is_err());
+        assert!(Cli::try_parse_from(["ingot", "build", "--platform", "amd64"]).is_err());
+    }
+}

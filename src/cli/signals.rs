@@ -1,0 +1,19 @@
+//! Ctrl-C, SIGTERM and SIGHUP at any moment: children die with their trees, temporary files go, the exit code
+//! says which signal it was. Nothing stands half-written under a final name, because every write is atomic.
+
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// Starts the thread that waits for signals.
+pub fn install() {
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            crate::process::kill_all();
+            crate::fs::remove_temporaries();
+            std::process::exit(128 + signal);
+        }
+    });
+}
