@@ -1,4 +1,4 @@
-//! Writes a [`LayerTree`] as a tar stream: ustar headers, PAX records only where ustar cannot hold a value.
+//! Writes a [`LayerTree`] as the pieces of a tar stream: ustar headers, PAX records only where ustar cannot hold a value.
 //!
 //! Every header is a function of the entry alone: numeric owners without names, one mtime, no device numbers, and
 //! PAX headers under a fixed name (GNU's default has the process id in it).
@@ -7,6 +7,7 @@ use std::io::{self, Write};
 
 use tar::{EntryType, Header};
 
+use super::encode::Encoder;
 use super::{Content, Entry, Error, Kind, LayerTree, Packed, Packing, TreePath};
 use crate::fs;
 use crate::oci::Epoch;
@@ -18,18 +19,25 @@ const SIZE_LIMIT: u64 = 0o77777777777;
 const OWNER_LIMIT: u32 = 0o7777777;
 
 /// Writes the whole archive: entries in their order, then two zero blocks.
-pub fn write_tree(tree: &LayerTree, out: &mut dyn Write, layer: &str) -> crate::error::Result<()> {
+/// `advance` hears of the bytes that were handed on.
+pub fn write_tree(
+    tree: &LayerTree,
+    out: &mut dyn Encoder,
+    layer: &str,
+    advance: &dyn Fn(u64),
+) -> crate::error::Result<()> {
     let stream = |source| Error::Stream { action: "write", object: format!("layer `{layer}`"), source };
     for (path, entry) in tree.iter() {
         let header = headers(path, entry).map_err(stream)?;
-        out.write_all(&header).map_err(stream)?;
+        out.literal(&header).map_err(stream)?;
         if let Kind::File(content) = &entry.kind {
             write_content(path, entry, content, out)?;
             let padding = (BLOCK - content.size() % BLOCK) % BLOCK;
-            out.write_all(&[0; BLOCK as usize][..padding as usize]).map_err(stream)?;
+            out.literal(&[0; BLOCK as usize][..padding as usize]).map_err(stream)?;
+            advance(content.size());
         }
     }
-    out.write_all(&[0; 2 * BLOCK as usize]).map_err(stream)?;
+    out.literal(&[0; 2 * BLOCK as usize]).map_err(stream)?;
     Ok(())
 }
 
@@ -101,41 +109,79 @@ fn record(records: &mut Vec<u8>, key: &str, value: &str) {
     records.extend_from_slice(format!("{length} {key}={value}\n").as_bytes());
 }
 
-fn write_content(path: &TreePath, entry: &Entry, content: &Content, out: &mut dyn Write) -> crate::error::Result<()> {
+fn write_content(path: &TreePath, entry: &Entry, content: &Content, out: &mut dyn Encoder) -> crate::error::Result<()> {
     let refuse = |reason: String| Error::Content { path: path.to_string(), input: entry.input.to_string(), reason };
     let stream = |source| Error::Stream { action: "copy", object: format!("`/{path}` of {}", entry.input), source };
     match content {
-        Content::Bytes(bytes) => Ok(out.write_all(bytes).map_err(stream)?),
+        Content::Bytes(bytes) => Ok(out.literal(bytes).map_err(stream)?),
         Content::File { path: file, size } => {
-            let opened = fs::open(file)?;
-            let copied = io::copy(&mut io::Read::take(opened, size + 1), out).map_err(stream)?;
+            let mut opened = io::Read::take(fs::open(file)?, size + 1);
+            let copied = io::copy(&mut opened, &mut io::BufWriter::with_capacity(64 << 10, Literal(out)));
+            let copied = copied.map_err(stream)?;
             if copied != *size {
                 return Err(refuse(format!("expected {size} bytes, found {copied}")).into());
             }
             Ok(())
         }
-        Content::Packed(packed) => unpack(packed, out).map_err(|failure| match failure {
+        Content::Packed(packed) => out.packed(packed).map_err(|failure| match failure {
             Unpack::Damaged(reason) => refuse(reason).into(),
             Unpack::Stream(source) => stream(source).into(),
         }),
     }
 }
 
+struct Literal<'a>(&'a mut dyn Encoder);
+
+impl Write for Literal<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.literal(bytes).map(|()| bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Why a packed member could not be copied.
-pub(super) enum Unpack {
+#[derive(Debug)]
+pub enum Unpack {
     /// It is not what the archive's directory says.
     Damaged(String),
     /// Writing failed.
     Stream(io::Error),
 }
 
-/// Copies the unpacked bytes of a member and checks their number and CRC-32.
-pub(super) fn unpack(packed: &Packed, out: &mut dyn Write) -> Result<(), Unpack> {
-    let bytes = usize::try_from(packed.offset)
+impl Unpack {
+    pub(super) fn into_io(self) -> io::Error {
+        match self {
+            Unpack::Damaged(reason) => io::Error::new(io::ErrorKind::InvalidData, reason),
+            Unpack::Stream(error) => error,
+        }
+    }
+}
+
+/// The packed bytes of a member.
+pub(super) fn packed_bytes(packed: &Packed) -> Result<&[u8], Unpack> {
+    usize::try_from(packed.offset)
         .ok()
         .zip(usize::try_from(packed.length).ok())
         .and_then(|(offset, length)| packed.archive.get(offset..offset.checked_add(length)?))
-        .ok_or_else(|| Unpack::Damaged("it lies outside of its archive".into()))?;
+        .ok_or_else(|| Unpack::Damaged("it lies outside of its archive".into()))
+}
+
+/// Whether a member has the size and the CRC-32 that its archive promises.
+pub(super) fn check_member(packed: &Packed, size: u64, crc32: u32) -> Result<(), Unpack> {
+    if size != packed.size {
+        return Err(Unpack::Damaged(format!("expected {} bytes, found {size}", packed.size)));
+    }
+    if crc32 != packed.crc32 {
+        return Err(Unpack::Damaged(format!("expected CRC {:08x}, found {crc32:08x}", packed.crc32)));
+    }
+    Ok(())
+}
+
+/// Copies the unpacked bytes of a member and checks their number and CRC-32.
+pub fn unpack(packed: &Packed, out: &mut dyn Write) -> Result<(), Unpack> {
+    let bytes = packed_bytes(packed)?;
     let mut checked = Checked { out, crc: crc32fast::Hasher::new(), count: 0, limit: packed.size };
     let copied = match packed.packing {
         Packing::Stored => checked.write_all(bytes).map(|()| bytes.len()),
@@ -153,14 +199,7 @@ pub(super) fn unpack(packed: &Packed, out: &mut dyn Write) -> Result<(), Unpack>
     if consumed != bytes.len() {
         return Err(Unpack::Damaged(format!("{} bytes follow its deflate stream", bytes.len() - consumed)));
     }
-    if checked.count != packed.size {
-        return Err(Unpack::Damaged(format!("expected {} bytes, found {}", packed.size, checked.count)));
-    }
-    let found = checked.crc.finalize();
-    if found != packed.crc32 {
-        return Err(Unpack::Damaged(format!("expected CRC {:08x}, found {found:08x}", packed.crc32)));
-    }
-    Ok(())
+    check_member(packed, checked.count, checked.crc.finalize())
 }
 
 struct Checked<'a> {
@@ -193,6 +232,12 @@ mod tests {
 
     use super::*;
 
+    fn archive(tree: &LayerTree) -> crate::error::Result<Vec<u8>> {
+        let mut plain = crate::layer::encode::Plain { out: Vec::new(), tar: crate::oci::Hasher::new() };
+        write_tree(tree, &mut plain, "test", &|_| {})?;
+        Ok(plain.out)
+    }
+
     fn tree() -> LayerTree {
         let input: Arc<str> = "test".into();
         let mut tree = LayerTree::new();
@@ -208,12 +253,11 @@ mod tests {
 
     #[test]
     fn another_reader_finds_every_value() {
-        let mut bytes = Vec::new();
-        write_tree(&tree(), &mut bytes, "test").unwrap();
+        let bytes = archive(&tree()).unwrap();
         assert_eq!(bytes.len() % 512, 0);
-        let mut archive = ::tar::Archive::new(&bytes[..]);
+        let mut reader = ::tar::Archive::new(&bytes[..]);
         let mut seen = Vec::new();
-        for entry in archive.entries().unwrap() {
+        for entry in reader.entries().unwrap() {
             let mut entry = entry.unwrap();
             let path = entry.path().unwrap().to_string_lossy().into_owned();
             let link = entry.link_name().unwrap().map(|l| l.to_string_lossy().into_owned()).unwrap_or_default();
@@ -233,8 +277,7 @@ mod tests {
 
     #[test]
     fn gnu_tar_reads_large_owners_and_long_names() {
-        let mut bytes = Vec::new();
-        write_tree(&tree(), &mut bytes, "test").unwrap();
+        let bytes = archive(&tree()).unwrap();
         let mut command = std::process::Command::new("tar");
         command.args(["--numeric-owner", "-tvf", "-"]);
         let output = crate::process::run(command, &bytes, crate::process::DEFAULT_TIMEOUT).unwrap();
@@ -263,7 +306,7 @@ mod tests {
             let mut tree = LayerTree::new();
             let content = Content::File { path: file.clone(), size };
             tree.insert(TreePath::new("x").unwrap(), Entry::file(content, 0o644, &"app".into())).unwrap();
-            let error = write_tree(&tree, &mut Vec::new(), "test").unwrap_err();
+            let error = archive(&tree).unwrap_err();
             assert!(error.to_string().contains("the content of `/x` (app) changed"), "{error}");
         }
     }

@@ -1,7 +1,6 @@
 //! Makes a [`LayerBlob`]'s bytes from a tree: tar, diffID, compression, digest, store, in one pass.
 
-use std::io::{self, Write};
-
+use super::encode::Plain;
 use super::{BlobRecord, Error, Kind, LargeFile, LayerTree, Store, encode, tar};
 use crate::error::Result;
 use crate::oci::media_type::Compression;
@@ -22,28 +21,27 @@ pub fn write_layer(
     task: &Task,
 ) -> Result<BlobRecord> {
     let stream = |source| Error::Stream { action: "write", object: format!("layer `{name}`"), source };
+    let advance = |bytes| task.advance(bytes);
     let blob = store.writer()?;
-    let (blob, counted) = match compression {
+    let (blob, tar_stream) = match compression {
         Compression::Gzip => {
-            let mut counted = Counted::new(encode::GzipRuns::new(blob).map_err(stream)?, task);
-            tar::write_tree(tree, &mut counted, name)?;
-            let (encoder, hasher) = counted.into_parts();
-            (encoder.finish().map_err(stream)?, hasher)
+            let mut gzip = encode::Gzip::new(blob).map_err(stream)?;
+            tar::write_tree(tree, &mut gzip, name, &advance)?;
+            gzip.finish().map_err(stream)?
         }
         Compression::Zstd => {
-            let mut counted = Counted::new(encode::zstd(blob).map_err(stream)?, task);
-            tar::write_tree(tree, &mut counted, name)?;
-            let (encoder, hasher) = counted.into_parts();
-            (encoder.finish().map_err(stream)?, hasher)
+            let mut plain = Plain { out: encode::zstd(blob).map_err(stream)?, tar: Hasher::new() };
+            tar::write_tree(tree, &mut plain, name, &advance)?;
+            (plain.out.finish().map_err(stream)?, plain.tar)
         }
         Compression::None => {
-            let mut counted = Counted::new(blob, task);
-            tar::write_tree(tree, &mut counted, name)?;
-            counted.into_parts()
+            let mut plain = Plain { out: blob, tar: Hasher::new() };
+            tar::write_tree(tree, &mut plain, name, &advance)?;
+            (plain.out, plain.tar)
         }
     };
-    let uncompressed_size = counted.length();
-    let diff_id = counted.finish();
+    let uncompressed_size = tar_stream.length();
+    let diff_id = tar_stream.finish();
     let (digest, size) = blob.finish()?;
     Ok(BlobRecord {
         descriptor: Descriptor::new(compression.media_type(), digest, size),
@@ -67,35 +65,6 @@ fn largest(tree: &LayerTree) -> Vec<LargeFile> {
     files.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
     files.truncate(LARGEST);
     files
-}
-
-/// Hashes the tar on its way to the encoder.
-struct Counted<'a, W> {
-    out: W,
-    hasher: Hasher,
-    task: &'a Task,
-}
-
-impl<'a, W: Write> Counted<'a, W> {
-    fn new(out: W, task: &'a Task) -> Self {
-        Counted { out, hasher: Hasher::new(), task }
-    }
-
-    fn into_parts(self) -> (W, Hasher) {
-        (self.out, self.hasher)
-    }
-}
-
-impl<W: Write> Write for Counted<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.task.advance(written as u64);
-        Ok(written)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }
 
 #[cfg(test)]
