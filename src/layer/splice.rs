@@ -125,9 +125,12 @@ mod tests {
 
     fn deflate(plain: &[u8], level: u32, flush_every: usize) -> Vec<u8> {
         let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::new(level));
-        for chunk in plain.chunks(flush_every.max(1)) {
+        for (n, chunk) in plain.chunks(flush_every.max(1)).enumerate() {
+            // A flush ends a block; the last block holds content too.
+            if n > 0 {
+                encoder.flush().unwrap();
+            }
             encoder.write_all(chunk).unwrap();
-            encoder.flush().unwrap();
         }
         encoder.finish().unwrap()
     }
