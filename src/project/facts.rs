@@ -1,0 +1,136 @@
+//! Facts about a project that its file can refer to: what git says, and the time of the build.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::error::Error as ProjectError;
+use crate::error::Error;
+use crate::oci::Epoch;
+use crate::process;
+
+/// How long one question to git may take.
+const GIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What git knows of the folder; nothing if there is no git, no repository or no commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// The whole hash of HEAD.
+    pub revision: Option<String>,
+    /// The short hash of HEAD.
+    pub short: Option<String>,
+    /// `git describe --tags --always --dirty`.
+    pub describe: Option<String>,
+    /// The committer's time of HEAD.
+    pub time: Option<Epoch>,
+}
+
+/// Asks git about HEAD of the repository that `root` is in.
+pub fn commit(root: &Path) -> Commit {
+    let Some(head) = git(root, &["log", "-1", "--no-show-signature", "--format=%H %ct", "HEAD"]) else {
+        return Commit::default();
+    };
+    let (revision, time) = head.split_once(' ').unwrap_or((&head, ""));
+    Commit {
+        revision: Some(revision.to_string()),
+        short: git(root, &["rev-parse", "--short", "HEAD"]),
+        describe: git(root, &["describe", "--tags", "--always", "--dirty"]),
+        time: time.parse().ok().and_then(|seconds| Epoch::from_seconds(seconds).ok()),
+    }
+}
+
+fn git(root: &Path, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(root).args(["-c", "core.fsmonitor=false", "-c", "log.showSignature=false"]).args(arguments);
+    command.env("LC_ALL", "C").env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
+    let output = process::run(command, b"", GIT_TIMEOUT).ok()?;
+    let text = output.stdout_text();
+    (output.status.success() && !text.is_empty() && !text.contains('\n')).then_some(text)
+}
+
+/// The default build arguments: `BUILD_DATE`, `VCS_REF`, `BUILD_VERSION` and the names of the usual bases.
+/// `VARIANT` and `PYTHON_VERSION` come from the project itself.
+pub fn facts(root: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let given = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|text| !text.is_empty());
+    Ok(facts_of(&commit(root), given.as_deref())?)
+}
+
+fn facts_of(commit: &Commit, source_date_epoch: Option<&str>) -> Result<BTreeMap<String, String>, ProjectError> {
+    let mut facts = fallbacks();
+    let epoch = match source_date_epoch {
+        Some(text) => Some(
+            text.parse()
+                .map_err(|source| ProjectError::SourceDateEpoch { found: text.chars().take(60).collect(), source })?,
+        ),
+        None => commit.time,
+    };
+    let known = [
+        ("BUILD_DATE", epoch.map(Epoch::rfc3339)),
+        ("VCS_REF", commit.short.clone()),
+        ("BUILD_VERSION", commit.describe.clone()),
+    ];
+    facts.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))));
+    Ok(facts)
+}
+
+/// What the facts are when nothing is known.
+pub(super) fn fallbacks() -> BTreeMap<String, String> {
+    let date = Epoch::ENTRIES.rfc3339();
+    [
+        ("BUILD_DATE", date.as_str()),
+        ("VCS_REF", "unknown"),
+        ("BUILD_VERSION", "0.0.0"),
+        ("CPU_BASE_IMAGE", "ubuntu:22.04"),
+        ("GPU_BASE_IMAGE", "nvidia/cuda:12.1.0-base-ubuntu22.04"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_string(), value.to_string()))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(dir: &Path, script: &str) {
+        let mut command = Command::new("sh");
+        command.args(["-ec", script]).current_dir(dir);
+        let output = process::run(command, b"", GIT_TIMEOUT).unwrap();
+        assert!(output.status.success(), "install git? {}", output.stderr_text());
+    }
+
+    #[test]
+    fn a_folder_without_commits_has_fallbacks() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(commit(dir.path()), Commit::default());
+        sh(dir.path(), "git init -q .");
+        assert_eq!(facts_of(&commit(dir.path()), None).unwrap(), fallbacks());
+        assert_eq!(fallbacks()["BUILD_DATE"], "1980-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn git_is_asked_for_time_hash_and_version() {
+        let dir = tempfile::tempdir().unwrap();
+        sh(
+            dir.path(),
+            "git init -q . && echo 1 > a && git add a
+             export GIT_COMMITTER_DATE='2024-05-06T07:08:09+02:00' GIT_AUTHOR_DATE='2001-01-01T00:00:00Z'
+             git -c user.name=a -c user.email=a@b.example -c commit.gpgsign=false commit -qm x && git tag v1.2",
+        );
+        let facts = facts_of(&commit(dir.path()), None).unwrap();
+        assert_eq!(facts["BUILD_DATE"], "2024-05-06T05:08:09Z");
+        assert_eq!(facts["BUILD_VERSION"], "v1.2");
+        assert!(facts["VCS_REF"].len() >= 7 && facts["VCS_REF"].bytes().all(|b| b.is_ascii_hexdigit()));
+        sh(dir.path(), "echo 2 > a");
+        assert_eq!(facts_of(&commit(dir.path()), None).unwrap()["BUILD_VERSION"], "v1.2-dirty");
+        // The environment wins over the commit.
+        assert_eq!(facts_of(&commit(dir.path()), Some("0")).unwrap()["BUILD_DATE"], "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_wrong_source_date_epoch_is_an_error() {
+        let error = facts_of(&Commit::default(), Some("today")).unwrap_err();
+        assert_eq!(error.to_string(), "could not understand SOURCE_DATE_EPOCH=`today`");
+    }
+}
