@@ -11,6 +11,7 @@ mod error;
 mod expand;
 mod facts;
 mod file;
+mod known_base;
 mod place;
 mod resolve;
 mod rule;
@@ -21,6 +22,9 @@ mod variant;
 pub use error::Error;
 pub use facts::{Commit, commit, facts};
 pub use file::{BuildArgs, FILE_LIMIT, FILE_NAME, PYPROJECT, Project};
+pub use known_base::{
+    Apt, Cuda, Family, KnownBase, KnownPython, PACKAGES_SUFFIX, known_base, known_bases, known_packages,
+};
 pub use place::{Located, Place, Source};
 pub use rule::{Port, Protocol};
 pub use schema::markdown;
