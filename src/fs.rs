@@ -107,6 +107,26 @@ pub fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(failed("open", path))
 }
 
+/// Opens a regular file and nothing else: a link, a pipe or a device in its place is refused without waiting for
+/// it. A missing file is `None`.
+pub fn open_regular(path: &Path) -> Result<Option<File>> {
+    use rustix::fs::{FileType, Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+        Err(rustix::io::Errno::LOOP) => {
+            return Err(failed("open", path)(io::Error::new(io::ErrorKind::InvalidData, "it is a symbolic link")));
+        }
+        Err(error) => return Err(failed("open", path)(error.into())),
+    };
+    let found = rustix::fs::fstat(&fd).map_err(|error| failed("look at", path)(error.into()))?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Err(failed("open", path)(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file")));
+    }
+    Ok(Some(File::from(fd)))
+}
+
 /// Metadata of what `path` names, without following a link.
 pub fn symlink_metadata(path: &Path) -> Result<fs::Metadata> {
     fs::symlink_metadata(path).map_err(failed("look at", path))

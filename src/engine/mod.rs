@@ -1,1 +1,79 @@
-//! (room to be filled)
+//! podman and docker as programs: which of them is there, and handing images to and from their stores.
+//!
+//! Nothing here knows their sockets or libraries. Every call has a timeout, every value that comes from outside is
+//! checked before it becomes an argument, and what an engine says is cut and cleaned before it is shown.
+
+mod detect;
+mod error;
+mod transfer;
+
+use std::fmt;
+use std::process::Command;
+use std::str::FromStr;
+
+pub use error::Error;
+
+/// Which engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// podman, without a daemon.
+    Podman,
+    /// docker, and the daemon that its client talks to.
+    Docker,
+}
+
+impl Kind {
+    /// Both, in the order in which they are tried.
+    pub const ALL: [Kind; 2] = [Kind::Podman, Kind::Docker];
+
+    /// The program's name.
+    pub fn program(self) -> &'static str {
+        match self {
+            Kind::Podman => "podman",
+            Kind::Docker => "docker",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.program())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Kind::ALL
+            .into_iter()
+            .find(|kind| kind.program() == text)
+            .ok_or_else(|| Error::Unknown { text: error::clean(text) })
+    }
+}
+
+/// An engine that answered.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    kind: Kind,
+    program: String,
+    version: String,
+}
+
+impl Engine {
+    /// Which one.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What it says its version is: podman's own, docker's of the daemon.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments);
+        command
+    }
+}

@@ -1,0 +1,94 @@
+//! Where an opened image's documents and blobs come from.
+
+use std::sync::Arc;
+
+use super::access::Access;
+use super::archive::OciArchive;
+use super::blobs::read_document;
+use super::docker_archive::DockerArchive;
+use super::frozen::Frozen;
+use super::layout::{Found, Layout};
+use super::{Error, ImageName};
+use crate::engine::Kind;
+use crate::error::{During, Result};
+use crate::layer::{BlobSource, Origin};
+use crate::oci::Descriptor;
+
+/// A source that was opened: blobs, and documents by descriptor.
+pub(super) struct Source {
+    pub blobs: Arc<dyn BlobSource>,
+    pub origin: Origin,
+}
+
+impl Source {
+    fn local(blobs: impl BlobSource + 'static) -> Self {
+        Source { blobs: Arc::new(blobs), origin: Origin::Store }
+    }
+
+    /// A manifest or index, verified.
+    pub fn document(&self, descriptor: &Descriptor, name: &ImageName) -> Result<Frozen> {
+        let bytes = read_document(&*self.blobs, descriptor, &name.to_string())?;
+        Ok(Frozen::new(&descriptor.media_type, bytes))
+    }
+
+    /// Opens `name`; also the document that it leads to.
+    pub fn open(name: &ImageName, access: &Access) -> Result<(Source, Frozen)> {
+        match name {
+            ImageName::OciLayout { dir, tag } => {
+                let (layout, found) = Layout::open(dir, tag.as_deref())?;
+                Source::local(layout).rooted(found, name)
+            }
+            ImageName::OciArchive { file, reference } => {
+                let (archive, found) = OciArchive::open(file, reference.as_deref(), &access.store)?;
+                Source::local(archive).rooted(found, name)
+            }
+            ImageName::DockerArchive { file, reference } => {
+                let (archive, root) = DockerArchive::open(file, reference.as_deref(), &access.store)?;
+                Ok((Source::local(archive), root))
+            }
+            ImageName::ContainersStorage(image) => {
+                let saved = Saved::new(Kind::Podman, image, access)?;
+                let (archive, found) = OciArchive::open(&saved.archive, None, &access.store)?;
+                Source::local(archive).rooted(found, name)
+            }
+            ImageName::DockerDaemon(image) => {
+                let saved = Saved::new(Kind::Docker, image, access)?;
+                let (archive, root) = DockerArchive::open(&saved.archive, None, &access.store)?;
+                Ok((Source::local(archive), root))
+            }
+            ImageName::Registry(_) => Err(Error::Unsupported {
+                destination: name.to_string(),
+                what: "images in this version",
+                hint: "use an oci: or archive name",
+            }
+            .into()),
+        }
+    }
+
+    fn rooted(self, found: Found, name: &ImageName) -> Result<(Source, Frozen)> {
+        let root = match found {
+            Found::Blob(descriptor) => self.document(&descriptor, name)?,
+            Found::Whole(root) => root,
+        };
+        Ok((self, root))
+    }
+}
+
+/// An archive that an engine wrote. The file goes as soon as it has been opened; whoever opened it can still read it.
+struct Saved {
+    archive: std::path::PathBuf,
+    _folder: crate::fs::TemporaryDir,
+}
+
+impl Saved {
+    fn new(kind: Kind, image: &str, access: &Access) -> Result<Self> {
+        let engine = access.engine(kind)?;
+        let folder = access.store.temporary_dir()?;
+        let archive = std::path::absolute(folder.path().join("image.tar"))
+            .map_err(crate::fs::failed("find the absolute path of", folder.path()))?;
+        let task = access.progress.task(&format!("reading {image} from {kind}"), None);
+        engine.save(image, &archive).during(|| format!("saving `{image}` from {kind}"))?;
+        task.finish("read");
+        Ok(Saved { archive, _folder: folder })
+    }
+}
