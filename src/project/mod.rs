@@ -5,6 +5,8 @@
 //! mistakes of the file in the same way, through [`Place::error`].
 //! The known bases of `base-manifests/` are here too, and what `ingot init` writes (`init`).
 
+pub mod init;
+
 mod check;
 mod document;
 mod error;
