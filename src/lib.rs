@@ -18,3 +18,4 @@ pub mod project;
 pub mod python;
 pub mod registry;
 pub mod report;
+pub mod runtime;
