@@ -22,4 +22,36 @@ pub use compiler::Compiler;
 pub use interpreter::{Interpreter, Search};
 pub use magic::{cache_tag, magic};
 
+mod config;
+mod entry_points;
+mod error;
+mod fetch;
+mod install;
+mod location;
+mod lock;
+mod markers;
+mod metadata;
+mod names;
+mod netrc;
+mod pylock;
+mod record;
+mod requirements;
+mod simple;
+mod tags;
+#[cfg(test)]
+mod testing;
+mod venv;
+mod wheel;
+mod zip;
+
+pub use config::{Indexes, Machine};
+pub use error::Error;
+pub use fetch::fetch;
+pub use location::{IndexOptions, Links, Location};
+pub use lock::{Lock, Locked, LockedFile, Unusable};
+pub use names::normalize;
+pub use tags::{Tag, Tags};
+pub use venv::{BytecodeMode, VenvSpec, venv_layers};
+pub use wheel::Wheel;
+
 pub use target::{Libc, PythonVersion, Target};
