@@ -43,6 +43,11 @@ pub trait Explain: StdError + Send + Sync + 'static {
         None
     }
 
+    /// A table or a list that belongs to the error, to be shown as it is.
+    fn details(&self) -> Option<String> {
+        None
+    }
+
     /// A rendered piece of the file at fault, with a caret under the mistake.
     fn snippet(&self) -> Option<String> {
         None
@@ -81,6 +86,11 @@ impl Error {
     /// The advice of the cause.
     pub fn hint(&self) -> Option<String> {
         self.inner.hint()
+    }
+
+    /// The table of the cause.
+    pub fn details(&self) -> Option<String> {
+        self.inner.details()
     }
 
     /// The rendered piece of a file, if the cause has one.

@@ -19,3 +19,4 @@ pub mod python;
 pub mod registry;
 pub mod report;
 pub mod runtime;
+pub mod text;

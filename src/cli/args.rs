@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::engine::EngineKind;
 use crate::oci::Platform;
 
 /// Casts an application into an OCI image: no daemon, no Dockerfile, no root, no RUN.
@@ -213,9 +212,9 @@ pub struct Completions {
 /// `ingot doctor`.
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// Only look at this engine
-    #[arg(long, value_name = "NAME")]
-    pub engine: Option<EngineKind>,
+    /// The project whose index and base are looked at, if there is one
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub dir: PathBuf,
 }
 
 fn build_arg(text: &str) -> Result<(String, String), String> {
@@ -236,7 +235,8 @@ mod tests {
 
     #[test]
     fn a_build_is_read_as_typed() {
-        let typed = "ingot build app --variant all --platform linux/amd64,linux/arm64 --build-arg A=b=c -t x:1 -o oci:d";
+        let typed =
+            "ingot build app --variant all --platform linux/amd64,linux/arm64 --build-arg A=b=c -t x:1 -o oci:d";
         let Command::Build(build) = Cli::parse_from(typed.split(' ')).command else { panic!("not a build") };
         assert_eq!(build.selection.platform.len(), 2);
         assert_eq!(build.selection.build_arg, [("A".to_string(), "b=c".to_string())]);

@@ -1,9 +1,59 @@
-//! The command line: arguments as typed, one file per command, and all printing.
+//! The command line: arguments as typed ([`args`]), resolved ([`settings`]), one file per command, and all printing.
+
+pub mod args;
+mod commands;
+mod destinations;
+mod printer;
+mod progress;
+mod settings;
+mod signals;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::Parser;
+
+use args::{Cli, Command};
+use printer::Printer;
+use settings::Session;
+
+use crate::error::Result;
+
 /// Runs the command and says how it ended.
-pub fn main(_args: Vec<OsString>) -> ExitCode {
-    ExitCode::from(2)
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    signals::install();
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout with code 0, mistakes to stderr with code 2.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let printer = Printer::new(&cli.global);
+    match run(cli, printer) {
+        Ok(code) => code,
+        Err(error) => {
+            printer.error(&error);
+            ExitCode::from(error.class().code())
+        }
+    }
+}
+
+fn run(cli: Cli, printer: Printer) -> Result<ExitCode> {
+    let session = Session::new(cli.global, printer);
+    match cli.command {
+        Command::Build(args) => commands::build::run(&args, &session)?,
+        Command::Plan(args) => commands::plan::run(&args, &session)?,
+        Command::Push(args) => commands::copy::push(&args, &session)?,
+        Command::Pull(args) => commands::copy::pull(&args, &session)?,
+        Command::Copy(args) => commands::copy::run(&args, &session)?,
+        Command::Inspect(args) => commands::inspect::run(&args, &session)?,
+        Command::History(args) => commands::history::run(&args, &session)?,
+        Command::Ls(args) => commands::ls::run(&args, &session)?,
+        Command::Init(args) => commands::init::run(&args, &session)?,
+        Command::Completions(args) => commands::completions::run(&args, &session)?,
+        Command::Doctor(args) => return commands::doctor::run(&args, &session),
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::error::{Class, Error, Explain};
 use crate::report;
+use crate::text;
 
 use super::args::{Color, Format, Global};
 
@@ -71,7 +72,7 @@ impl Printer {
     /// One line for the user, on stderr, unless quiet.
     pub fn message(&self, text: &str) {
         if !self.quiet {
-            let _ = writeln!(io::stderr(), "{}", report::escape(text));
+            let _ = writeln!(io::stderr(), "{}", text::escape(text));
         }
     }
 
@@ -80,11 +81,11 @@ impl Printer {
         let (red, bold, reset) = if self.color { ("\x1b[31;1m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
         let mut text = String::new();
         match error.snippet() {
-            Some(snippet) => text.push_str(&format!("{}\n", report::escape_lines(snippet.trim_end()))),
+            Some(snippet) => text.push_str(&format!("{}\n", text::escape_lines(snippet.trim_end()))),
             None => {
                 let chain = error.chain();
                 for (n, message) in chain.iter().enumerate() {
-                    let message = report::escape(message);
+                    let message = text::escape(message);
                     let line = if n == 0 {
                         format!("{red}error{reset}: {bold}{message}{reset}\n")
                     } else {
@@ -95,7 +96,7 @@ impl Printer {
             }
         }
         if let Some(hint) = error.hint() {
-            text.push_str(&format!("hint: {}\n", report::escape(&hint)));
+            text.push_str(&format!("hint: {}\n", text::escape(&hint)));
         }
         if error.class() == Class::Bug {
             text.push_str("This is a defect of ingot: please report it with the command line and the text above.\n");

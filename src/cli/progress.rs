@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::progress::{Progress, Reporter};
-use crate::report;
+use crate::text;
 
 /// The reporter for this run.
 pub fn progress(quiet: bool) -> Progress {
@@ -40,7 +40,7 @@ impl Reporter for Bars {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_message(report::escape(name));
+        bar.set_message(text::escape(name));
         lock(&self.bars).insert(id, bar);
     }
 
@@ -55,13 +55,13 @@ impl Reporter for Bars {
             let name = bar.message();
             bar.finish_and_clear();
             if !note.is_empty() {
-                let _ = self.all.println(format!("  {name:<34} {}", report::escape(note)));
+                let _ = self.all.println(format!("  {name:<34} {}", text::escape(note)));
             }
         }
     }
 
     fn message(&self, text: &str) {
-        let _ = self.all.println(report::escape(text));
+        let _ = self.all.println(text::escape(text));
     }
 }
 
@@ -72,7 +72,7 @@ struct Lines {
 
 impl Reporter for Lines {
     fn started(&self, id: u64, name: &str, _: Option<u64>) {
-        lock(&self.names).insert(id, report::escape(name));
+        lock(&self.names).insert(id, text::escape(name));
     }
 
     fn advanced(&self, _: u64, _: u64) {}
@@ -81,11 +81,11 @@ impl Reporter for Lines {
         if let Some(name) = lock(&self.names).remove(&id)
             && !note.is_empty()
         {
-            let _ = writeln!(io::stderr(), "  {name}: {}", report::escape(note));
+            let _ = writeln!(io::stderr(), "  {name}: {}", text::escape(note));
         }
     }
 
     fn message(&self, text: &str) {
-        let _ = writeln!(io::stderr(), "{}", report::escape(text));
+        let _ = writeln!(io::stderr(), "{}", text::escape(text));
     }
 }

@@ -2,32 +2,61 @@
 
 use std::sync::Arc;
 
+use super::ImageName;
 use super::access::Access;
 use super::archive::OciArchive;
-use super::blobs::read_document;
+use super::blobs::{check_size, read_document};
 use super::docker_archive::DockerArchive;
 use super::frozen::Frozen;
-use super::layout::{Found, Layout};
-use super::{Error, ImageName};
+use super::layout::{Found, Layout, check_length};
 use crate::engine::Kind;
 use crate::error::{During, Result};
 use crate::layer::{BlobSource, Origin};
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, Document, Reference};
+use crate::registry::{Registry, RemoteBlobs};
 
 /// A source that was opened: blobs, and documents by descriptor.
 pub(super) struct Source {
     pub blobs: Arc<dyn BlobSource>,
     pub origin: Origin,
+    /// Manifests and indexes of a registry are not among its blobs.
+    registry: Option<(Registry, Reference)>,
 }
 
 impl Source {
     fn local(blobs: impl BlobSource + 'static) -> Self {
-        Source { blobs: Arc::new(blobs), origin: Origin::Store }
+        Source { blobs: Arc::new(blobs), origin: Origin::Store, registry: None }
+    }
+
+    /// The document behind a reference. The digest in a reference is checked by the registry room.
+    fn remote(reference: &Reference, access: &Access) -> Result<(Source, Frozen)> {
+        let registry = access.registry()?;
+        let fetched = registry.manifest(reference)?;
+        let media_type = match Document::parse(&fetched.bytes, fetched.content_type.as_deref())? {
+            Document::Manifest(manifest) => manifest.media_type,
+            Document::Index(index) => index.media_type,
+        };
+        let (store, progress) = (access.store.clone(), access.progress.clone());
+        let blobs = RemoteBlobs::new(registry.clone(), reference.clone(), store, progress);
+        let source = Source {
+            blobs: Arc::new(blobs),
+            origin: Origin::Remote(reference.clone()),
+            registry: Some((registry, reference.clone())),
+        };
+        Ok((source, Frozen::new(&media_type, fetched.bytes)))
     }
 
     /// A manifest or index, verified.
     pub fn document(&self, descriptor: &Descriptor, name: &ImageName) -> Result<Frozen> {
-        let bytes = read_document(&*self.blobs, descriptor, &name.to_string())?;
+        let bytes = match &self.registry {
+            None => read_document(&*self.blobs, descriptor, &name.to_string())?,
+            Some((registry, reference)) => {
+                check_size(descriptor, &name.to_string())?;
+                let bytes = registry.manifest(&reference.pinned(descriptor.digest))?.bytes;
+                check_length(&name.to_string(), descriptor, bytes.len() as u64)?;
+                bytes
+            }
+        };
         Ok(Frozen::new(&descriptor.media_type, bytes))
     }
 
@@ -56,12 +85,7 @@ impl Source {
                 let (archive, root) = DockerArchive::open(&saved.archive, None, &access.store)?;
                 Ok((Source::local(archive), root))
             }
-            ImageName::Registry(_) => Err(Error::Unsupported {
-                destination: name.to_string(),
-                what: "images in this version",
-                hint: "use an oci: or archive name",
-            }
-            .into()),
+            ImageName::Registry(reference) => Source::remote(reference, access),
         }
     }
 

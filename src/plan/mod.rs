@@ -1,1 +1,174 @@
-//! (room to be filled)
+//! Project, base and locks to a [`Plan`]: for each variant and platform the base, the layers in their order, and the
+//! configuration of the image. Everything that a build does is decided here; [`crate::build`] is a function of it.
+//!
+//! Planning opens the base (manifest and configuration, then its listing) and fetches wheels into the store, because
+//! fingerprints are made of their digests. It writes no output.
+
+mod base;
+pub mod budget;
+mod config;
+mod error;
+mod layers;
+mod python;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::error::{During, Result};
+use crate::image::{Access, BaseFacts, BaseImage, Rootfs};
+use crate::layer::LayerSource;
+use crate::oci::media_type::Compression;
+use crate::oci::{Config, Epoch, Platform};
+use crate::project::{Budget, BuildArgs, Project, Variant};
+use crate::python::Target;
+
+pub use base::Base;
+pub use error::Error;
+
+/// The most layers of an image, base included: overlay file systems and engines stop near 125, and images made on
+/// top of this one need some of them.
+pub const LAYERS_LIMIT: usize = 100;
+
+/// What is to be planned.
+pub struct Request {
+    /// Variants by name; none means the project's default.
+    pub variants: Vec<String>,
+    /// Platforms; none means this machine's architecture.
+    pub platforms: Vec<Platform>,
+    /// Build arguments.
+    pub args: BuildArgs,
+    /// How Ingot's own layers are compressed.
+    pub compression: Compression,
+}
+
+/// What will be built.
+pub struct Plan {
+    /// The project's folder, absolute: layers of one project are compared with their last build.
+    pub root: PathBuf,
+    /// One image per variant and platform, variants sorted by name, platforms in the order asked for.
+    pub images: Vec<ImagePlan>,
+    /// How Ingot's own layers are compressed.
+    pub compression: Compression,
+}
+
+/// One image to be built.
+pub struct ImagePlan {
+    /// The variant's name.
+    pub variant: String,
+    /// The image's name, a repository path.
+    pub name: String,
+    /// What it runs on.
+    pub platform: Platform,
+    /// What it stands on.
+    pub base: Base,
+    /// Ingot's own layers, in order.
+    pub layers: Vec<Arc<dyn LayerSource>>,
+    /// The configuration, with the base's layers and history, and without Ingot's own.
+    pub config: Config,
+    /// The manifest's annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// What it may weigh.
+    pub budget: Budget,
+    /// The time in the image's documents.
+    pub epoch: Epoch,
+    /// What the environment was made for, if it has Python.
+    pub target: Option<Target>,
+}
+
+/// Plans every image that is asked for, in parallel.
+pub fn plan(project: &Project, request: &Request, access: &Access) -> Result<Plan> {
+    let names = variants(project, &request.variants)?;
+    let variants = names.iter().map(|name| project.variant(name, &request.args)).collect::<Result<Vec<_>, _>>()?;
+    let platforms = if request.platforms.is_empty() { vec![Platform::host()] } else { request.platforms.clone() };
+    let wanted: Vec<(&Variant, &Platform)> =
+        variants.iter().flat_map(|variant| platforms.iter().map(move |platform| (variant, platform))).collect();
+    let several = wanted.len() > 1;
+    let images: Vec<Result<ImagePlan>> = wanted
+        .par_iter()
+        .map(|(variant, platform)| {
+            let planned = image(project, variant, platform, access);
+            if several {
+                planned.during(|| format!("planning variant `{}` for {platform}", variant.name))
+            } else {
+                planned
+            }
+        })
+        .collect();
+    let images = images.into_iter().collect::<Result<Vec<_>>>()?;
+    Ok(Plan { root: project.root.clone(), images, compression: request.compression })
+}
+
+fn variants(project: &Project, asked: &[String]) -> Result<Vec<String>> {
+    let known = project.variants();
+    let mut names = if asked.iter().any(|name| name == "all") {
+        known.clone()
+    } else if asked.is_empty() {
+        vec![project.default_variant().ok_or_else(|| Error::NoDefaultVariant { known: known.join(", ") })?]
+    } else {
+        asked.to_vec()
+    };
+    names.sort();
+    names.dedup();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+        return Err(Error::UnknownVariant { name: unknown.clone(), known: known.join(", ") }.into());
+    }
+    Ok(names)
+}
+
+fn image(project: &Project, variant: &Variant, platform: &Platform, access: &Access) -> Result<ImagePlan> {
+    let base = Base::open(project, variant, platform, access)?;
+    base.check_packages(variant)?;
+    let python = match &variant.python {
+        Some(spec) => Some(python::environment(project, spec, &base, platform, access)?),
+        None => None,
+    };
+    let target = python.as_ref().map(|environment| environment.target.clone());
+    let layers = layers::sources(project, variant, &base, python)?;
+    let total = base.image.layers.len() + layers.len();
+    if total > LAYERS_LIMIT {
+        return Err(Error::TooManyLayers { total, limit: LAYERS_LIMIT }.into());
+    }
+    let labels = config::labels(variant, &base);
+    Ok(ImagePlan {
+        variant: variant.name.clone(),
+        name: variant.image.name.clone(),
+        platform: platform.clone(),
+        config: config::config(variant, &base, platform, &labels),
+        annotations: labels,
+        budget: variant.budget.clone(),
+        epoch: variant.epoch,
+        base,
+        layers,
+        target,
+    })
+}
+
+impl Plan {
+    /// Each variant once, with its image's name, sorted.
+    pub fn variants(&self) -> Vec<(String, String)> {
+        let mut variants: Vec<_> =
+            self.images.iter().map(|image| (image.variant.clone(), image.name.clone())).collect();
+        variants.dedup();
+        variants
+    }
+}
+
+impl Base {
+    /// The image below.
+    pub fn image(&self) -> &BaseImage {
+        &self.image
+    }
+
+    /// Its files.
+    pub fn rootfs(&self) -> &Arc<Rootfs> {
+        &self.rootfs
+    }
+
+    /// What it is.
+    pub fn facts(&self) -> &BaseFacts {
+        &self.facts
+    }
+}

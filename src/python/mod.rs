@@ -11,6 +11,7 @@ mod compiler;
 mod compiler_tests;
 mod dockerignore;
 mod interpreter;
+mod lazy;
 mod magic;
 pub mod marshal;
 mod pyc_cache;
@@ -20,6 +21,7 @@ pub use app::{AppError, AppLayer, AppSpec, BadModule};
 pub use bytecode_error::BytecodeError;
 pub use compiler::Compiler;
 pub use interpreter::{Interpreter, Search};
+pub use lazy::LazyCompiler;
 pub use magic::{cache_tag, magic};
 
 mod config;
@@ -51,7 +53,7 @@ pub use location::{IndexOptions, Links, Location};
 pub use lock::{Lock, Locked, LockedFile, Unusable};
 pub use names::normalize;
 pub use tags::{Tag, Tags};
-pub use venv::{BytecodeMode, VenvSpec, venv_layers};
+pub use venv::{VenvSpec, venv_layers};
 pub use wheel::Wheel;
 
 pub use target::{Libc, PythonVersion, Target};

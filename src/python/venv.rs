@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::bytecode::{Compile, Module};
+use super::bytecode::{BytecodeMode, Compile, Module};
 use super::install::{self, File, Layout};
 use super::wheel::{OpenWheel, Wheel};
 use super::{Error, Target};
@@ -18,17 +18,6 @@ pub const HEAVY_SIZE: u64 = 16 << 20;
 pub const HEAVY_LAYERS: usize = 20;
 /// The version of what decides the tree of a venv layer.
 const VENV_VERSION: u32 = 1;
-
-/// What becomes of the modules of dependencies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BytecodeMode {
-    /// Sources only.
-    None,
-    /// Sources, and their bytecode in `__pycache__`.
-    Alongside,
-    /// Bytecode in place of the sources.
-    Only,
-}
 
 /// What an environment is made of, besides wheels.
 #[derive(Clone)]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::parallel::fetch_remote;
 use super::tar_file::TarFile;
 use super::{Outcome, Receipt, Sink};
 use crate::error::{During, Result};
@@ -36,6 +37,7 @@ impl DockerArchiveSink {
         let mut receipt = Receipt::new(self.name(), artifact);
         receipt.reference = self.reference.clone();
         let source = Overlay::new(artifact, blobs);
+        fetch_remote(artifact, &source)?;
         let mut tar = TarFile::create(&self.file)?;
         let config = format!("{}.json", image.config.descriptor.digest.hex());
         let names = image.layers.iter().map(member).collect::<Result<Vec<_>>>()?;

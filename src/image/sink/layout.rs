@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::parallel::in_parallel;
+use super::parallel::{WORKERS, in_parallel};
 use super::{Outcome, Receipt, Sink};
 use crate::error::{During, Result};
 use crate::fs::{self, Temporary};
@@ -18,8 +18,6 @@ use crate::layer::{BlobReader, BlobSource};
 use crate::oci::{self, DOCUMENT_LIMIT, Descriptor, media_type};
 use crate::progress::{Progress, Task};
 
-/// Blobs that are copied at a time.
-const WORKERS: usize = 4;
 /// The `oci-layout` file.
 pub(super) const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 

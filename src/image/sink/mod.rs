@@ -8,6 +8,7 @@ mod engine;
 mod layout;
 mod oci_archive;
 mod parallel;
+mod registry;
 mod tar_file;
 
 use serde::Serialize;
@@ -41,6 +42,8 @@ pub(super) enum Outcome {
     Written,
     /// It was there already.
     Existed,
+    /// The registry took it over from another repository.
+    Mounted,
 }
 
 /// What was written where.
@@ -75,6 +78,7 @@ impl Receipt {
         match outcome {
             Outcome::Written => self.written.add(bytes),
             Outcome::Existed => self.existed.add(bytes),
+            Outcome::Mounted => self.mounted.add(bytes),
         }
     }
 }
@@ -107,14 +111,7 @@ pub fn sink(name: &ImageName, access: &Access, reference: Option<&Reference>) ->
         ImageName::DockerDaemon(image) => {
             Box::new(engine::EngineSink::new(crate::engine::Kind::Docker, image, access)?)
         }
-        ImageName::Registry(_) => {
-            return Err(super::Error::Unsupported {
-                destination: name.to_string(),
-                what: "images in this version",
-                hint: "use an oci: or archive name",
-            }
-            .into());
-        }
+        ImageName::Registry(reference) => Box::new(registry::RegistrySink::new(reference, access)),
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::layout::{MARKER, entry};
+use super::parallel::fetch_remote;
 use super::tar_file::TarFile;
 use super::{Outcome, Receipt, Sink};
 use crate::error::{During, Result};
@@ -36,6 +37,7 @@ impl OciArchiveSink {
         for document in artifact.documents() {
             members.insert(document.descriptor.digest.hex(), (document.descriptor.clone(), "manifest".into()));
         }
+        fetch_remote(artifact, &source)?;
         let mut tar = TarFile::create(&self.file)?;
         tar.folder_member("blobs/")?;
         tar.folder_member("blobs/sha256/")?;

@@ -1,0 +1,52 @@
+//! `ingot build`: plan, build, write to every destination, say what was made.
+
+use rayon::prelude::*;
+
+use crate::build::{self, Options};
+use crate::cli::args::Build;
+use crate::cli::destinations::destinations;
+use crate::cli::settings::{Session, request};
+use crate::error::{During, Result};
+use crate::fs;
+use crate::image::{Receipt, sink};
+use crate::plan;
+use crate::report::metadata::{self, BuildReport};
+
+/// Runs the command.
+pub fn run(args: &Build, session: &Session) -> Result<()> {
+    let (project, request) = request(&args.selection)?;
+    let access = session.access()?;
+    let plan = plan::plan(&project, &request, &access)?;
+    let variants = plan.variants();
+    let places = destinations(args, &variants)?;
+
+    let options = Options { clean: args.clean, no_size_check: args.no_size_check };
+    let outcome = build::build(&plan, options, &access.store, &session.progress)?;
+    for built in &outcome.images {
+        for excess in &built.excesses {
+            session.printer.message(&format!("warning: size check skipped: `{}` {excess}", built.variant));
+        }
+    }
+
+    let artifacts = outcome.artifacts()?;
+    let mut work = Vec::new();
+    for ((_, _, artifact), place) in artifacts.iter().zip(&places) {
+        for output in &place.outputs {
+            work.push((artifact, output, sink(output, &access, place.reference.as_ref())?));
+        }
+    }
+    // Nothing has been written so far; every sink is ready.
+    let receipts: Vec<Result<Receipt>> = work
+        .par_iter()
+        .map(|(artifact, output, sink)| {
+            sink.write(artifact, &outcome.blobs, &session.progress).during(|| format!("writing `{output}`"))
+        })
+        .collect();
+    let receipts = receipts.into_iter().collect::<Result<Vec<_>>>()?;
+
+    let report = BuildReport::new(&outcome, &artifacts, &receipts);
+    if let Some(file) = &args.metadata_file {
+        fs::write_atomic(file, metadata::file(&report).as_bytes())?;
+    }
+    session.printer.data(&report, metadata::lines)
+}

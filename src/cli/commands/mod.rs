@@ -1,0 +1,11 @@
+//! One file per command: settings in, one call into the library, data out.
+
+pub mod build;
+pub mod completions;
+pub mod copy;
+pub mod doctor;
+pub mod history;
+pub mod init;
+pub mod inspect;
+pub mod ls;
+pub mod plan;

@@ -1,0 +1,74 @@
+//! Which layers an image gets, in which order: by how seldom they change.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Base;
+use super::python::Environment;
+use crate::error::Result;
+use crate::layer::{LayerSource, TreePath};
+use crate::project::{AppSpec, Project, Variant};
+use crate::python::bytecode::BytecodeMode;
+use crate::python::{self, AppLayer};
+use crate::runtime::{Launcher, RuntimeLayer, RuntimeSpec, User};
+
+/// Where the launcher is in the image, without the leading slash.
+pub const LAUNCHER: &str = crate::runtime::LAUNCHER_PATH;
+/// Where images are written if nobody says where: never part of the application.
+const OUTPUT_FOLDER: &str = "dist";
+
+/// Heavy wheels, the rest of the environment, the application, and the small files.
+pub fn sources(
+    project: &Project,
+    variant: &Variant,
+    base: &Base,
+    python: Option<Environment>,
+) -> Result<Vec<Arc<dyn LayerSource>>> {
+    let mut layers: Vec<Arc<dyn LayerSource>> = Vec::new();
+    let (venv, compiler) = match python {
+        Some(environment) => {
+            layers.extend(environment.layers.into_iter().map(Arc::from));
+            (Some(environment.path), Some(environment.compiler))
+        }
+        None => (None, None),
+    };
+    if let Some(app) = &variant.app {
+        if app.bytecode != BytecodeMode::None && compiler.is_none() {
+            let message = "the application is to be compiled, but the variant has no Python";
+            let hint = "add `[python] version`, or set `app.bytecode = \"none\"`";
+            return Err(variant.at.error(message, Some(hint.into())));
+        }
+        layers.push(Arc::new(AppLayer::new(python::AppSpec {
+            root: project.root.clone(),
+            source: app.source.value.clone(),
+            target: TreePath::new(&app.target.value)?,
+            mode: app.bytecode,
+            compiler,
+            exclude: vec![PathBuf::from(OUTPUT_FOLDER)],
+        })));
+    }
+    layers.push(Arc::new(RuntimeLayer::new(runtime(variant, venv)?, base.rootfs())?));
+    Ok(layers)
+}
+
+fn runtime(variant: &Variant, venv: Option<TreePath>) -> Result<RuntimeSpec> {
+    let app = variant.app.as_ref();
+    let target = app.map(|app| TreePath::new(&app.target.value)).transpose()?;
+    let launcher = |app: &AppSpec| Launcher {
+        interpreter: venv.as_ref().map(|venv| format!("/{venv}/bin/python")),
+        require_env: app.require_env.clone(),
+    };
+    let writable = app.map_or(&[][..], |app| &app.writable);
+    Ok(RuntimeSpec {
+        user: User {
+            name: variant.user.name.clone(),
+            uid: variant.user.uid,
+            group: variant.user.group.clone(),
+            gid: variant.user.gid,
+            home: target.clone(),
+        },
+        writable: writable.iter().map(|path| TreePath::new(&path.value)).collect::<Result<_, _>>()?,
+        folders: target.into_iter().collect(),
+        launcher: app.map(launcher),
+    })
+}

@@ -1,0 +1,109 @@
+//! What a build made: the lines on stdout, and the metadata file with the field names that CI users know from
+//! BuildKit (`containerimage.digest`, `containerimage.descriptor`, `image.name`).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::build::{Built, Outcome};
+use crate::image::{Artifact, Receipt};
+use crate::oci::Descriptor;
+
+/// One layer.
+#[derive(Serialize)]
+pub struct LayerReport {
+    name: String,
+    #[serde(flatten)]
+    descriptor: Descriptor,
+    diff_id: String,
+    uncompressed_size: Option<u64>,
+    cached: bool,
+    milliseconds: u64,
+}
+
+/// One image of an artifact.
+#[derive(Serialize)]
+pub struct ImageReport {
+    platform: String,
+    digest: String,
+    size: u64,
+    layers: Vec<LayerReport>,
+}
+
+/// One artifact: an image, or an index.
+#[derive(Serialize)]
+pub struct ArtifactReport {
+    variant: String,
+    #[serde(rename = "image.name")]
+    name: String,
+    #[serde(rename = "containerimage.digest")]
+    digest: String,
+    #[serde(rename = "containerimage.descriptor")]
+    descriptor: Descriptor,
+    images: Vec<ImageReport>,
+    outputs: Vec<Receipt>,
+}
+
+/// `ingot build`.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub struct BuildReport {
+    artifacts: Vec<ArtifactReport>,
+}
+
+impl BuildReport {
+    /// Of what was built and written.
+    pub fn new(outcome: &Outcome, artifacts: &[(String, String, Artifact)], receipts: &[Receipt]) -> Self {
+        let report = |(variant, name, artifact): &(String, String, Artifact)| ArtifactReport {
+            variant: variant.clone(),
+            name: name.clone(),
+            digest: artifact.digest().to_string(),
+            descriptor: artifact.root().descriptor.clone(),
+            images: outcome.images.iter().filter(|built| built.variant == *variant).map(image).collect(),
+            outputs: receipts.iter().filter(|receipt| receipt.digest == artifact.digest()).cloned().collect(),
+        };
+        BuildReport { artifacts: artifacts.iter().map(report).collect() }
+    }
+}
+
+fn image(built: &Built) -> ImageReport {
+    let own: BTreeMap<_, _> = built.layers.iter().map(|layer| (layer.blob.descriptor.digest, layer)).collect();
+    let layer = |blob: &crate::layer::LayerBlob| {
+        let made = own.get(&blob.descriptor.digest);
+        LayerReport {
+            name: blob.name.clone(),
+            descriptor: blob.descriptor.clone(),
+            diff_id: blob.diff_id.to_string(),
+            uncompressed_size: blob.uncompressed_size,
+            cached: made.is_none_or(|made| made.cached),
+            milliseconds: made.map_or(0, |made| u64::try_from(made.elapsed.as_millis()).unwrap_or(u64::MAX)),
+        }
+    };
+    ImageReport {
+        platform: built.image.platform.to_string(),
+        digest: built.image.digest().to_string(),
+        size: built.image.compressed_size(),
+        layers: built.image.layers.iter().map(layer).collect(),
+    }
+}
+
+/// `REF@sha256:...`, a line for each place that was written to.
+pub fn lines(report: &BuildReport) -> String {
+    let mut out = String::new();
+    for artifact in &report.artifacts {
+        for receipt in &artifact.outputs {
+            out.push_str(&super::receipt(receipt));
+        }
+    }
+    out
+}
+
+/// The metadata file: the one artifact, or, of several, an object by variant.
+pub fn file(report: &BuildReport) -> String {
+    let value: Value = match &report.artifacts[..] {
+        [only] => json!(only),
+        several => several.iter().map(|artifact| (artifact.variant.clone(), json!(artifact))).collect(),
+    };
+    format!("{}\n", super::json(&value))
+}
