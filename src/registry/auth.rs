@@ -231,7 +231,7 @@ mod tests {
         ] {
             assert_eq!(find(&file(key), at).unwrap().is_some(), found, "{key} {at}");
         }
-        let both = r#"{"auths":{"q.example":{"auth":"dTpw"},"q.example/team":{"auth":"djpx"}}}"#;
+        let both = r#"{"auths":{"q.example":{"auth":"dTpw"},"q.example/team":{"auth":"djp4"}}}"#;
         assert_eq!(find(both, "q.example/team/app").unwrap(), basic("v", "x"));
         assert_eq!(find(both, "q.example/other").unwrap(), basic("u", "p"));
     }
@@ -262,7 +262,6 @@ mod tests {
             let root = root.clone();
             move |name: &str| names.contains(&name).then(|| root.join(name))
         };
-        let all = ["XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DOCKER_CONFIG", "HOME"];
         let expected: Vec<PathBuf> = [
             "XDG_RUNTIME_DIR/containers/auth.json",
             "XDG_CONFIG_HOME/containers/auth.json",
@@ -287,7 +286,7 @@ mod tests {
         let files = AuthFiles::from_variables(&variables(&["XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DOCKER_CONFIG"]), 7);
         for (path, text) in files.files.iter().zip([
             r#"{"auths":{"other.example":{"auth":"dTpw"}}}"#,
-            r#"{"auths":{"q.example":{"auth":"djpx"}}}"#,
+            r#"{"auths":{"q.example":{"auth":"djp4"}}}"#,
             r#"{"auths":{"q.example":{"auth":"dTpw"}}}"#,
         ]) {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -295,7 +294,6 @@ mod tests {
         }
         assert_eq!(files.find(&"q.example/a".parse().unwrap()).unwrap(), basic("v", "x"));
         assert_eq!(files.find(&"none.example/a".parse().unwrap()).unwrap(), None);
-        let _ = all;
     }
 
     #[test]

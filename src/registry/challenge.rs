@@ -150,7 +150,8 @@ mod tests {
             (vec!["Bearer realm=\"a"], Err("its WWW-Authenticate header is malformed")),
             (vec!["Bearer realm=\"a\"x"], Err("its WWW-Authenticate header is malformed")),
             (vec!["=x"], Err("its WWW-Authenticate header is malformed")),
-            (vec!["Bearer realm="], Err("its WWW-Authenticate header is malformed")),
+            (vec!["Bearer realm="], Err("its Bearer challenge names no realm")),
+            (vec!["Bearer realm=,x=y"], Err("its Bearer challenge names no realm")),
             (vec!["Bearer realm=\"a\u{1}\""], Err("its WWW-Authenticate header is malformed")),
         ];
         for (headers, expected) in table {

@@ -187,3 +187,201 @@ fn unauthorized(at: &Reference, method: &Method, known: bool, response: &Respons
 pub(super) fn odd(url: &Url, reason: impl Into<String>) -> Error {
     Error::Protocol { url: redacted(url), reason: reason.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Class, Explain};
+    use crate::registry::testing::{Act, Server, at, client, quick};
+
+    const NOBODY: &str = "{}";
+    const MANIFEST: &[u8] = b"{}";
+
+    fn somebody(server: &Server) -> String {
+        format!(r#"{{"{}":{{"username":"u","password":"canary"}}}}"#, server.authority())
+    }
+
+    fn basic() -> String {
+        net::Credentials { username: "u".into(), password: "canary".into() }.basic()
+    }
+
+    /// A registry that gives manifests to whoever has the token that its `/token` gives.
+    fn bearer() -> Server {
+        Server::start(|seen| {
+            let host = seen.header("host").unwrap();
+            match (seen.path(), seen.header("authorization")) {
+                ("/token", _) => Act::body(200, br#"{"access_token":"t0","expires_in":0}"#),
+                (_, Some("Bearer t0")) => Act::body(200, MANIFEST),
+                _ => Act::status(401)
+                    .with("WWW-Authenticate", format!(r#"Bearer realm="http://{host}/token?x=y",service="s&t""#)),
+            }
+        })
+    }
+
+    #[test]
+    fn a_token_is_got_once_with_the_smallest_scope() {
+        let server = bearer();
+        let (registry, _file) = client(&somebody(&server));
+        for _ in 0..3 {
+            registry.manifest(&at(&server, "team/app:1")).unwrap();
+        }
+        registry.push_manifest(&at(&server, "team/app:1"), MANIFEST, "x/y").unwrap();
+        let seen = server.seen();
+        let tokens: Vec<_> = seen.iter().filter(|seen| seen.path() == "/token").collect();
+        let targets: Vec<_> = tokens.iter().map(|seen| seen.target.as_str()).collect();
+        assert_eq!(
+            targets,
+            [
+                "/token?x=y&service=s%26t&scope=repository%3Ateam%2Fapp%3Apull",
+                "/token?x=y&service=s%26t&scope=repository%3Ateam%2Fapp%3Apull%2Cpush"
+            ]
+        );
+        assert!(tokens.iter().all(|seen| seen.header("authorization") == Some(&basic())));
+        assert_eq!(seen.len(), 1 + 1 + 3 + 1 + 1 + 1);
+    }
+
+    #[test]
+    fn anonymous_tokens_carry_nobodys_credentials() {
+        let server = bearer();
+        let (registry, _file) = client(r#"{"other.example":{"username":"u","password":"canary"}}"#);
+        registry.manifest(&at(&server, "team/app:1")).unwrap();
+        assert!(server.seen().iter().all(|seen| seen.header("authorization") != Some(&basic())));
+    }
+
+    #[test]
+    fn threads_share_one_token() {
+        let server = bearer();
+        let (registry, _file) = client(NOBODY);
+        let app = at(&server, "team/app:1");
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| registry.manifest(&app).unwrap());
+            }
+        });
+        assert_eq!(server.lines().iter().filter(|line| *line == "GET /token").count(), 1);
+    }
+
+    #[test]
+    fn an_identity_token_is_posted_and_a_registry_token_is_used_as_it_is() {
+        let server = Server::start(|seen| match (seen.path(), seen.header("authorization")) {
+            ("/token", _) => Act::body(200, br#"{"token":"t0"}"#),
+            (_, Some("Bearer t0")) => Act::body(200, MANIFEST),
+            _ => {
+                let host = seen.header("host").unwrap();
+                Act::status(401).with("WWW-Authenticate", format!(r#"Bearer realm="http://{host}/token""#))
+            }
+        });
+        let (registry, _file) = client(&format!(r#"{{"{}":{{"identitytoken":"id&1"}}}}"#, server.authority()));
+        registry.manifest(&at(&server, "a:1")).unwrap();
+        let asked = &server.seen()[1];
+        let form = String::from_utf8(asked.body.clone()).unwrap();
+        assert_eq!((asked.method.as_str(), asked.header("authorization")), ("POST", None));
+        assert!(form.contains("grant_type=refresh_token") && form.contains("refresh_token=id%261"), "{form}");
+        assert!(form.contains("scope=repository%3Aa%3Apull&"), "{form}");
+        let (registry, _file) = client(&format!(r#"{{"{}":{{"registrytoken":"t0"}}}}"#, server.authority()));
+        registry.manifest(&at(&server, "a:1")).unwrap();
+        assert_eq!(server.lines().iter().filter(|line| line.contains("/token")).count(), 1);
+    }
+
+    #[test]
+    fn a_realm_elsewhere_on_plain_http_gets_nothing() {
+        let thief = Server::start_at("127.0.0.2", |_| Act::body(200, br#"{"token":"t"}"#), |_| None);
+        let realm = thief.url("/token");
+        let server =
+            Server::start(move |_| Act::status(401).with("WWW-Authenticate", format!(r#"Bearer realm="{realm}""#)));
+        let (registry, _file) = client(&somebody(&server));
+        let error = registry.manifest(&at(&server, "a:1")).unwrap_err();
+        assert!(matches!(&error, Error::Realm { reason: "it is not https", .. }), "{error}");
+        assert!(error.hint().unwrap().contains("no credentials were sent"));
+        assert_eq!((thief.seen().len(), server.seen().len()), (0, 1));
+    }
+
+    #[test]
+    fn a_token_server_that_redirects_is_not_followed() {
+        let thief = Server::start(|_| Act::body(200, br#"{"token":"t"}"#));
+        let away = thief.url("/token");
+        let server = Server::start(move |seen| match seen.path() {
+            "/token" => Act::status(307).with("Location", away.as_str()),
+            _ => {
+                let host = seen.header("host").unwrap();
+                Act::status(401).with("WWW-Authenticate", format!(r#"Bearer realm="http://{host}/token""#))
+            }
+        });
+        let (registry, _file) = client(&somebody(&server));
+        let error = registry.manifest(&at(&server, "a:1")).unwrap_err();
+        assert!(matches!(error, Error::Token { .. }), "{error}");
+        assert_eq!(thief.seen().len(), 0);
+    }
+
+    #[test]
+    fn token_servers_that_talk_nonsense() {
+        for (status, body, reason) in [
+            (200, "{}", "neither `token` nor `access_token`"),
+            (200, "[", "malformed JSON"),
+            (200, r#"{"token":"a\nb"}"#, "odd characters"),
+            (418, "tea", "status 418 tea"),
+        ] {
+            let server = Server::start(move |seen| match seen.path() {
+                "/token" => Act::body(status, body.as_bytes()),
+                _ => {
+                    let host = seen.header("host").unwrap();
+                    Act::status(401).with("WWW-Authenticate", format!(r#"Bearer realm="http://{host}/token""#))
+                }
+            });
+            let (registry, _file) = client(NOBODY);
+            let error = registry.manifest(&at(&server, "a:1")).unwrap_err();
+            assert!(matches!(error, Error::Token { .. }) && error.to_string().ends_with(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn refusals_end_after_two_rounds_and_say_who_was_refused() {
+        let server = Server::start(|seen| match seen.path() {
+            "/v2/forbidden/manifests/1" => Act::body(403, br#"{"errors":[{"code":"DENIED","message":"not you"}]}"#),
+            "/v2/odd/manifests/1" => Act::status(401).with("WWW-Authenticate", "Negotiate"),
+            _ => Act::body(401, br#"{"errors":[{"code":"UNAUTHORIZED","message":"who?"}]}"#)
+                .with("WWW-Authenticate", "Basic realm=x"),
+        });
+        let (registry, _file) = client(NOBODY);
+        let error = registry.manifest(&at(&server, "a:1")).unwrap_err();
+        assert!(matches!(error, Error::Unauthorized { known: false, .. }), "{error}");
+        assert_eq!(
+            error.to_string(),
+            format!("registry `{}` does not let anonymous users pull `a`: UNAUTHORIZED who?", server.authority())
+        );
+        assert!(error.hint().unwrap().contains("podman login"));
+        let (registry, _file) = client(&somebody(&server));
+        let error = registry.manifest(&at(&server, "b:1")).unwrap_err();
+        assert!(matches!(error, Error::Unauthorized { known: true, .. }), "{error}");
+        assert!(!format!("{error} {error:?}").contains("canary"));
+        assert_eq!(server.lines().iter().filter(|line| line.contains("/b/")).count(), 2);
+        assert_eq!(server.seen().last().unwrap().header("authorization"), Some(basic().as_str()));
+        let error = registry.manifest(&at(&server, "forbidden:1")).unwrap_err();
+        assert!(matches!(&error, Error::Denied { .. }) && error.to_string().ends_with(": DENIED not you"), "{error}");
+        let error = registry.manifest(&at(&server, "odd:1")).unwrap_err();
+        assert!(matches!(error, Error::Challenge { .. }) && error.class() == Class::Network, "{error}");
+    }
+
+    #[test]
+    fn only_loopback_and_named_registries_are_plain() {
+        let options = Options { plain_http: vec!["r.example:5000".into()], auth_file: None };
+        let registry = Registry::new(quick(), options).unwrap();
+        let url = |name: &str| registry.url(&name.parse().unwrap(), "manifests/1").unwrap().to_string();
+        assert_eq!(url("127.0.0.1:5000/a"), "http://127.0.0.1:5000/v2/a/manifests/1");
+        assert_eq!(url("r.example:5000/a"), "http://r.example:5000/v2/a/manifests/1");
+        assert_eq!(url("r.example/a"), "https://r.example/v2/a/manifests/1");
+        assert_eq!(url("localhost.evil.example/a"), "https://localhost.evil.example/v2/a/manifests/1");
+        assert_eq!(url("ubuntu"), "https://index.docker.io/v2/library/ubuntu/manifests/1");
+    }
+
+    #[test]
+    fn missing_helpers_and_files_stop_before_anything_is_sent() {
+        let server = Server::start(|_| Act::status(401).with("WWW-Authenticate", "Basic realm=x"));
+        let (registry, file) = client(NOBODY);
+        std::fs::write(file.path().join("auth.json"), r#"{"credsStore":"surely-missing"}"#).unwrap();
+        let error = registry.manifest(&at(&server, "a:1")).unwrap_err();
+        assert!(matches!(error, Error::HelperProcess { .. }), "{error}");
+        assert!(error.hint().unwrap().contains("install"));
+        assert_eq!(server.seen().len(), 1);
+    }
+}

@@ -118,3 +118,162 @@ impl BlobSource for RemoteBlobs {
         BlobSource::open(&self.store, descriptor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Digest;
+    use crate::registry::testing::{Act, Seen, Server, at, client};
+
+    fn blob() -> Vec<u8> {
+        (0..50_000u32).map(|i| (i % 251) as u8).collect()
+    }
+
+    fn descriptor() -> Descriptor {
+        Descriptor::of("x/y", &blob())
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_at(folder.path()).unwrap();
+        (folder, store)
+    }
+
+    fn pull(server: &Server, store: &Store) -> RoomResult<()> {
+        let (registry, _file) = client("{}");
+        registry.pull_blob(&at(server, "a:1"), &descriptor(), store, &Progress::silent().task("x", None))
+    }
+
+    fn rest(seen: &Seen) -> Act {
+        let start: usize =
+            seen.header("range").unwrap().strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap();
+        let all = blob();
+        let range = format!("bytes {start}-{}/{}", all.len() - 1, all.len());
+        Act::body(206, &all[start..]).with("Content-Range", range)
+    }
+
+    #[test]
+    fn a_blob_is_pulled_once() {
+        let server = Server::start(|_| Act::body(200, &blob()));
+        let (_folder, store) = store();
+        pull(&server, &store).unwrap();
+        pull(&server, &store).unwrap();
+        assert_eq!((server.seen().len(), store.read(&descriptor().digest, 1 << 20).unwrap()), (1, blob()));
+        assert_eq!(server.seen()[0].path(), format!("/v2/a/blobs/{}", descriptor().digest));
+    }
+
+    #[test]
+    fn a_blob_that_breaks_off_is_resumed() {
+        let server = Server::start(|seen| match seen.earlier {
+            0 => Act::body(200, &blob()).cut(20_000),
+            _ => rest(seen),
+        });
+        let (_folder, store) = store();
+        pull(&server, &store).unwrap();
+        assert_eq!(server.seen().len(), 2);
+        assert!(server.seen()[1].header("range").is_some());
+    }
+
+    #[test]
+    fn wrong_bytes_are_fetched_once_more_and_never_stored() {
+        let mut wrong = blob();
+        wrong[7] ^= 1;
+        let (bad, worse) = (wrong.clone(), wrong);
+        let once =
+            Server::start(move |seen| if seen.earlier == 0 { Act::body(200, &bad) } else { Act::body(200, &blob()) });
+        let (_folder, first) = store();
+        pull(&once, &first).unwrap();
+        assert_eq!(once.seen().len(), 2);
+        let always = Server::start(move |_| Act::body(200, &worse));
+        let (_folder, second) = store();
+        let error = pull(&always, &second).unwrap_err();
+        assert_eq!((error.class(), always.seen().len()), (Class::Verification, 2));
+        assert!(error.to_string().starts_with("pulling blob "), "{error}");
+        assert!(!second.has(&descriptor().digest));
+        for body in [blob()[..49_999].to_vec(), [blob(), vec![0]].concat()] {
+            let server = Server::start(move |_| Act::body(200, &body));
+            let error = pull(&server, &second).unwrap_err();
+            assert_eq!(error.class(), Class::Verification, "{error}");
+        }
+        assert_eq!(crate::fs::read_dir(&second.root().join("tmp")).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn storage_elsewhere_gets_no_authorization_and_its_401_no_credentials() {
+        let storage = Server::start(|seen| match seen.path() {
+            "/blob" => Act::body(200, &blob()),
+            _ => Act::status(401).with("WWW-Authenticate", "Basic realm=x"),
+        });
+        for (path, fine) in [("/blob", true), ("/greedy", false)] {
+            let away = storage.url(path);
+            let server = Server::start(move |seen| match seen.header("authorization") {
+                Some(_) => Act::status(307).with("Location", away.as_str()),
+                None => Act::status(401).with("WWW-Authenticate", "Basic realm=x"),
+            });
+            let (registry, _file) = client(&format!(r#"{{"{}":{{"auth":"dTpw"}}}}"#, server.authority()));
+            let (_folder, store) = store();
+            let task = Progress::silent().task("x", None);
+            let outcome = registry.pull_blob(&at(&server, "a:1"), &descriptor(), &store, &task);
+            assert_eq!(outcome.is_ok(), fine, "{outcome:?}");
+        }
+        assert!(!storage.seen().is_empty() && storage.seen().iter().all(|seen| seen.header("authorization").is_none()));
+    }
+
+    #[test]
+    fn a_token_that_ends_on_the_way_is_renewed() {
+        let server = Server::start(|seen| match (seen.path(), seen.header("authorization")) {
+            ("/token", _) => Act::body(200, format!(r#"{{"token":"t{}"}}"#, seen.earlier).as_bytes()),
+            (_, Some("Bearer t0")) if seen.header("range").is_none() && seen.method == "GET" => {
+                Act::body(200, &blob()).cut(20_000)
+            }
+            (_, Some("Bearer t1")) if seen.method == "GET" => rest(seen),
+            (_, Some("Bearer t1")) => Act::status(200),
+            (_, Some("Bearer t0")) if seen.method == "HEAD" && seen.earlier == 1 => Act::status(200),
+            _ => {
+                let host = seen.header("host").unwrap();
+                Act::status(401).with("WWW-Authenticate", format!(r#"Bearer realm="http://{host}/token""#))
+            }
+        });
+        let (registry, _file) = client("{}");
+        // The manifest came first, as always: its token serves the blob.
+        let _ = registry.manifest(&at(&server, "a:1"));
+        let (_folder, store) = store();
+        let task = Progress::silent().task("x", None);
+        registry.pull_blob(&at(&server, "a:1"), &descriptor(), &store, &task).unwrap();
+        assert!(store.has(&descriptor().digest));
+    }
+
+    #[test]
+    fn a_size_that_is_wrong_is_no_blob() {
+        let server = Server::start(|seen| match seen.path().split('/').nth(2) {
+            Some("right") => Act::body(200, &blob()),
+            Some("wrong") => Act::body(200, b"x"),
+            Some("broken") => Act::status(418),
+            _ => Act::status(404),
+        });
+        let (registry, _file) = client("{}");
+        let has = |name: &str| registry.has_blob(&at(&server, name), &descriptor());
+        assert_eq!((has("right").unwrap(), has("wrong").unwrap(), has("none").unwrap()), (true, false, false));
+        assert!(has("broken").is_err());
+        let (_folder, store) = store();
+        let error = registry
+            .pull_blob(&at(&server, "none:1"), &descriptor(), &store, &Progress::silent().task("x", None))
+            .unwrap_err();
+        assert!(error.to_string().contains("is not in the registry"), "{error}");
+        assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn remote_blobs_are_read_from_the_store() {
+        let server = Server::start(|_| Act::body(200, &blob()));
+        let (registry, _file) = client("{}");
+        let (_folder, store) = store();
+        let remote = RemoteBlobs::new(registry, at(&server, "a:1"), store.clone(), Progress::silent());
+        for _ in 0..2 {
+            let mut bytes = Vec::new();
+            BlobSource::open(&remote, &descriptor()).unwrap().read_to_end(&mut bytes).unwrap();
+            assert_eq!(Digest::of(&bytes), descriptor().digest);
+        }
+        assert_eq!(server.seen().len(), 1);
+    }
+}

@@ -133,3 +133,131 @@ pub(super) fn check_claim(response: &Response, digest: Digest, what: &str) -> Re
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Class, Explain};
+    use crate::oci::{Document, media_type};
+    use crate::registry::testing::{Act, Server, at, client};
+
+    const BODY: &[u8] = br#"{"schemaVersion":2}"#;
+
+    fn registry() -> (Registry, tempfile::TempDir) {
+        client("{}")
+    }
+
+    #[test]
+    fn a_manifest_comes_with_its_type_and_its_digest() {
+        let server = Server::start(|_| {
+            Act::body(200, BODY).with("Content-Type", "x/y").with("Docker-Content-Digest", Digest::of(BODY).to_string())
+        });
+        let fetched = registry().0.manifest(&at(&server, "a/b:1")).unwrap();
+        assert_eq!(fetched, Fetched { bytes: BODY.into(), content_type: Some("x/y".into()), digest: Digest::of(BODY) });
+        let seen = &server.seen()[0];
+        assert_eq!(seen.target, "/v2/a/b/manifests/1");
+        assert_eq!(seen.header("accept").unwrap().split(", ").count(), 4);
+        assert_eq!(registry().0.head(&at(&server, "a/b:1")).unwrap(), Some(Digest::of(BODY)));
+    }
+
+    #[test]
+    fn lies_about_digests_are_found_out() {
+        let other = Digest::of(b"other");
+        let server = Server::start(move |seen| match seen.path() {
+            "/v2/liar/manifests/1" => Act::body(200, BODY).with("Docker-Content-Digest", other.to_string()),
+            "/v2/vague/manifests/1" => Act::body(200, BODY).with("Docker-Content-Digest", "sha256:xyz"),
+            "/v2/modern/manifests/1" => Act::body(200, BODY).with("Docker-Content-Digest", "sha512:xyz"),
+            _ => Act::body(200, BODY),
+        });
+        let (registry, _file) = registry();
+        for name in ["liar:1", "vague:1"] {
+            let error = registry.manifest(&at(&server, name)).unwrap_err();
+            assert!(matches!(error, Error::Digest { .. }) && error.class() == Class::Verification, "{error}");
+            assert!(error.hint().is_some());
+        }
+        registry.manifest(&at(&server, "modern:1")).unwrap();
+        let error = registry.manifest(&at(&server, "a").pinned(other)).unwrap_err();
+        assert!(error.to_string().contains(&format!("expected {other}, found {}", Digest::of(BODY))), "{error}");
+        assert_eq!(registry.manifest(&at(&server, "a").pinned(Digest::of(BODY))).unwrap().bytes, BODY);
+    }
+
+    #[test]
+    fn a_manifest_that_is_too_large_or_of_another_type_is_refused() {
+        let body = format!(r#"{{"schemaVersion":2,"mediaType":"{}"}}"#, media_type::MANIFEST);
+        let server = Server::start(move |seen| match seen.path() {
+            "/v2/huge/manifests/1" => Act::body(200, b"x").length(Some(100 << 20)),
+            _ => Act::body(200, body.as_bytes()).with("Content-Type", media_type::INDEX),
+        });
+        let error = registry().0.manifest(&at(&server, "huge:1")).unwrap_err();
+        assert!(matches!(error, Error::Net(_)) && error.class() == Class::Verification, "{error}");
+        let fetched = registry().0.manifest(&at(&server, "a:1")).unwrap();
+        assert!(Document::parse(&fetched.bytes, fetched.content_type.as_deref()).is_err());
+    }
+
+    #[test]
+    fn absence_is_said_with_the_reference() {
+        let server = Server::start(|seen| match seen.path() {
+            "/v2/a/manifests/1" => {
+                Act::body(404, br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#)
+            }
+            _ => Act::body(418, b"tea"),
+        });
+        let (registry, _file) = registry();
+        let error = registry.manifest(&at(&server, "a:1")).unwrap_err();
+        let expected =
+            format!("manifest `{}/a:1` is not in the registry: MANIFEST_UNKNOWN manifest unknown", server.authority());
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(registry.head(&at(&server, "a:1")).unwrap(), None);
+        let error = registry.manifest(&at(&server, "b:1")).unwrap_err();
+        assert!(matches!(error, Error::Refused { status: 418, .. }), "{error}");
+        assert!(error.to_string().ends_with("status 418: tea"), "{error}");
+    }
+
+    #[test]
+    fn a_pushed_manifest_is_sent_again_until_its_blobs_are_seen() {
+        let server = Server::start(|seen| match (seen.path(), seen.earlier) {
+            ("/v2/late/manifests/1", 2) => Act::status(201),
+            ("/v2/liar/manifests/1", _) => {
+                Act::status(201).with("Docker-Content-Digest", Digest::of(b"other").to_string())
+            }
+            ("/v2/by-digest/manifests/1", _) => Act::status(500),
+            (path, _) if path.contains("sha256:") => Act::status(201),
+            _ => Act::body(404, br#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}"#),
+        });
+        let (registry, _file) = registry();
+        let digest = Digest::of(BODY);
+        assert_eq!(registry.push_manifest(&at(&server, "late:1"), BODY, media_type::MANIFEST).unwrap(), digest);
+        let seen = server.seen();
+        assert_eq!((seen.len(), seen[0].header("content-type")), (3, Some(media_type::MANIFEST)));
+        assert_eq!(seen[0].body, BODY);
+        let error = registry.push_manifest(&at(&server, "never:1"), BODY, "x/y").unwrap_err();
+        assert!(matches!(&error, Error::Refused { code: Some(code), .. } if code == "MANIFEST_BLOB_UNKNOWN"));
+        assert!(error.hint().unwrap().contains("push again"));
+        let error = registry.push_manifest(&at(&server, "liar:1"), BODY, "x/y").unwrap_err();
+        assert!(matches!(error, Error::Digest { .. }), "{error}");
+        // By digest, and without a Location in the answer.
+        assert_eq!(registry.push_manifest(&at(&server, "by-digest").pinned(digest), BODY, "x/y").unwrap(), digest);
+        let wrong = at(&server, "by-digest").pinned(Digest::of(b"other"));
+        assert!(matches!(registry.push_manifest(&wrong, BODY, "x/y"), Err(Error::Digest { .. })));
+    }
+
+    #[test]
+    fn tags_are_read_page_by_page_and_not_for_ever() {
+        let server = Server::start(|seen| match seen.target.as_str() {
+            "/v2/a/tags/list?n=1000" => {
+                Act::body(200, br#"{"name":"a","tags":["1","2"]}"#).with("Link", r#"<list?n=1000&last=2>; rel="next""#)
+            }
+            "/v2/a/tags/list?n=1000&last=2" => Act::body(200, br#"{"name":"a","tags":null}"#),
+            "/v2/odd/tags/list?n=1000" => Act::body(200, b"[]"),
+            _ => Act::body(200, br#"{"tags":["x"]}"#).with("Link", "<list?n=1000>; rel=next"),
+        });
+        let (registry, _file) = registry();
+        assert_eq!(registry.tags(&at(&server, "a")).unwrap(), ["1", "2"]);
+        let error = registry.tags(&at(&server, "loop")).unwrap_err();
+        assert!(
+            matches!(&error, Error::Protocol { .. }) && error.to_string().contains("more than 100 pages"),
+            "{error}"
+        );
+        assert!(matches!(registry.tags(&at(&server, "odd")), Err(Error::Protocol { .. })));
+    }
+}

@@ -15,6 +15,8 @@ mod helper;
 mod location;
 mod manifest;
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod testing;
 mod token;
 mod upload;

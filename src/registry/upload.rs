@@ -314,6 +314,249 @@ fn is_lost_session(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Class;
+    use crate::layer::Store;
+    use crate::progress::Progress;
+    use crate::registry::testing::{Act, Seen, Server, at, client};
+
+    const SIZE: usize = 2 << 20;
+
+    fn blob() -> Vec<u8> {
+        (0..SIZE).map(|i| (i % 251) as u8).collect()
+    }
+
+    fn source() -> (tempfile::TempDir, Store, Descriptor) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_at(folder.path()).unwrap();
+        store.put(&blob()).unwrap();
+        (folder, store, Descriptor::of("x/y", &blob()))
+    }
+
+    fn push(server: &Server, from: Option<&str>) -> RoomResult<Pushed> {
+        let (_folder, store, blob) = source();
+        let (registry, _file) = client("{}");
+        let from = from.map(|from| at(server, from));
+        registry.push_blob(&at(server, "a:1"), &blob, &store, from.as_ref(), &Progress::silent().task("x", None))
+    }
+
+    /// What a sound registry does: HEAD 404, POST 202, PATCH 202, PUT 201.
+    fn sound(seen: &Seen) -> Act {
+        match seen.method.as_str() {
+            "HEAD" => Act::status(404),
+            "POST" => Act::status(202).with("Location", "/up/1?_state=a"),
+            "PATCH" => {
+                Act::status(202).with("Location", "/up/1?_state=b").with("Range", format!("0-{}", seen.body.len() - 1))
+            }
+            _ => Act::status(201),
+        }
+    }
+
+    fn methods(server: &Server) -> Vec<String> {
+        server.seen().iter().map(|seen| seen.method.clone()).collect()
+    }
+
+    #[test]
+    fn an_upload_is_one_stream_and_a_commit_at_the_latest_location() {
+        let server = Server::start(sound);
+        assert_eq!(push(&server, None).unwrap(), Pushed::Uploaded);
+        assert_eq!(methods(&server), ["HEAD", "POST", "PATCH", "PUT"]);
+        let seen = server.seen();
+        assert_eq!((seen[2].target.as_str(), seen[2].header("content-length")), ("/up/1?_state=a", Some("2097152")));
+        assert!(seen[2].body == blob() && seen[2].header("content-range").is_none());
+        let digest = Descriptor::of("", &blob()).digest.hex();
+        assert_eq!(seen[3].target, format!("/up/1?_state=b&digest=sha256%3A{digest}"));
+        assert_eq!(seen[3].header("content-length"), Some("0"));
+    }
+
+    #[test]
+    fn what_is_there_is_not_sent() {
+        let server = Server::start(|_| Act::status(200).length(Some(SIZE as u64)));
+        assert_eq!(push(&server, Some("base:1")).unwrap(), Pushed::Existed);
+        assert_eq!(methods(&server), ["HEAD"]);
+    }
+
+    #[test]
+    fn a_mount_succeeds_opens_a_session_or_gives_way_to_an_upload() {
+        for (status, pushed, posts) in [
+            (201, Pushed::Mounted, 1),
+            (202, Pushed::Uploaded, 1),
+            (405, Pushed::Uploaded, 2),
+            (401, Pushed::Uploaded, 2),
+        ] {
+            let server = Server::start(move |seen| match seen.target.contains("mount=") {
+                true => Act::status(status).with("Location", "/up/1?_state=a"),
+                false => sound(seen),
+            });
+            assert_eq!(push(&server, Some("team/base:1")).unwrap(), pushed, "{status}");
+            let seen = server.seen();
+            assert_eq!(seen.iter().filter(|seen| seen.method == "POST").count(), posts, "{status}");
+            assert!(seen[1].target.ends_with("&from=team%2Fbase"), "{}", seen[1].target);
+        }
+        let server = Server::start(sound);
+        let (_folder, store, blob) = source();
+        let (registry, _file) = client("{}");
+        let elsewhere = "other.example/base:1".parse().unwrap();
+        let task = Progress::silent().task("x", None);
+        registry.push_blob(&at(&server, "a:1"), &blob, &store, Some(&elsewhere), &task).unwrap();
+        assert!(server.seen().iter().all(|seen| !seen.target.contains("mount")));
+    }
+
+    #[test]
+    fn a_mount_asks_for_a_token_that_may_read_the_neighbour() {
+        let server = Server::start(|seen| match (seen.path(), seen.header("authorization")) {
+            ("/token", _) => Act::body(200, br#"{"token":"t"}"#),
+            (_, None) => {
+                let host = seen.header("host").unwrap();
+                Act::status(401).with("WWW-Authenticate", format!(r#"Bearer realm="http://{host}/token""#))
+            }
+            _ if seen.target.contains("mount=") => Act::status(201),
+            _ => sound(seen),
+        });
+        assert_eq!(push(&server, Some("base:1")).unwrap(), Pushed::Mounted);
+        let tokens: Vec<_> = server.seen().into_iter().filter(|seen| seen.path() == "/token").collect();
+        assert!(tokens[1].target.ends_with("scope=repository%3Aa%3Apull%2Cpush&scope=repository%3Abase%3Apull"));
+    }
+
+    #[test]
+    fn a_patch_that_dies_is_resumed_where_the_registry_says() {
+        let eaten = 1 << 20;
+        let server = Server::start_at(
+            "127.0.0.1",
+            move |seen| match seen.method.as_str() {
+                "GET" => Act::status(204).with("Location", "/up/1?_state=c").with("Range", format!("0-{}", eaten - 1)),
+                "PATCH" => Act::status(202).with("Location", "/up/1?_state=d").with("Range", format!("0-{}", SIZE - 1)),
+                _ => sound(seen),
+            },
+            move |seen| (seen.method == "PATCH" && seen.earlier == 0).then_some(eaten),
+        );
+        assert_eq!(push(&server, None).unwrap(), Pushed::Uploaded);
+        assert_eq!(methods(&server), ["HEAD", "POST", "PATCH", "HEAD", "GET", "PATCH", "PUT"]);
+        let seen = server.seen();
+        assert_eq!(seen[5].header("content-range"), Some(format!("{eaten}-{}", SIZE - 1).as_str()));
+        assert!(seen[5].target == "/up/1?_state=c" && [&seen[2].body[..], &seen[5].body].concat() == blob());
+        assert!(seen[6].target.starts_with("/up/1?_state=d&digest="));
+    }
+
+    #[test]
+    fn a_session_that_is_lost_is_begun_anew() {
+        for lost in [404, 204] {
+            let server = Server::start_at(
+                "127.0.0.1",
+                move |seen| if seen.method == "GET" { Act::status(lost).with("Range", "0-0") } else { sound(seen) },
+                |seen| (seen.method == "PATCH" && seen.earlier == 0).then_some(9),
+            );
+            assert_eq!(push(&server, None).unwrap(), Pushed::Uploaded);
+            assert_eq!(methods(&server), ["HEAD", "POST", "PATCH", "HEAD", "GET", "POST", "PATCH", "PUT"]);
+            assert!(server.seen()[6].body == blob());
+        }
+    }
+
+    #[test]
+    fn a_registry_that_took_only_a_part_gets_the_rest() {
+        let server = Server::start(|seen| match (seen.method.as_str(), seen.earlier) {
+            ("PATCH", 0) => Act::status(202).with("Location", "/up/1?_state=b").with("Range", "0-1023"),
+            ("PATCH", _) => Act::status(202).with("Range", format!("0-{}", SIZE - 1)),
+            _ => sound(seen),
+        });
+        assert_eq!(push(&server, None).unwrap(), Pushed::Uploaded);
+        assert!(server.seen()[3].body == blob()[1024..]);
+        let never = Server::start(|seen| match seen.method.as_str() {
+            "PATCH" => Act::status(202).with("Location", "/up/1").with("Range", "0-1023"),
+            _ => sound(seen),
+        });
+        let error = push(&never, None).unwrap_err();
+        assert!(error.to_string().contains("got stuck at 1024 of 2097152 bytes"), "{error}");
+        assert_eq!(error.class(), Class::Network);
+    }
+
+    #[test]
+    fn a_registry_without_patch_gets_one_put() {
+        for status in [405, 416] {
+            let server = Server::start(move |seen| match seen.method.as_str() {
+                "PATCH" => Act::status(status),
+                _ => sound(seen),
+            });
+            assert_eq!(push(&server, None).unwrap(), Pushed::Uploaded);
+            assert_eq!(methods(&server), ["HEAD", "POST", "PATCH", "POST", "PUT"]);
+            assert!(server.seen()[4].body == blob());
+        }
+    }
+
+    #[test]
+    fn a_commit_whose_answer_is_lost_is_looked_up() {
+        let server = Server::start(|seen| match (seen.method.as_str(), seen.earlier) {
+            ("PUT", _) => Act::hang_up(),
+            ("HEAD", 1) => Act::status(200).length(Some(SIZE as u64)),
+            _ => sound(seen),
+        });
+        assert_eq!(push(&server, None).unwrap(), Pushed::Uploaded);
+        assert_eq!(methods(&server), ["HEAD", "POST", "PATCH", "PUT", "HEAD"]);
+    }
+
+    #[test]
+    fn a_registry_that_stored_something_else_is_an_error() {
+        for act in [
+            Act::status(201).with("Docker-Content-Digest", crate::oci::Digest::of(b"other").to_string()),
+            Act::body(400, br#"{"errors":[{"code":"DIGEST_INVALID","message":"no"}]}"#),
+        ] {
+            let server = Server::start(move |seen| if seen.method == "PUT" { act.clone() } else { sound(seen) });
+            let error = push(&server, None).unwrap_err();
+            assert_eq!(error.class(), Class::Verification, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_location_elsewhere_gets_no_authorization() {
+        let storage = Server::start(|seen| match seen.method.as_str() {
+            "PATCH" => Act::status(202),
+            _ => Act::status(201),
+        });
+        let away = storage.url("/up?sig=1");
+        let server = Server::start(move |seen| match (seen.header("authorization"), seen.method.as_str()) {
+            (None, _) => Act::status(401).with("WWW-Authenticate", "Basic realm=x"),
+            (_, "POST") => Act::status(202).with("Location", away.as_str()),
+            _ => sound(seen),
+        });
+        let (_folder, store, blob) = source();
+        let (registry, _file) = client(&format!(r#"{{"{}":{{"auth":"dTpw"}}}}"#, server.authority()));
+        let task = Progress::silent().task("x", None);
+        registry.push_blob(&at(&server, "a:1"), &blob, &store, None, &task).unwrap();
+        assert!(server.seen().last().unwrap().header("authorization").is_some());
+        assert_eq!(methods(&storage), ["PATCH", "PUT"]);
+        assert!(storage.seen().iter().all(|seen| seen.header("authorization").is_none()));
+        assert!(storage.seen()[1].target.starts_with("/up?sig=1&digest="));
+    }
+
+    #[test]
+    fn damaged_sources_missing_locations_and_refusals_end_the_upload() {
+        let server = Server::start(sound);
+        let (_folder, store, blob) = source();
+        let mut damaged = self::blob();
+        damaged[SIZE - 1] ^= 1;
+        std::fs::write(store.blob_path(&blob.digest), damaged).unwrap();
+        let (registry, _file) = client("{}");
+        let task = Progress::silent().task("x", None);
+        let error = registry.push_blob(&at(&server, "a:1"), &blob, &store, None, &task).unwrap_err();
+        assert_eq!(error.class(), Class::Verification, "{error}");
+        assert!(!methods(&server).contains(&"PUT".to_string()));
+        store.discard(&blob.digest).unwrap();
+        let error = registry.push_blob(&at(&server, "a:1"), &blob, &store, None, &task).unwrap_err();
+        assert!(error.to_string().contains("is not in the store"), "{error}");
+        let lost = Server::start(|seen| if seen.method == "POST" { Act::status(202) } else { sound(seen) });
+        assert!(push(&lost, None).unwrap_err().to_string().contains("no Location"));
+        let closed = Server::start(|seen| if seen.method == "POST" { Act::status(403) } else { sound(seen) });
+        assert!(push(&closed, None).unwrap_err().to_string().contains("denies to push `a`"));
+        let broken = Server::start(|seen| if seen.method == "PUT" { Act::status(418) } else { sound(seen) });
+        assert!(push(&broken, None).unwrap_err().to_string().contains("status 418"));
+    }
+
+    #[test]
+    fn a_registry_that_is_always_busy_is_given_up() {
+        let server = Server::start(|seen| if seen.method == "PATCH" { Act::status(503) } else { sound(seen) });
+        let error = push(&server, None).unwrap_err();
+        assert!(error.to_string().contains("status 503"), "{error}");
+        assert_eq!(methods(&server).iter().filter(|method| *method == "PATCH").count(), 5);
+    }
 
     #[test]
     fn ranges_say_how_much_is_stored() {
