@@ -336,16 +336,16 @@ fn what_is_missing_is_named_with_a_way_to_get_it() {
 fn a_program_that_is_no_such_python_is_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let real = interpreter(11);
-    let make = |name: &str, script: String| {
-        use std::os::unix::fs::PermissionsExt;
+    let make = |name: &str, target: &str| {
         let path = folder.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, script).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink(target, path).unwrap();
     };
-    make("shims/python3.11", "#!/bin/sh\necho no such version >&2; exit 127\n".into());
-    make("versions/3.11.0/bin/python3.11", "#!/bin/sh\nexit 0\n".into());
-    make("versions/3.11.1/bin/python3.11", format!("#!/bin/sh\nexec {} \"$@\"\n", real.label()));
+    make("shims/python3.11", "/bin/false");
+    make("versions/3.11.0/bin/python3.11", "/bin/true");
+    make("versions/3.11.1/bin/python3.11", real.label());
+    make("versions/3.11.2/bin/python3.11", "/nowhere");
+    make("versions/3.11.3/bin/python3.11", interpreter(10).label());
     let search = Search {
         path: vec![folder.path().join("shims")],
         collections: vec![folder.path().join("versions")],

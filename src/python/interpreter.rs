@@ -26,6 +26,8 @@ pub struct Interpreter {
     program: Vec<OsString>,
     /// The only environment that it gets, besides what the compiler sets.
     environment: Vec<(OsString, OsString)>,
+    /// Where it runs: a folder in which there is nothing that it should not read.
+    working_folder: PathBuf,
     /// For messages: where it is.
     label: String,
     version: PythonVersion,
@@ -33,15 +35,22 @@ pub struct Interpreter {
 }
 
 impl Interpreter {
-    /// Asks a program whether it is a CPython of this version; `None` if it is not, or does not answer.
-    pub fn ask(
+    /// Asks a program of this machine whether it is a CPython of this version; `None` if it is not, or does not answer.
+    pub fn ask(program: &Path, version: PythonVersion) -> Option<Self> {
+        let label = program.display().to_string();
+        Interpreter::ask_in(vec![program.into()], Vec::new(), PathBuf::from("/"), label, version)
+    }
+
+    /// The same of a program with arguments and an environment.
+    pub(super) fn ask_in(
         program: Vec<OsString>,
         environment: Vec<(OsString, OsString)>,
+        working_folder: PathBuf,
         label: String,
         version: PythonVersion,
     ) -> Option<Self> {
         let magic = magic::magic(version)?;
-        let mut candidate = Interpreter { program, environment, label, version, magic };
+        let mut candidate = Interpreter { program, environment, working_folder, label, version, magic };
         let output = process::run(candidate.command(&[QUESTION]), b"", ANSWER_TIMEOUT).ok()?;
         let answer = output.stdout_text();
         let mut words = answer.split(' ');
@@ -61,7 +70,7 @@ impl Interpreter {
         let mut program = self.program.iter();
         let mut command = Command::new(program.next().map_or(OsStr::new("python3"), |first| first));
         command.args(program).args(["-s", "-S", "-B", "-W", "ignore", "-c"]).args(script);
-        command.env_clear().env("PYTHONHASHSEED", "0").env("PYTHONSAFEPATH", "1").current_dir("/");
+        command.env_clear().env("PYTHONHASHSEED", "0").env("PYTHONSAFEPATH", "1").current_dir(&self.working_folder);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -117,7 +126,7 @@ impl Search {
         if magic::magic(version).is_none() {
             return Err(BytecodeError::UnknownVersion { version });
         }
-        let ask = |path: &PathBuf| Interpreter::ask(vec![path.into()], Vec::new(), path.display().to_string(), version);
+        let ask = |path: &PathBuf| Interpreter::ask(path, version);
         let mut first = self.named.iter().find_map(ask);
         if first.is_some() {
             return first.ok_or(BytecodeError::UnknownVersion { version });

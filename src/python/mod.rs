@@ -5,6 +5,7 @@ mod target;
 pub mod bytecode;
 
 mod app;
+mod base_interpreter;
 mod bytecode_error;
 mod compiler;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod pyc_cache;
 mod worker;
 
 pub use app::{AppError, AppLayer, AppSpec, BadModule};
+pub use base_interpreter::{BaseInterpreter, Files};
 pub use bytecode_error::BytecodeError;
 pub use compiler::Compiler;
 pub use interpreter::{Interpreter, Search};
