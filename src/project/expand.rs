@@ -1,5 +1,6 @@
 //! `${NAME}` in strings: build arguments that were given, then `[args]`, then the facts.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,7 +23,12 @@ pub struct Scope<'a> {
     pub defaults: &'a BTreeMap<String, String>,
     /// `python.version`, which `${PYTHON_VERSION}` stands for.
     pub python_version: Option<&'a Node>,
+    /// Names of `[args]` that were expanded already, so that names which double each other stay cheap.
+    pub done: RefCell<BTreeMap<String, String>>,
 }
+
+/// The longest string after expansion, in bytes: a few names that double each other would fill the memory.
+const EXPANDED_LIMIT: usize = 64 << 10;
 
 /// The name that stands for `python.version`.
 pub const PYTHON_VERSION: &str = "PYTHON_VERSION";
@@ -77,11 +83,22 @@ impl Scope<'_> {
                 expanded.push('$');
                 1
             };
+            if expanded.len() > EXPANDED_LIMIT {
+                break;
+            }
             offset += at + used;
             rest = &rest[at + used..];
         }
         expanded.push_str(rest);
-        Ok(expanded)
+        self.limited(expanded, node)
+    }
+
+    fn limited(&self, expanded: String, node: &Node) -> Result<String, Error> {
+        if expanded.len() <= EXPANDED_LIMIT {
+            return Ok(expanded);
+        }
+        let message = format!("the text is longer than {EXPANDED_LIMIT} bytes when its names are expanded");
+        Err(Place::new(self.source, node.span.clone()).mistake(message, None))
     }
 
     fn name(
@@ -134,9 +151,13 @@ impl Scope<'_> {
             let message = format!("`${{{name}}}` refers to itself: {}", circle.join(" -> "));
             return refuse(message, "give one of them a plain value".into());
         }
+        if let Some(expanded) = self.done.borrow().get(name) {
+            return Ok(expanded.clone());
+        }
         open.push(name.to_string());
         let expanded = self.text(inner, open)?;
         open.pop();
+        self.done.borrow_mut().insert(name.to_string(), expanded.clone());
         Ok(expanded)
     }
 

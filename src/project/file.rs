@@ -1,5 +1,6 @@
 //! The project file: found, parsed, checked, and resolved variant by variant.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -180,6 +181,7 @@ impl Project {
             args: &own_args,
             defaults: &defaults,
             python_version: python.as_ref(),
+            done: RefCell::default(),
         };
         let names = scope.names();
         if let Some(unknown) = args.given.keys().find(|name| !names.contains(name) && *name != PYTHON_VERSION) {

@@ -365,3 +365,49 @@ fn a_broken_pyproject_of_somebody_else_does_not_matter() {
     fs::write_atomic(&dir.path().join(PYPROJECT), b"= nonsense").unwrap();
     assert!(Project::load(dir.path()).is_ok());
 }
+
+#[test]
+fn the_page_of_the_project_file_shows_what_is_so() {
+    let page = fs::read_text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/project-file.md"), 1 << 20).unwrap();
+    let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(resolved(example, "default", &BuildArgs::default()).is_ok());
+    let shown = page.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(mistake(FILE_NAME, &example.replace("command", "comand")), shown);
+}
+
+#[test]
+fn names_that_double_each_other_end() {
+    for (last, fails) in [("x", true), ("", false)] {
+        let mut text = String::from("image.name = 'x'\nvariants.v.base = 'b'\n[env]\nA = '${A0}'\n[args]\n");
+        (0..60).for_each(|n| text += &format!("A{n} = '${{A{0}}}${{A{0}}}'\n", n + 1));
+        text += &format!("A60 = '{last}'\n");
+        let result = resolved(&text, "v", &BuildArgs::default());
+        assert_eq!(result.is_err(), fails, "{result:?}");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+
+    /// Whatever is done to a file, there is a project or an error that can be shown.
+    #[test]
+    fn no_file_makes_a_panic(at in 0usize..600, length in 0usize..12, insert in "[\\PC\\n\"$\\{\\}\\[\\]=.]{0,8}") {
+        let mut text = GOOD.to_string();
+        let at = at.min(text.len());
+        text.replace_range(at..(at + length).min(GOOD.len()), &insert);
+        let source = Source::new(Path::new(FILE_NAME), text);
+        let Ok(table) = document::parse(&source) else { return Ok(()) };
+        let checked = Project::checked(Path::new("/"), "/ingot.toml".into(), source, "", table, 0..0);
+        let project = match checked {
+            Ok(project) => project,
+            Err(error) => {
+                proptest::prop_assert!(crate::error::Explain::snippet(&error).is_some());
+                return Ok(());
+            }
+        };
+        for variant in project.variants() {
+            let result = project.variant(&variant, &BuildArgs::default());
+            proptest::prop_assert!(result.is_err_and(|error| error.snippet().is_some()));
+        }
+    }
+}
