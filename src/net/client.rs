@@ -55,8 +55,12 @@ impl Http {
                 .connect_timeout(pace.connect)
                 .pool_idle_timeout(Duration::from_secs(20))
         };
-        let proxied = builder().build().map_err(setup)?;
-        let direct = builder().no_proxy().build().map_err(setup)?;
+        // Without any CA certificate nothing is trusted, but plain http on this machine still works.
+        let build = |make: &dyn Fn() -> reqwest::ClientBuilder| {
+            make().build().or_else(|_| make().tls_certs_only([]).build()).map_err(setup)
+        };
+        let proxied = build(&builder)?;
+        let direct = build(&|| builder().no_proxy())?;
         Ok(Http { inner: Arc::new(Inner { proxied, direct, pace, gate: Gate::default() }) })
     }
 
@@ -336,9 +340,12 @@ pub(super) fn failure(method: &Method, url: &Url, error: reqwest::Error) -> Erro
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
     use crate::error::{Class, Explain};
     use crate::net::testing::{Act, Server, quick};
+    use crate::process;
 
     fn get(server: &Server, target: &str) -> Request {
         Request::get(server.url(target))
@@ -475,11 +482,16 @@ mod tests {
     fn silence_and_trickles_end() {
         let server = Server::start(|seen| match seen.path() {
             "/silent" => Act::status(200).delay(Duration::from_millis(900)),
-            _ => Act::status(200),
+            "/stall" => Act::body(200, b"xyz").trickle(Duration::from_millis(900)),
+            _ => Act::body(200, &[b'x'; 40]).trickle(Duration::from_millis(25)),
         });
-        let error = quick().exchange(&Call::new(Method::GET, server.url("/silent")).once(), 9).unwrap_err();
-        assert!(matches!(error, Error::Stalled { what: "no answer", .. }), "{error}");
-        assert!(error.hint().is_some() && error.is_transient());
+        for (path, expected) in
+            [("/silent", "no answer"), ("/stall", "no data"), ("/trickle", "less than the minimum rate")]
+        {
+            let error = quick().exchange(&Call::new(Method::GET, server.url(path)).once(), 99).unwrap_err();
+            assert!(matches!(error, Error::Stalled { what, .. } if what == expected), "{error}");
+            assert!(error.hint().is_some() && error.is_transient());
+        }
     }
 
     #[test]
@@ -521,11 +533,87 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_that_nobody_vouches_for_ends_it_at_once() {
+        use rustls::pki_types::pem::PemObject;
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+        openssl.args(["-keyout", "-", "-days", "2", "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1"]);
+        let pem = process::run(openssl, b"", process::DEFAULT_TIMEOUT).expect("apt-get install openssl").stdout;
+        let http = quick();
+        let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_slice(&pem).unwrap();
+        let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let requests = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut tls = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+            let request = tls.complete_io(&mut stream).is_ok() && !tls.is_handshaking();
+            listener.set_nonblocking(true).unwrap();
+            (request, listener.accept().is_ok())
+        });
+        let mut request = Request::get(Url::parse(&format!("https://127.0.0.1:{port}/")).unwrap());
+        request.credentials = Some(Credentials { username: "u".into(), password: "p".into() });
+        let error = http.fetch(&request, 9).unwrap_err();
+        assert!(matches!(error, Error::Certificate { .. }), "{error:?}");
+        assert_eq!((error.class(), error.is_transient()), (Class::Network, false));
+        assert!(!requests.join().unwrap().1, "not tried again");
+    }
+
+    /// The body of the test below, in a process that has the variables.
+    #[test]
+    fn in_another_environment() {
+        let Some(url) = std::env::var_os("INGOT_TEST_FETCH") else { return };
+        let request = Request::get(Url::parse(url.to_str().unwrap()).unwrap());
+        match quick().fetch(&request, 99) {
+            Ok(response) => println!("said {}", String::from_utf8(response.body).unwrap()),
+            Err(error) => println!("failed {error} {error:?} {:?}", error.hint()),
+        }
+    }
+
+    fn elsewhere(url: &str, variables: &[(&str, &str)]) -> String {
+        let mut test = Command::new(std::env::current_exe().unwrap());
+        test.args(["--exact", "net::client::tests::in_another_environment", "--nocapture"]);
+        test.env("INGOT_TEST_FETCH", url).envs(variables.iter().copied());
+        process::run(test, b"", process::DEFAULT_TIMEOUT).unwrap().stdout_text()
+    }
+
+    #[test]
+    fn the_proxy_of_the_environment_is_used_but_not_for_this_machine() {
+        let proxy = Server::start(|seen| match seen.target.as_str() {
+            "http://a.example/x" => Act::body(200, b"by proxy"),
+            _ => Act::status(407),
+        });
+        let server = Server::start(|_| Act::body(200, b"direct"));
+        let address = format!("http://u:canary@{}", proxy.authority());
+        let through = |url: &str| {
+            elsewhere(url, &[("HTTP_PROXY", &address), ("http_proxy", &address), ("NO_PROXY", ""), ("no_proxy", "")])
+        };
+        let said = through("http://a.example/x");
+        assert!(said.contains("said by proxy"), "{said}");
+        let expected = Credentials { username: "u".into(), password: "canary".into() }.basic();
+        assert_eq!(proxy.seen()[0].header("proxy-authorization"), Some(expected.as_str()));
+        let said = through(server.url("/x").as_str());
+        assert!(said.contains("said direct"), "{said}");
+        let said = through("http://b.example/");
+        assert!(said.contains("failed") && said.contains("407") && !said.contains("canary"), "{said}");
+    }
+
+    #[test]
+    fn without_any_certificate_plain_http_still_works() {
+        let server = Server::start(|_| Act::body(200, b"plain"));
+        let none = [("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "")];
+        let said = elsewhere(server.url("/x").as_str(), &none);
+        assert!(said.contains("said plain"), "{said}");
+    }
+
+    #[test]
     fn the_system_certificates_are_used() {
         // Which index this machine uses is pip's to say.
-        let mut pip = std::process::Command::new("python3");
+        let mut pip = Command::new("python3");
         pip.args(["-c", "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"]);
-        let said = crate::process::run(pip, b"", crate::process::DEFAULT_TIMEOUT).expect("apt-get install python3-pip");
+        let said = process::run(pip, b"", process::DEFAULT_TIMEOUT).expect("apt-get install python3-pip");
         let mut url = Url::parse(&said.stdout_text()).expect("apt-get install python3-pip");
         url.path_segments_mut().unwrap().pop_if_empty().extend(["six", ""]);
         let response = Http::new().unwrap().fetch(&Request::get(url), 16 << 20).unwrap();

@@ -199,7 +199,7 @@ impl Explain for Error {
             ),
             Error::Certificate { .. } => {
                 "check this machine's clock, and that the CA of the server (or of the proxy) is among the system's \
-                 certificates or in SSL_CERT_FILE"
+                 certificates (package `ca-certificates`) or in SSL_CERT_FILE"
                     .into()
             }
             Error::Stalled { .. } | Error::Interrupted { .. } => {

@@ -53,6 +53,8 @@ pub(crate) struct Act {
     pub cut: Option<usize>,
     /// Silence before the answer.
     pub delay: Duration,
+    /// The body comes byte by byte, with this pause before each.
+    pub trickle: Option<Duration>,
     /// No answer at all.
     pub hang_up: bool,
 }
@@ -70,6 +72,7 @@ impl Act {
             length: Some(body.len() as u64),
             cut: None,
             delay: Duration::ZERO,
+            trickle: None,
             hang_up: false,
         }
     }
@@ -90,6 +93,11 @@ impl Act {
 
     pub(crate) fn length(mut self, length: Option<u64>) -> Self {
         self.length = length;
+        self
+    }
+
+    pub(crate) fn trickle(mut self, pause: Duration) -> Self {
+        self.trickle = Some(pause);
         self
     }
 
@@ -206,7 +214,10 @@ fn serve(stream: TcpStream, log: &Mutex<Vec<Seen>>, handler: &Handler, appetite:
     writer.write_all(head.as_bytes()).ok()?;
     if seen.method != "HEAD" {
         let sent = act.cut.unwrap_or(act.body.len()).min(act.body.len());
-        writer.write_all(&act.body[..sent]).ok()?;
+        for piece in act.body[..sent].chunks(if act.trickle.is_some() { 1 } else { sent.max(1) }) {
+            thread::sleep(act.trickle.unwrap_or_default());
+            writer.write_all(piece).ok()?;
+        }
     }
     let _ = writer.flush();
     let _ = writer.shutdown(Shutdown::Write);

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::testing::client;
-use super::{Error, Pushed, Registry, RemoteBlobs};
+use super::testing::{client, quick};
+use super::{Error, Options, Pushed, Registry, RemoteBlobs};
 use crate::layer::{BlobSource, Store};
 use crate::oci::{Descriptor, Digest, Reference, media_type};
 use crate::process::Running;
@@ -121,6 +121,20 @@ fn a_manifest_without_its_blobs_is_refused() {
     assert_eq!(error.code(), Some("MANIFEST_BLOB_UNKNOWN"), "{error}");
 }
 
+fn file_of(auths: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!(r#"{{"auths":{auths}}}"#)).unwrap();
+    file
+}
+
+/// A part of the next test, in a process that has the variables.
+#[test]
+fn in_another_environment() {
+    let Ok(reference) = std::env::var("INGOT_TEST_PULL") else { return };
+    let registry = Registry::new(quick(), Options::default()).unwrap();
+    registry.manifest(&reference.parse().unwrap()).unwrap();
+}
+
 #[test]
 fn a_registry_with_passwords_lets_in_who_has_one() {
     // htpasswd -Bbn user canary
@@ -137,8 +151,9 @@ fn a_registry_with_passwords_lets_in_who_has_one() {
     let error = stranger.manifest(&app).unwrap_err();
     assert!(matches!(error, Error::Unauthorized { known: false, .. }), "{error}");
     let wrong = format!(r#"{{"127.0.0.1:{}":{{"username":"user","password":"guess"}}}}"#, real.port);
-    let error = client(&wrong).0.manifest(&app).err().unwrap();
-    assert!(matches!(error, Error::AuthFile { .. } | Error::Unauthorized { .. }), "{error}");
+    let (guesser, _file) = client(&wrong);
+    let error = guesser.manifest(&app).unwrap_err();
+    assert!(matches!(error, Error::Unauthorized { known: true, .. }), "{error}");
 
     let right = format!(r#"{{"127.0.0.1:{}/team":{{"username":"user","password":"canary"}}}}"#, real.port);
     let (registry, _file) = client(&right);
@@ -149,6 +164,15 @@ fn a_registry_with_passwords_lets_in_who_has_one() {
     // A client that knows nothing yet, so that the blob itself is refused first.
     let (second, _file) = client(&right);
     second.pull_blob(&app, &image.layer, &store, &Progress::silent().task("x", None)).unwrap();
+    // The same credentials by way of the environment.
+    let file = file_of(&right);
+    let elsewhere = |auth: &Path| {
+        let mut test = Command::new(std::env::current_exe().unwrap());
+        test.args(["--exact", "registry::real::in_another_environment"]);
+        test.env("INGOT_TEST_PULL", app.to_string()).env("REGISTRY_AUTH_FILE", auth);
+        crate::process::run(test, b"", crate::process::DEFAULT_TIMEOUT).unwrap().status.success()
+    };
+    assert!(elsewhere(file.path()) && !elsewhere(file_of("{}").path()) && !elsewhere(Path::new("/nonexistent")));
     let other = real.at("other/app:1");
     assert!(matches!(registry.manifest(&other), Err(Error::Unauthorized { known: false, .. })));
     assert!(real.folder().join("storage").exists());
