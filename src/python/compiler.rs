@@ -42,6 +42,13 @@ struct Pool {
     started: usize,
 }
 
+/// What one thread did.
+#[derive(Default)]
+struct Share {
+    outcomes: Vec<(usize, Outcome)>,
+    failure: Option<(usize, BytecodeError)>,
+}
+
 impl Compiler {
     /// Compiles with `interpreter`; what it made is kept in `store`.
     pub fn new(interpreter: Interpreter, store: Option<&Store>) -> Self {
@@ -90,50 +97,56 @@ impl Compiler {
     /// Compiles all of them, side by side, each one alone.
     fn compile_all(&self, modules: &[&Module]) -> Result<Vec<Outcome>, BytecodeError> {
         let next = AtomicUsize::new(0);
-        let work = || -> Vec<(usize, Result<Outcome, BytecodeError>)> {
-            let mut done = Vec::new();
-            let worker = match self.borrow() {
-                Ok(worker) => worker,
-                // Nothing was taken yet: a failure here counts as one before all modules.
-                Err(error) => return vec![(0, Err(error))],
-            };
-            loop {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                let Some(module) = modules.get(place) else {
-                    self.give_back(worker);
-                    return done;
-                };
-                let outcome = self.compile_one(&worker, module);
-                let failed = outcome.is_err();
-                done.push((place, outcome));
-                if failed {
-                    drop(worker);
-                    self.forget();
-                    return done;
-                }
-            }
-        };
-        let mut outcomes = BTreeMap::new();
+        let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
+        let mut failure: Option<(usize, BytecodeError)> = None;
         thread::scope(|scope| {
             let threads: Vec<_> = (0..self.most.min(modules.len()))
-                .filter_map(|_| thread::Builder::new().stack_size(STACK_SIZE).spawn_scoped(scope, work).ok())
+                .map_while(|_| {
+                    let builder = thread::Builder::new().stack_size(STACK_SIZE);
+                    builder.spawn_scoped(scope, || self.compile_some(modules, &next)).ok()
+                })
                 .collect();
-            for thread in threads {
-                for (place, outcome) in thread.join().unwrap_or_default() {
-                    let failed_here = outcome.is_err();
-                    if failed_here || !matches!(outcomes.get(&place), Some(Err(_))) {
-                        outcomes.insert(place, outcome);
-                    }
-                }
+            for share in threads.into_iter().filter_map(|thread| thread.join().ok()) {
+                outcomes.extend(share.outcomes);
+                failure = [failure.take(), share.failure].into_iter().flatten().min_by_key(|(place, _)| *place);
             }
         });
         let mut found = Vec::with_capacity(modules.len());
         for (place, module) in modules.iter().enumerate() {
             let lost = || self.failed(module, "the compiler stopped");
-            found
-                .push(outcomes.remove(&place).unwrap_or_else(|| Err(first_error(&mut outcomes).unwrap_or_else(lost)))?);
+            match outcomes.remove(&place) {
+                Some(outcome) => found.push(outcome),
+                None => return Err(failure.map_or_else(lost, |(_, error)| error)),
+            }
         }
         Ok(found)
+    }
+
+    /// One thread's share: whatever is next, until nothing is left or something fails.
+    fn compile_some(&self, modules: &[&Module], next: &AtomicUsize) -> Share {
+        let mut share = Share::default();
+        let worker = match self.borrow() {
+            Ok(worker) => worker,
+            // Not fatal if another worker could be started.
+            Err(error) => return Share { failure: Some((usize::MAX, error)), ..share },
+        };
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(module) = modules.get(place) else {
+                self.give_back(worker);
+                return share;
+            };
+            match self.compile_one(&worker, module) {
+                Ok(outcome) => share.outcomes.push((place, outcome)),
+                Err(error) => {
+                    // Every module before this one is taken, so the first failure is always found.
+                    next.fetch_max(modules.len(), Ordering::Relaxed);
+                    drop(worker);
+                    self.forget();
+                    return Share { failure: Some((place, error)), ..share };
+                }
+            }
+        }
     }
 
     fn failed(&self, module: &Module, reason: &str) -> BytecodeError {
@@ -156,11 +169,6 @@ impl Compiler {
             Err(error) => Ok(Err(with_line(error, module))),
         }
     }
-}
-
-fn first_error(outcomes: &mut BTreeMap<usize, Result<Outcome, BytecodeError>>) -> Option<BytecodeError> {
-    let place = outcomes.iter().find(|(_, outcome)| outcome.is_err()).map(|(place, _)| *place)?;
-    outcomes.remove(&place).and_then(Result::err)
 }
 
 /// The line as it is in the source: an interpreter looks for some lines in the file of that name, which is a path

@@ -47,7 +47,8 @@ sys.stdout.write("%d pairs are the same" % pairs)
 
 /// Compiles in another state: other modules imported, strings interned, other code compiled and kept before.
 const DISTURBANCE: &str = r#"
-import sys, collections, re, json, ast, typing
+import sys, collections, re, json, ast, typing, asyncio, email.message, unittest, logging, argparse, inspect, decimal
+import http.client, xml.dom.minidom, tokenize, zipfile, subprocess, difflib, doctest, pdb
 kept = [compile("def f%d(self, name, value=1.5, *args): return {'name': name, 'value': %d}[name] in {1, 2, 'a', None}" % (i, i), "/app/kept.py", "exec") for i in range(300)]
 kept += [sys.intern(word) for word in ("hello world", "utf-8", "/app/tricky.py", "%s: %s", "self.x", "rb+")]
 "#;
@@ -269,6 +270,43 @@ fn the_number_of_workers_does_not_matter() {
     assert!(one == compiler.compile(&modules).unwrap());
     assert!(one == compiler.compile(&modules).unwrap());
     assert_eq!(compiler.compile(&[]).unwrap(), []);
+}
+
+#[test]
+fn callers_share_the_workers() {
+    let interpreter = interpreter(11);
+    let modules = modules(&interpreter, 12);
+    let mut compiler = Compiler::new(interpreter, None);
+    compiler.set_most(2);
+    let first = compiler.compile(&modules).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..5 {
+            scope.spawn(|| assert!(compiler.compile(&modules).unwrap() == first));
+        }
+    });
+}
+
+#[test]
+fn real_bytecode_that_is_damaged_is_an_error_or_another_normal_form() {
+    let interpreter = interpreter(12);
+    let modules = modules(&interpreter, 0);
+    let version = interpreter.version();
+    let mut random = 1u64;
+    let mut refused = 0;
+    for stream in streams(&interpreter, "", "0", &modules, &[0, 4]).iter().filter(|stream| !stream.is_empty()) {
+        for _ in 0..2000 {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let mut damaged = stream.clone();
+            let place = (random >> 33) as usize % damaged.len();
+            damaged[place] = (random >> 20) as u8;
+            match marshal::normalise(&damaged, version) {
+                Ok(normal) => assert_eq!(marshal::normalise(&normal, version).as_ref(), Ok(&normal)),
+                Err(_) => refused += 1,
+            }
+            assert!(marshal::normalise(&stream[..place], version).is_err());
+        }
+    }
+    assert!(refused > 500, "{refused}");
 }
 
 #[test]

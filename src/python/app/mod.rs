@@ -112,7 +112,9 @@ impl AppLayer {
         let Found::File { digest, size, bytes: None, .. } = &item.found else {
             return Ok(Content::Bytes(self.bytes(item)?));
         };
-        if !context.store.has(digest) {
+        let stored = context.store.open(digest, Some(*size)).map(|mut blob| io::copy(&mut blob, &mut io::sink()));
+        if !matches!(stored, Ok(Ok(_))) {
+            context.store.discard(digest)?;
             let mut writer = context.store.writer()?;
             io::copy(&mut fs::open(&item.place)?, &mut writer)
                 .map_err(|source| AppError::Walk { path: item.shown.clone(), source })?;

@@ -333,6 +333,10 @@ fn a_large_file_goes_through_the_store_and_may_not_change() {
         layer.fingerprint(context).unwrap();
         let tree = layer.tree(context).unwrap();
         assert_eq!(bytes(&tree, "app/data.bin").len(), 3 << 20);
+        // A damaged blob in the store is not taken for the file.
+        let blob = project.store.blob_path(&Digest::of("x".repeat(3 << 20).as_bytes()));
+        std::fs::write(&blob, "y".repeat(3 << 20)).unwrap();
+        assert_eq!(bytes(&layer.tree(context).unwrap(), "app/data.bin"), "x".repeat(3 << 20).as_bytes());
         change("src/big.py", &"\n#".repeat(1 << 20));
         assert!(
             layer.tree(context).unwrap_err().to_string().ends_with("`src/big.py` changed while the layer was made")
