@@ -40,7 +40,8 @@ pub fn sources(
         }
         layers.push(Arc::new(AppLayer::new(python::AppSpec {
             root: project.root.clone(),
-            source: app.source.value.clone(),
+            // The project room joins paths to its root; the application layer wants them below it.
+            source: app.source.value.strip_prefix(&project.root).unwrap_or(&app.source.value).to_path_buf(),
             target: TreePath::new(&app.target.value)?,
             mode: app.bytecode,
             compiler,

@@ -11,8 +11,8 @@ use crate::oci::Platform;
 use crate::project::{Project, PythonSpec};
 use crate::python::bytecode::{BytecodeMode, Compile};
 use crate::python::{
-    self, BytecodeError, Compiler, Indexes, LazyCompiler, Lock, PythonVersion, Search, Target, VenvSpec, fetch,
-    venv_layers,
+    self, BaseInterpreter, BytecodeError, Compiler, Indexes, Interpreter, LazyCompiler, Lock, PythonVersion, Search,
+    Target, VenvSpec, fetch, venv_layers,
 };
 
 /// An environment, planned.
@@ -38,12 +38,11 @@ pub fn environment(
     let (interpreter, version) = base.python(spec)?;
     let libc = base.facts().libc.ok_or_else(|| Error::NoLibc { base: base.name.clone() })?;
     let target = Target { python: version, platform: platform.clone(), libc };
-    let compiler = compiler(version, base, platform, access)?;
+    let compiler = compiler(version, spec, base, platform, access)?;
     let wheels = match &spec.lock {
         None => Vec::new(),
         Some(lock) => {
-            let path = project.root.join(&lock.value);
-            let lock = Lock::read(&path).during(|| format!("reading `{}`", lock.value.display()))?;
+            let lock = Lock::read(&lock.value).during(|| format!("reading `{}`", lock.value.display()))?;
             let locked = lock.select(&target)?;
             let indexes = Indexes::of_this_machine(&project.root)?.with(&lock.options);
             let client = || Ok(Http::new()?);
@@ -63,10 +62,20 @@ pub fn environment(
 }
 
 /// The compiler for the base's Python, which is looked for when a module has to be compiled.
-fn compiler(version: PythonVersion, base: &Base, platform: &Platform, access: &Access) -> Result<Arc<dyn Compile>> {
+fn compiler(
+    version: PythonVersion,
+    spec: &PythonSpec,
+    base: &Base,
+    platform: &Platform,
+    access: &Access,
+) -> Result<Arc<dyn Compile>> {
     let magic = python::magic(version).ok_or(BytecodeError::UnknownVersion { version })?;
-    let store = access.store.clone();
-    let _ = (base, platform);
-    let find = move || Ok(Compiler::new(Search::from_environment().find(version)?, Some(&store)));
+    let (store, platform, files) = (access.store.clone(), platform.clone(), base.rootfs().clone());
+    let (path, digest) = (base.python(spec)?.0, base.image().manifest_descriptor.digest);
+    let find = move || {
+        let own = BaseInterpreter { files: files.as_ref(), base: &digest, platform: &platform, path: &path, version };
+        let found = Interpreter::choose(version, Some(&own), &Search::from_environment(), &store)?;
+        Ok(Compiler::new(found, Some(&store)))
+    };
     Ok(Arc::new(LazyCompiler::new(version, magic, Box::new(find))))
 }
