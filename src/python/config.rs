@@ -79,11 +79,9 @@ impl Indexes {
         for (file, inside) in uv_files(machine, project_dir) {
             options = options.then(uv_file(&file, inside, machine)?);
         }
-        let netrc = match (machine.get("NETRC"), machine.home()) {
-            (Some(path), _) => Netrc::read(Path::new(path))?,
-            (None, Some(home)) => Netrc::read(&home.join(".netrc"))?,
-            (None, None) => Netrc::default(),
-        };
+        let file = machine.get("NETRC").map(PathBuf::from).or_else(|| machine.home().map(|home| home.join(".netrc")));
+        let text = file.map(|file| read(&file)).transpose()?.flatten().unwrap_or_default();
+        let netrc = Netrc::parse(&String::from_utf8_lossy(&text));
         Ok(Indexes { options, netrc })
     }
 
@@ -105,7 +103,7 @@ impl Indexes {
         let first = match &self.options.index {
             Some(index) => index.clone(),
             // Folders of wheels are enough if no tool is there to be asked.
-            None => match default_index() {
+            None => match default_index(&["python3", "python"], "uv") {
                 Ok(index) => index,
                 Err(_) if !(self.options.links.is_empty() && self.options.extra.is_empty()) => {
                     return Ok(self.options.extra.clone());
@@ -125,9 +123,9 @@ impl Indexes {
 }
 
 /// The default of pip or uv, asked of the tool itself.
-fn default_index() -> Result<Location, Error> {
+fn default_index(pythons: &[&str], uv: &str) -> Result<Location, Error> {
     let pip = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)";
-    for python in ["python3", "python"] {
+    for python in pythons {
         if let Some(text) = say(python, &["-I", "-c", pip])
             && let Ok(index) = Location::parse(&text, python)
         {
@@ -135,9 +133,9 @@ fn default_index() -> Result<Location, Error> {
         }
     }
     // uv has no option for it, but its help names it: "(by default: <https://...>)".
-    let help = say("uv", &["pip", "install", "--help"]).unwrap_or_default();
+    let help = say(uv, &["pip", "install", "--help"]).unwrap_or_default();
     let named = help.split_once("by default: <").and_then(|(_, rest)| rest.split_once('>')).map(|(url, _)| url);
-    named.and_then(|url| Location::parse(url, "uv").ok()).ok_or(Error::NoIndex)
+    named.and_then(|url| Location::parse(url, uv).ok()).ok_or(Error::NoIndex)
 }
 
 fn say(program: &str, arguments: &[&str]) -> Option<String> {
@@ -221,8 +219,16 @@ fn pip_files(machine: &Machine) -> Vec<PathBuf> {
     files
 }
 
+/// A file that this user may read; one that is another user's (HOME of root in a container) is as good as none.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read_optional(path, CONFIGURATION_LIMIT) {
+        Err(fs::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
+        other => Ok(other?),
+    }
+}
+
 fn pip_file(path: &Path) -> Result<IndexOptions> {
-    let Some(bytes) = fs::read_optional(path, CONFIGURATION_LIMIT)? else { return Ok(IndexOptions::default()) };
+    let Some(bytes) = read(path)? else { return Ok(IndexOptions::default()) };
     let place = format!("`{}`", path.display());
     let values = ini(&String::from_utf8_lossy(&bytes));
     // An option of a command beats the same option in [global].
@@ -314,7 +320,7 @@ fn uv_files(machine: &Machine, project_dir: &Path) -> Vec<(PathBuf, bool)> {
 }
 
 fn uv_file(path: &Path, inside: bool, machine: &Machine) -> Result<IndexOptions> {
-    let Some(bytes) = fs::read_optional(path, CONFIGURATION_LIMIT)? else { return Ok(IndexOptions::default()) };
+    let Some(bytes) = read(path)? else { return Ok(IndexOptions::default()) };
     let place = format!("`{}`", path.display());
     let text = String::from_utf8_lossy(&bytes);
     let parsed = if inside {
@@ -466,7 +472,10 @@ mod tests {
     /// The machine that runs the tests has pip, which knows its default; which one is none of our business.
     #[test]
     fn the_default_is_asked_of_the_tool() {
-        let index = default_index().expect("apt-get install python3-pip");
+        let index = default_index(&["python3"], "no-such-uv").expect("apt-get install python3-pip");
         assert!(index.url.as_str().starts_with("https://"), "{}", index.url);
+        let error = default_index(&["no-such-python"], "no-such-uv").unwrap_err();
+        assert!(matches!(error, Error::NoIndex), "{error}");
+        assert!(crate::error::Error::from(error).hint().is_some_and(|hint| hint.contains("PIP_INDEX_URL")));
     }
 }

@@ -80,6 +80,8 @@ struct Network {
     http: Http,
     indexes: Vec<Location>,
     pages: Vec<Candidate>,
+    /// What is in folders and did not do, to explain a failure.
+    folders: Vec<Candidate>,
 }
 
 /// Puts a wheel for each requirement into the store, and returns them in the order of `locked`.
@@ -95,8 +97,9 @@ pub fn fetch(
 ) -> Result<Vec<Wheel>> {
     let job = Job { target, tags: Tags::of(target), indexes, store, progress };
     let mut wheels = locked.iter().map(|locked| job.known(locked)).collect::<Result<Vec<_>>>()?;
+    let mut folders = Vec::new();
     if wheels.iter().any(Option::is_none) {
-        let folders = job.folders()?;
+        folders = job.folders()?;
         let local: Vec<Result<Option<Wheel>>> = locked
             .par_iter()
             .zip(wheels.par_iter())
@@ -108,7 +111,7 @@ pub fn fetch(
     }
     let missing: Vec<usize> = (0..locked.len()).filter(|at| wheels.get(*at).is_some_and(Option::is_none)).collect();
     if !missing.is_empty() {
-        let network = job.network(http)?;
+        let network = job.network(http, folders)?;
         let found = in_parallel(&missing, |at| job.remote(&locked[at], &network))?;
         for (at, wheel) in missing.into_iter().zip(found) {
             wheels[at] = Some(wheel);
@@ -301,17 +304,23 @@ impl Job<'_> {
                 return self.copy(locked, &best, path).map(Some);
             }
         }
-        let mut candidates = Vec::new();
-        for candidate in folders.iter().filter(|candidate| self.rank(locked, &candidate.filename).is_some()) {
-            let Source::File(path) = &candidate.source else { continue };
-            candidates.push(Candidate { digest: Some(digest_of(path)?), ..candidate.clone() });
-        }
+        let candidates: Vec<Candidate> = folders.iter().filter_map(|found| self.hashed(locked, found)).collect();
         match self.best(locked, &candidates) {
             Ok(best) => match &best.source {
                 Source::File(path) => self.copy(locked, &best, path).map(Some),
                 _ => Ok(None),
             },
             Err(_) => Ok(None),
+        }
+    }
+
+    /// A file of a folder that is one of this requirement; with its digest, if it is a wheel that fits.
+    fn hashed(&self, locked: &Locked, candidate: &Candidate) -> Option<Candidate> {
+        let Source::File(path) = &candidate.source else { return None };
+        match self.rank(locked, &candidate.filename) {
+            // One that cannot be read is as good as none.
+            Some(_) => Some(Candidate { digest: Some(digest_of(path).ok()?), ..candidate.clone() }),
+            None => belongs(&candidate.filename, locked).then(|| candidate.clone()),
         }
     }
 
@@ -355,7 +364,7 @@ impl Job<'_> {
         Ok(wheel)
     }
 
-    fn network(&self, http: &dyn Fn() -> Result<Http>) -> Result<Network> {
+    fn network(&self, http: &dyn Fn() -> Result<Http>, folders: Vec<Candidate>) -> Result<Network> {
         let indexes = self.indexes.locations()?;
         let pages: Vec<&Location> = self
             .indexes
@@ -367,7 +376,7 @@ impl Job<'_> {
                 Links::Folder(_) => None,
             })
             .collect();
-        let mut network = Network { http: http()?, indexes, pages: Vec::new() };
+        let mut network = Network { http: http()?, indexes, pages: Vec::new(), folders };
         for page in pages {
             let listed = self.page(&network.http, page, page.url.clone())?.unwrap_or_default();
             network.pages.extend(listed.into_iter().map(|listed| candidate(listed, page)));
@@ -414,7 +423,10 @@ impl Job<'_> {
             (Err(_), Some(failure)) => {
                 return Err(failure).during(|| format!("looking for `{}` ({})", locked.requirement(), locked.place));
             }
-            (Err(error), None) => return Err(error.into()),
+            (Err(_), None) => {
+                candidates.extend(network.folders.iter().filter_map(|candidate| self.hashed(locked, candidate)));
+                return Err(self.nothing(locked, &candidates).into());
+            }
         };
         if let Some(reason) = &best.yanked {
             let reason = if reason.is_empty() { String::new() } else { format!(": {}", shown(reason)) };

@@ -58,7 +58,7 @@ fn every_scheme_has_its_place() {
         ("bin/full-gui".to_string(), 0o755),
         ("etc/full.conf".to_string(), 0o644),
         ("share/full/x.txt".to_string(), 0o644),
-        ("include/site/python3.11/Full_Wheel/full.h".to_string(), 0o644),
+        ("include/site/python3.11/Full-Wheel/full.h".to_string(), 0o644),
         (format!("{site}/pure.py"), 0o644),
         (format!("{site}/plat.so"), 0o644),
         (format!("{site}/full/tool.sh"), 0o755),
@@ -158,8 +158,12 @@ fn pip_makes_the_same_tree() {
         }
         let shown = |bytes: &[u8]| {
             let text = String::from_utf8_lossy(bytes).replace("bin/python3", "bin/python");
-            // Of RECORD only what both must agree on.
-            let keep = |line: &&str| !["INSTALLER", "direct_url", "REQUESTED"].iter().any(|name| line.contains(name));
+            // Of RECORD only what both must agree on; pip keeps a row for the wrapper that it did not install.
+            let keep = |line: &&str| {
+                !["INSTALLER", "direct_url", "REQUESTED", ".data/scripts/full-run"]
+                    .iter()
+                    .any(|name| line.contains(name))
+            };
             let lines = text.split_inclusive('\n').filter(|line| !path.ends_with("/RECORD") || keep(line));
             lines
                 .map(

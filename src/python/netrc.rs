@@ -1,13 +1,6 @@
 //! netrc files: which user and password belong to which host.
 
-use std::path::Path;
-
-use crate::error::Result;
-use crate::fs;
 use crate::net::Credentials;
-
-/// The largest netrc file, in bytes.
-const NETRC_LIMIT: u64 = 1 << 20;
 
 /// The entries of a netrc file, in order. Its Debug shows no password.
 #[derive(Clone, Debug, Default)]
@@ -16,12 +9,6 @@ pub struct Netrc {
 }
 
 impl Netrc {
-    /// Reads a file; a missing one is empty.
-    pub fn read(path: &Path) -> Result<Self> {
-        let bytes = fs::read_optional(path, NETRC_LIMIT)?.unwrap_or_default();
-        Ok(Netrc::parse(&String::from_utf8_lossy(&bytes)))
-    }
-
     /// Parses `machine HOST login USER password PASSWORD` and `default ...`; what else there is, is skipped.
     pub fn parse(text: &str) -> Self {
         let words = words(text);
@@ -96,7 +83,6 @@ mod tests {
         assert_eq!(of("sub.a.example"), Some(("d", "e")));
         assert_eq!(Netrc::parse("machine a.example login u").get("b.example"), None);
         assert!(!format!("{netrc:?}").contains("p w"));
-        assert!(Netrc::read(Path::new("/nonexistent/netrc")).unwrap().get("a").is_none());
         Netrc::parse("login password machine");
     }
 }

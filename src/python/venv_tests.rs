@@ -1,1 +1,266 @@
+use super::*;
+use crate::layer::{Content, EmptyBase, Kind};
+use crate::progress::Progress;
+use crate::python::bytecode::SyntaxError;
+use crate::python::tags::tests::target;
+use crate::python::testing::{WheelBuilder, store};
+use crate::python::{Libc, PythonVersion};
 
+/// "Compiles" by putting the path before the source; a source with `!` has a syntax error.
+struct Fake;
+
+impl Compile for Fake {
+    fn version(&self) -> PythonVersion {
+        PythonVersion::new(3, 11)
+    }
+    fn magic(&self) -> [u8; 4] {
+        *b"fake"
+    }
+    fn compile(&self, modules: &[Module]) -> Result<Vec<Result<Vec<u8>, SyntaxError>>> {
+        let one = |module: &Module| {
+            let text = String::from_utf8_lossy(&module.source).into_owned();
+            match text.contains('!') {
+                true => Err(SyntaxError { message: "invalid syntax".into(), line: 1, column: 1, text }),
+                false => Ok(format!("{}:{text}", module.path).into_bytes()),
+            }
+        };
+        Ok(modules.iter().map(one).collect())
+    }
+}
+
+fn spec(bytecode: BytecodeMode) -> VenvSpec {
+    VenvSpec {
+        path: TreePath::new("opt/venv").unwrap(),
+        target: target(11, "amd64", Libc::Glibc(2, 36)),
+        interpreter: "/usr/bin/python3.11".into(),
+        bytecode,
+        compiler: Some(Arc::new(Fake)),
+    }
+}
+
+fn layers(builders: &[WheelBuilder], spec: VenvSpec, store: &Store) -> Result<Vec<Box<dyn LayerSource>>> {
+    let wheels = builders.iter().map(|builder| builder.put(store)).collect();
+    venv_layers(wheels, Arc::new(spec), store)
+}
+
+fn tree(layer: &dyn LayerSource, store: &Store) -> Result<LayerTree> {
+    let mut tree = layer.tree(&Context { store, base: &EmptyBase, progress: &Progress::silent() })?;
+    tree.complete(&EmptyBase)?;
+    Ok(tree)
+}
+
+fn key(layer: &dyn LayerSource, store: &Store) -> String {
+    let progress = Progress::silent();
+    layer.fingerprint(&Context { store, base: &EmptyBase, progress: &progress }).unwrap().digest().to_string()
+}
+
+/// `path -> content`, of what is below the library folder.
+fn library(tree: &LayerTree) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (path, entry) in tree.iter() {
+        let Some(inside) = path.as_str().strip_prefix("opt/venv/lib/python3.11/site-packages/") else { continue };
+        let content = match &entry.kind {
+            Kind::File(Content::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+            Kind::File(_) => "packed".into(),
+            _ => continue,
+        };
+        if !inside.contains(".dist-info/") || inside.ends_with("/RECORD") {
+            found.push((inside.to_string(), content));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_venv_is_a_venv() {
+    let (_folder, store) = store();
+    let layers = layers(&[], spec(BytecodeMode::None), &store).unwrap();
+    assert_eq!((layers.len(), layers[0].name()), (1, "venv"));
+    let tree = tree(&*layers[0], &store).unwrap();
+    let shown: Vec<String> = tree
+        .iter()
+        .map(|(path, entry)| match &entry.kind {
+            Kind::Symlink(to) => format!("{path} -> {to}"),
+            Kind::Directory => format!("{path}/"),
+            _ => path.to_string(),
+        })
+        .collect();
+    let expected = [
+        "opt/",
+        "opt/venv/",
+        "opt/venv/bin/",
+        "opt/venv/bin/python -> /usr/bin/python3.11",
+        "opt/venv/bin/python3 -> python",
+        "opt/venv/bin/python3.11 -> python",
+        "opt/venv/include/",
+        "opt/venv/lib/",
+        "opt/venv/lib/python3.11/",
+        "opt/venv/lib/python3.11/site-packages/",
+        "opt/venv/lib64 -> lib",
+        "opt/venv/pyvenv.cfg",
+    ];
+    assert_eq!(shown, expected);
+    let Kind::File(Content::Bytes(text)) = &tree.get(&TreePath::new("opt/venv/pyvenv.cfg").unwrap()).unwrap().kind
+    else {
+        panic!("no pyvenv.cfg");
+    };
+    assert!(text.starts_with(b"home = /usr/bin\ninclude-system-site-packages = false\nversion = 3.11\n"));
+    let bad = VenvSpec { interpreter: "python3".into(), ..spec(BytecodeMode::None) };
+    assert!(venv_layers(Vec::new(), Arc::new(bad), &store).is_err());
+    let none = VenvSpec { compiler: None, ..spec(BytecodeMode::Only) };
+    assert_eq!(venv_layers(Vec::new(), Arc::new(none), &store).err().unwrap().class().code(), 2);
+}
+
+#[test]
+fn unchanged_members_stay_packed() {
+    let (_folder, store) = store();
+    let wheel = WheelBuilder::new("x", "1").file("x/__init__.py", "1").executable("x/tool", "2");
+    let layers = layers(&[wheel], spec(BytecodeMode::None), &store).unwrap();
+    let tree = tree(&*layers[0], &store).unwrap();
+    let at = |path: &str| tree.get(&TreePath::new(path).unwrap()).unwrap().clone();
+    let module = at("opt/venv/lib/python3.11/site-packages/x/__init__.py");
+    assert!(matches!(module.kind, Kind::File(Content::Packed(_))));
+    assert_eq!((module.mode, module.uid, module.gid), (0o644, 0, 0));
+    assert_eq!(&*module.input, "wheel `x-1-py3-none-any.whl`");
+    assert_eq!(at("opt/venv/lib/python3.11/site-packages/x/tool").mode, 0o755);
+}
+
+#[test]
+fn bytecode_beside_the_sources_or_in_their_place() {
+    let (_folder, store) = store();
+    let wheel = || {
+        WheelBuilder::new("x", "1")
+            .file("x/__init__.py", "a")
+            .file("x/old.py", "print 'python 2'!")
+            .file("x/tests/t.py", "t")
+            .file("top.py", "b")
+            .file("x/data.txt", "c")
+    };
+    let none = layers(&[wheel()], spec(BytecodeMode::None), &store).unwrap();
+    let beside = layers(&[wheel()], spec(BytecodeMode::Alongside), &store).unwrap();
+    let only = layers(&[wheel()], spec(BytecodeMode::Only), &store).unwrap();
+    let keys: std::collections::BTreeSet<_> = [&none, &beside, &only].iter().map(|l| key(&*l[0], &store)).collect();
+    assert_eq!(keys.len(), 3);
+    let files = library(&tree(&*beside[0], &store).unwrap());
+    let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = [
+        "__pycache__/top.cpython-311.pyc",
+        "top.py",
+        "x-1.dist-info/RECORD",
+        "x/__init__.py",
+        "x/__pycache__/__init__.cpython-311.pyc",
+        "x/data.txt",
+        "x/old.py",
+        "x/tests/t.py",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(files[4].1, "/opt/venv/lib/python3.11/site-packages/x/__init__.py:a");
+    assert!(files[2].1.contains("x/__pycache__/__init__.cpython-311.pyc,,\r\n"), "{}", files[2].1);
+    assert!(files[2].1.contains("x/__init__.py,sha256="));
+
+    let files = library(&tree(&*only[0], &store).unwrap());
+    let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = ["top.pyc", "x-1.dist-info/RECORD", "x/__init__.pyc", "x/data.txt", "x/old.py", "x/tests/t.py"];
+    assert_eq!(names, expected);
+    assert!(files[1].1.contains("x/__init__.pyc,,\r\n") && !files[1].1.contains("x/__init__.py,"));
+}
+
+#[test]
+fn two_wheels_with_one_path_are_refused_before_anything_is_built() {
+    let (_folder, store) = store();
+    let x = || WheelBuilder::new("x", "1");
+    let y = || WheelBuilder::new("y", "2");
+    for (first, second, expected) in [
+        (
+            x().file("same.py", "1"),
+            y().file("same.py", "2"),
+            "site-packages/same.py` comes from two wheels: wheel `x-1-py3-none-any.whl` and wheel `y-2-py3-none-any.whl`",
+        ),
+        (x().file("a", "1"), y().file("a/b.py", "2"), "site-packages/a` comes from two wheels: wheel `x-1"),
+        (x().file("a/b.py", "1"), y().file("a", "2"), "site-packages/a` comes from two wheels: wheel `y-2"),
+        (
+            x().executable("x-1.data/scripts/run", "1"),
+            y().executable("y-2.data/scripts/run", "2"),
+            "`/opt/venv/bin/run` comes from two",
+        ),
+        (x().file("e", "1"), y().executable("e", "1"), "site-packages/e` comes from two wheels"),
+        (
+            x().file("x-1.data/scripts/python", "1"),
+            y(),
+            "`/opt/venv/bin/python` comes from two wheels: the environment itself and wheel `x-1",
+        ),
+        (x().file("x-1.data/data/pyvenv.cfg", "1"), y(), "`/opt/venv/pyvenv.cfg` comes from two wheels"),
+        (x().file("x-1.data/data/lib64/a.so", "1"), y(), "`/opt/venv/lib64` comes from two wheels"),
+    ] {
+        let error = layers(&[first, second], spec(BytecodeMode::None), &store).err().expect(expected);
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(error.class().code(), 2);
+    }
+}
+
+/// As the NVIDIA wheels do with `nvidia/__init__.py`.
+#[test]
+fn the_same_bytes_from_two_wheels_are_one_file() {
+    let (_folder, store) = store();
+    let wheels = ["a", "b"].map(|name| WheelBuilder::new(name, "1").file("ns/__init__.py", ""));
+    let layers = layers(&wheels, spec(BytecodeMode::Only), &store).unwrap();
+    let files = library(&tree(&*layers[0], &store).unwrap());
+    let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["a-1.dist-info/RECORD", "b-1.dist-info/RECORD", "ns/__init__.pyc"]);
+    assert!(files[0].1.contains("ns/__init__.pyc,,") && files[1].1.contains("ns/__init__.pyc,,"));
+}
+
+#[test]
+fn heavy_wheels_are_the_largest_and_not_too_many() {
+    for (sizes, threshold, most, expected) in [
+        (&[][..], 10, 3, &[][..]),
+        (&[9, 10, 11], 10, 3, &[false, true, true]),
+        (&[10, 30, 20, 40], 10, 2, &[false, true, false, true]),
+        (&[10, 10, 10], 10, 2, &[true, true, false]),
+        (&[10], 10, 0, &[false]),
+    ] {
+        assert_eq!(heavy(sizes, threshold, most), expected, "{sizes:?}");
+    }
+}
+
+#[test]
+fn a_heavy_wheel_has_its_layer_and_the_order_of_the_lock_does_not_matter() {
+    let (_folder, store) = store();
+    // Does not compress: a xorshift of its index.
+    let mut state = 1u64;
+    let noise: Vec<u8> = (0..HEAVY_SIZE / 8 + 1)
+        .flat_map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        })
+        .collect();
+    let big = WheelBuilder::new("big", "1").file("big.so", &noise);
+    let others = [WheelBuilder::new("a", "1").file("a.py", "1"), WheelBuilder::new("c", "1").file("c.py", "1")];
+    let one = [others[0].clone(), big.clone(), others[1].clone()];
+    let two = [others[1].clone(), others[0].clone(), big];
+    let one = layers(&one, spec(BytecodeMode::None), &store).unwrap();
+    let two = layers(&two, spec(BytecodeMode::None), &store).unwrap();
+    let names: Vec<_> = one.iter().map(|layer| (layer.name(), layer.created_by())).collect();
+    let expected =
+        [("venv: big", "ingot venv /opt/venv: big 1".to_string()), ("venv", "ingot venv /opt/venv: 2 wheels".into())];
+    assert_eq!(names, expected);
+    for (one, two) in one.iter().zip(&two) {
+        assert_eq!(key(&**one, &store), key(&**two, &store));
+        let paths = |layer: &dyn LayerSource| -> Vec<String> {
+            tree(layer, &store).unwrap().iter().map(|(path, entry)| format!("{path} {:o}", entry.mode)).collect()
+        };
+        assert_eq!(paths(&**one), paths(&**two));
+    }
+    assert!(tree(&*one[0], &store).unwrap().get(&TreePath::new("opt/venv/pyvenv.cfg").unwrap()).is_none());
+}
+
+#[test]
+fn a_wheel_that_does_not_match_its_record_builds_no_layer() {
+    let (_folder, store) = store();
+    let layers = layers(&[WheelBuilder::new("x", "1").wrong_hash("x.py", "1")], spec(BytecodeMode::None), &store);
+    let error = tree(&*layers.unwrap()[0], &store).err().unwrap();
+    assert!(error.to_string().contains("`x.py` does not match RECORD"), "{error}");
+    assert_eq!(error.class().code(), 4);
+}

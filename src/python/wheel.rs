@@ -63,7 +63,7 @@ pub struct OpenWheel {
     pub record: Record,
     /// Its scripts.
     pub entry_points: Vec<EntryPoint>,
-    /// The name as METADATA writes it.
+    /// The name as the file name has it, with `-` for `_`: pip names the folder of headers after it.
     pub written_name: String,
     /// `name-version.dist-info`.
     pub dist_info: String,
@@ -96,7 +96,8 @@ impl OpenWheel {
         };
         let metadata = Headers::parse(&need("METADATA", METADATA_LIMIT)?);
         let headers = Headers::parse(&need("WHEEL", METADATA_LIMIT)?);
-        let written_name = metadata::agree(&wheel.filename, &name, &metadata, &headers)?;
+        metadata::agree(&wheel.filename, &name, &metadata, &headers)?;
+        let written_name = wheel.filename.split('-').next().unwrap_or_default().replace('_', "-");
         let record = Record::parse(&need("RECORD", RECORD_LIMIT)?, &archive, &dist_info)?;
         let entry_points = match read("entry_points.txt", entry_points::ENTRY_POINTS_LIMIT)? {
             Some(bytes) => entry_points::parse(&bytes, &wheel.filename)?,
