@@ -337,3 +337,33 @@ fn many_are_fetched_at_the_same_time_in_order() {
     assert_eq!(found, names);
     assert!(before.elapsed() < std::time::Duration::from_millis(30 * 60 * 3 / 4 + 3000), "{:?}", before.elapsed());
 }
+
+struct Heard(Mutex<Vec<String>>);
+
+impl crate::progress::Reporter for Heard {
+    fn started(&self, _: u64, _: &str, _: Option<u64>) {}
+    fn advanced(&self, _: u64, _: u64) {}
+    fn finished(&self, _: u64, _: &str) {}
+    fn message(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_string());
+    }
+}
+
+#[test]
+fn a_withdrawn_wheel_is_used_with_a_warning() {
+    let pure = wheel(PURE);
+    let p = pure.build();
+    let (page, body) = (
+        format!("<a href='/f/{}#sha256={}' data-yanked='it\u{1b}[31m leaks'>x</a>", pure.name(), Digest::of(&p).hex()),
+        p.clone(),
+    );
+    let server = Server::start(move |seen| match seen.path() {
+        "/simple/x/" => Act::body(200, page.as_bytes()).with("Content-Type", "text/html"),
+        _ => Act::body(200, &body),
+    });
+    let (_folder, store) = store();
+    let heard = Arc::new(Heard(Mutex::new(Vec::new())));
+    let progress = Progress::new(heard.clone());
+    fetch(&[locked(&[&p])], &here(), &at(&server), &store, &|| Ok(quick()), &progress).unwrap();
+    assert_eq!(*heard.0.lock().unwrap(), ["`x==1` (r.lock:7) was withdrawn: it[31m leaks"]);
+}

@@ -75,7 +75,11 @@ impl OpenWheel {
     /// Opens a wheel of the store.
     pub fn open(wheel: &Wheel, store: &Store) -> Result<Self> {
         let bytes = Arc::new(Mapped::open(&store.blob_path(&wheel.digest))?);
-        Ok(OpenWheel::from_bytes(wheel, bytes)?)
+        match OpenWheel::from_bytes(wheel, bytes.clone()) {
+            Ok(open) => Ok(open),
+            // Is the wheel bad, or has the disk damaged the blob?
+            Err(error) => intact(wheel, &bytes, store).and(Err(error.into())),
+        }
     }
 
     fn from_bytes(wheel: &Wheel, bytes: Arc<Mapped>) -> Result<Self, Error> {
@@ -141,11 +145,7 @@ impl OpenWheel {
         if store.get_entry(Bucket::Index, &key, 16)?.is_some() {
             return Ok(());
         }
-        let found = Digest::of(self.archive.bytes());
-        if found != self.wheel.digest {
-            store.discard(&self.wheel.digest)?;
-            return Err(crate::layer::Error::Digest { expected: self.wheel.digest, found: found.to_string() }.into());
-        }
+        intact(&self.wheel, self.archive.bytes(), store)?;
         // The first failure in the order of names, whatever thread finds one.
         let failures: Vec<Option<Error>> =
             self.archive.members.par_iter().map(|member| self.verify_member(member).err()).collect();
@@ -169,6 +169,16 @@ impl OpenWheel {
             }
         }
     }
+}
+
+/// Compares a blob with its name; one that is damaged is removed, so that the next run fetches it anew.
+fn intact(wheel: &Wheel, bytes: &[u8], store: &Store) -> Result<()> {
+    let found = Digest::of(bytes);
+    if found == wheel.digest {
+        return Ok(());
+    }
+    store.discard(&wheel.digest)?;
+    Err(crate::layer::Error::Digest { expected: wheel.digest, found: found.to_string() }.into())
 }
 
 /// The one `.dist-info` folder, which must be named after the wheel.
@@ -219,6 +229,10 @@ mod tests {
         std::fs::write(store.blob_path(&wheel.digest), bytes).unwrap();
         std::fs::remove_file(noted).unwrap();
         assert_eq!(opened.verify(&store).unwrap_err().class().code(), 4);
+        assert!(!store.has(&wheel.digest), "what is damaged is fetched anew");
+        std::fs::write(store.blob_path(&wheel.digest), b"PK").unwrap();
+        let error = OpenWheel::open(&wheel, &store).unwrap_err();
+        assert!(error.to_string().contains("does not verify: found sha256:"), "{error}");
         assert!(!store.has(&wheel.digest));
     }
 
