@@ -21,6 +21,7 @@ parent=$(dirname "$layout")
 mkdir -p "$parent"
 # In mode unshare other users than the caller must get at the folder, so it cannot be a private one in /tmp.
 work=$(mktemp -d "$parent/.base-XXXXXX")
+chmod 755 "$work"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 

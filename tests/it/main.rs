@@ -1,2 +1,9 @@
 //! Black-box tests: the built program, from outside, with real registries, engines, wheels and users.
-fn main() {}
+//!
+//! - `machine`: the helpers themselves, and that this machine can do what the other tests need.
+//!
+//! A tool that is missing makes a test fail with the command that installs it (`make install-test-tools`).
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests look from outside")]
+
+mod machine;
+mod support;

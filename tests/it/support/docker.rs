@@ -1,0 +1,102 @@
+//! A docker daemon, started by hand.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ingot::process::Running;
+
+use super::Scratch;
+use super::program::{Ran, tool};
+
+/// Two daemons would quarrel about one bridge.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// `dockerd` with storage of its own. It needs root, or sudo without a password; it ends with the value.
+pub struct Docker {
+    running: Running,
+    scratch: Scratch,
+    _one: MutexGuard<'static, ()>,
+}
+
+impl Docker {
+    /// Starts the daemon and waits until it answers.
+    pub fn start() -> Docker {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        tool("iptables", "iptables");
+        let scratch = Scratch::new();
+        let log = File::create(scratch.join("log")).unwrap();
+        let mut command = as_root(&tool("dockerd", "docker.io"));
+        command.arg("--host").arg(format!("unix://{}", scratch.join("socket").display()));
+        command.arg("--data-root").arg(scratch.join("data")).arg("--exec-root").arg(scratch.join("exec"));
+        command.arg("--pidfile").arg(scratch.join("pid")).args(["--config-file", "/dev/null"]);
+        command.arg("--group").arg(rustix::process::getgid().as_raw().to_string());
+        command.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let mut docker = Docker { running: Running::start(command).unwrap(), scratch, _one: one };
+        docker.wait();
+        docker
+    }
+
+    fn wait(&mut self) {
+        for _ in 0..600 {
+            if self.socket().exists() && self.run(["version"]).code == 0 {
+                return;
+            }
+            let ended = self.running.child().try_wait().unwrap();
+            assert!(ended.is_none(), "dockerd ended: {ended:?}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("dockerd does not answer\n{}", self.log());
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.scratch.join("log")).unwrap_or_default()
+    }
+
+    /// Its socket: `DOCKER_HOST=unix://SOCKET`.
+    pub fn socket(&self) -> PathBuf {
+        self.scratch.join("socket")
+    }
+
+    /// `docker ARGS`.
+    pub fn run<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Ran {
+        let mut command = Command::new(tool("docker", "docker.io"));
+        command.env("DOCKER_CONFIG", self.scratch.join("config"));
+        command.arg("--host").arg(format!("unix://{}", self.socket().display())).args(args);
+        Ran::of(command)
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        let containers = self.run(["ps", "--all", "--quiet"]).stdout;
+        for id in containers.split_whitespace() {
+            self.run(["rm", "--force", id]);
+        }
+        // Asked to end, it unmounts and removes its containerd; killed, it would leave both.
+        if let Ok(pid) = std::fs::read_to_string(self.scratch.join("pid")) {
+            let mut command = as_root(Path::new("kill"));
+            command.arg(pid.trim());
+            Ran::of(command);
+            let _ = self.running.wait(Duration::from_secs(20));
+        }
+        if !rustix::process::getuid().is_root() {
+            let mut command = as_root(Path::new("rm"));
+            command.arg("-rf").arg(self.scratch.join("data")).arg(self.scratch.join("exec"));
+            Ran::of(command);
+        }
+    }
+}
+
+fn as_root(program: &Path) -> Command {
+    if rustix::process::getuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new(tool("sudo", "sudo"));
+    command.arg("--non-interactive").arg(program);
+    command
+}

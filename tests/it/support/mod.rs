@@ -1,0 +1,29 @@
+//! What black-box tests stand on: programs with a time limit, an unprivileged user, registries, engines, fixtures.
+
+mod archive;
+mod base;
+mod docker;
+mod fixture;
+mod http;
+mod ingot;
+mod layout;
+mod podman;
+mod program;
+mod registry;
+mod scratch;
+mod user;
+mod wheel;
+
+pub use archive::{Member, members};
+pub use base::{debian_base, tiny_base};
+pub use docker::Docker;
+pub use fixture::{Project, example};
+pub use http::{Answer, get, get_until_ready};
+pub use ingot::Ingot;
+pub use layout::Layout;
+pub use podman::{Container, Podman};
+pub use program::{Ran, skopeo, tool, umoci};
+pub use registry::Registry;
+pub use scratch::Scratch;
+pub use user::TestUser;
+pub use wheel::Wheel;

@@ -1,0 +1,112 @@
+//! podman with storage of its own.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+
+use super::program::{Ran, tool};
+use super::{Scratch, get_until_ready};
+use crate::support::http::free_port;
+
+/// podman on the vfs driver, with a storage that goes with the value.
+pub struct Podman {
+    scratch: Scratch,
+}
+
+impl Podman {
+    /// Empty storage.
+    pub fn new() -> Podman {
+        tool("runc", "runc");
+        Podman { scratch: Scratch::new() }
+    }
+
+    /// `podman ARGS`, not yet run.
+    pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Command {
+        let mut command = Command::new(tool("podman", "podman"));
+        let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/containers.conf");
+        command.env("CONTAINERS_CONF", conf);
+        command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
+        command.arg("--root").arg(self.scratch.join("root")).arg("--runroot").arg(self.scratch.join("run"));
+        command.arg("--tmpdir").arg(self.scratch.join("tmp")).args(args);
+        command
+    }
+
+    /// `podman ARGS`.
+    pub fn run<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Ran {
+        Ran::of(self.command(args))
+    }
+
+    /// Takes an image in (`oci:DIR:TAG`, `docker-archive:FILE`) and returns its id.
+    #[track_caller]
+    pub fn pull(&self, source: &str) -> String {
+        self.run(["pull", "--quiet", source]).ok().stdout.trim().to_owned()
+    }
+
+    /// Runs a command in a new container of the image to its end, without a network.
+    pub fn once(&self, image: &str, options: &[&str], command: &[&str]) -> Ran {
+        self.run([&["run", "--rm", "--network=none"], options, &[image], command].concat())
+    }
+
+    /// Starts a service that listens on 8080 in its container.
+    #[track_caller]
+    pub fn serve(&self, image: &str, options: &[&str]) -> Container<'_> {
+        let port = free_port();
+        let publish = format!("127.0.0.1:{port}:8080");
+        let ran = self.run([&["run", "--detach", "--publish", &publish], options, &[image]].concat()).ok();
+        Container { podman: self, id: ran.stdout.trim().to_owned(), port }
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        // Mounts and network rules go with the containers; the folder alone would leave them.
+        let _ = ingot::process::run(
+            self.command(["system", "reset", "--force"]),
+            b"",
+            std::time::Duration::from_secs(60),
+        );
+    }
+}
+
+/// A running service.
+pub struct Container<'a> {
+    podman: &'a Podman,
+    /// Its id.
+    pub id: String,
+    /// Where it is reached on loopback.
+    pub port: u16,
+}
+
+impl Container<'_> {
+    /// Waits until `path` answers 200, and shows the log if it never does.
+    #[track_caller]
+    pub fn ready(&self, path: &str) -> super::Answer {
+        let answer = std::panic::catch_unwind(|| get_until_ready(self.port, path));
+        answer.unwrap_or_else(|_| panic!("the service is not ready:\n{}", self.logs()))
+    }
+
+    /// Runs a command inside.
+    pub fn exec(&self, command: &[&str]) -> Ran {
+        self.podman.run([&["exec", &self.id], command].concat())
+    }
+
+    /// What the service said.
+    pub fn logs(&self) -> String {
+        let ran = self.podman.run(["logs", &self.id]);
+        ran.stdout + &ran.stderr
+    }
+
+    /// Stops it and says how it ended.
+    #[track_caller]
+    pub fn stop(&self) -> i64 {
+        self.podman.run(["stop", "--time", "20", &self.id]).ok();
+        let state = self.podman.run(["inspect", "--format", "{{.State.ExitCode}}", &self.id]).ok();
+        state.stdout.trim().parse().unwrap()
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        self.podman.run(["rm", "--force", "--time", "2", &self.id]);
+    }
+}
