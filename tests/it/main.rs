@@ -3,7 +3,13 @@
 //! - `machine`: the helpers themselves, and that this machine can do what the other tests need.
 //!
 //! A tool that is missing makes a test fail with the command that installs it (`make install-test-tools`).
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests look from outside")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests look from outside"
+)]
 
 mod machine;
 mod support;

@@ -33,7 +33,15 @@ impl Member {
             (None, "file") => Digest::of(&self.content).to_string(),
             _ => String::new(),
         };
-        let line = format!("{:9} {:04o} {}:{} {:>8} {} {content}", self.kind, self.mode, self.uid, self.gid, self.content.len(), self.path);
+        let line = format!(
+            "{:9} {:04o} {}:{} {:>8} {} {content}",
+            self.kind,
+            self.mode,
+            self.uid,
+            self.gid,
+            self.content.len(),
+            self.path
+        );
         line.trim_end().to_owned()
     }
 }

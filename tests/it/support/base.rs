@@ -90,10 +90,24 @@ fn tiny_tar() -> Vec<u8> {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(kind);
         header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         header.set_size(size);
         header
     };
-    for folder in ["etc", "root", "tmp", "usr", "usr/bin", "usr/lib", "usr/lib/x86_64-linux-gnu", "var", "var/lib", "var/lib/dpkg"] {
+    for folder in [
+        "etc",
+        "root",
+        "tmp",
+        "usr",
+        "usr/bin",
+        "usr/lib",
+        "usr/lib/x86_64-linux-gnu",
+        "var",
+        "var/lib",
+        "var/lib/dpkg",
+    ] {
         let mode = match folder {
             "tmp" => 0o1777,
             "root" => 0o700,

@@ -29,10 +29,13 @@ impl Docker {
         tool("iptables", "iptables");
         let scratch = Scratch::new();
         let log = File::create(scratch.join("log")).unwrap();
+        // Not the machine's own configuration.
+        let config = scratch.join("daemon.json");
+        std::fs::write(&config, "{}").unwrap();
         let mut command = as_root(&tool("dockerd", "docker.io"));
         command.arg("--host").arg(format!("unix://{}", scratch.join("socket").display()));
         command.arg("--data-root").arg(scratch.join("data")).arg("--exec-root").arg(scratch.join("exec"));
-        command.arg("--pidfile").arg(scratch.join("pid")).args(["--config-file", "/dev/null"]);
+        command.arg("--pidfile").arg(scratch.join("pid")).arg("--config-file").arg(&config);
         command.arg("--group").arg(rustix::process::getgid().as_raw().to_string());
         command.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);

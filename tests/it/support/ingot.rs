@@ -8,7 +8,8 @@ use super::program::Ran;
 use super::{Scratch, TestUser};
 
 /// What passes into the program's environment: how this machine reaches its package index, and nothing else.
-const PASSED: [&str; 8] = ["PIP_", "UV_", "SSL_CERT_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy"];
+const PASSED: [&str; 8] =
+    ["PIP_", "UV_", "SSL_CERT_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy"];
 
 /// `ingot` as an unprivileged user with an empty HOME and store.
 pub struct Ingot {
@@ -71,7 +72,8 @@ impl Ingot {
         let mut command =
             if self.privileged { Command::new(&self.program) } else { TestUser::get().command(&self.program) };
         command.args(args).current_dir(&self.folder).env_clear();
-        let passed = std::env::vars_os().filter(|(name, _)| PASSED.iter().any(|p| name.to_string_lossy().starts_with(p)));
+        let passed =
+            std::env::vars_os().filter(|(name, _)| PASSED.iter().any(|p| name.to_string_lossy().starts_with(p)));
         command.envs(passed).env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
         command.env("HOME", self.home()).env("INGOT_CACHE", self.cache());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

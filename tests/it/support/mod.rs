@@ -1,5 +1,6 @@
 //! What black-box tests stand on: programs with a time limit, an unprivileged user, registries, engines, fixtures.
 
+#![allow(dead_code, unused_imports, reason = "the tests of the product use the rest")]
 mod archive;
 mod base;
 mod docker;

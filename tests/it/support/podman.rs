@@ -60,11 +60,8 @@ impl Podman {
 impl Drop for Podman {
     fn drop(&mut self) {
         // Mounts and network rules go with the containers; the folder alone would leave them.
-        let _ = ingot::process::run(
-            self.command(["system", "reset", "--force"]),
-            b"",
-            std::time::Duration::from_secs(60),
-        );
+        let _ =
+            ingot::process::run(self.command(["system", "reset", "--force"]), b"", std::time::Duration::from_secs(60));
     }
 }
 

@@ -39,7 +39,8 @@ impl TestUser {
 
     fn make() -> TestUser {
         let mut command = Command::new(tool("useradd", "passwd"));
-        command.args(["--create-home", NAME]);
+        // Not the 1001 that images use: a file with this owner in a layer is a mistake.
+        command.args(["--create-home", "--uid", "4711", NAME]);
         // Another test program may have been quicker: what counts is that the user is there.
         let ran = Ran::of(command);
         Self::named().unwrap_or_else(|| panic!("useradd: {}", ran.stderr))
