@@ -88,10 +88,13 @@ fn uses_are_found_alone_and_in_groups() {
 #[test]
 fn a_later_room_is_found_and_an_earlier_one_is_fine() {
     let order = ["fs", "oci", "layer"].map(String::from);
-    let file = |text: &str| Source { path: "src/oci/x.rs".into(), text: text.into() };
+    let file = |text: &str| Source { path: "src/oci/x.rs".into(), text: text.into(), tests: false };
     assert_eq!(backwards(&file("use crate::layer::Store;"), &order), ["src/oci/x.rs: `oci` uses `layer`"]);
     assert!(
-        backwards(&file("use crate::fs;\n// crate::layer is fine here\n#[cfg(test)]\nuse crate::layer;"), &order)
-            .is_empty()
+        backwards(
+            &file("use crate::fs;\n// crate::layer is fine here\n#[cfg(test)]\nmod tests {\nuse crate::layer;\n}"),
+            &order
+        )
+        .is_empty()
     );
 }
