@@ -19,4 +19,5 @@ pub mod python;
 pub mod registry;
 pub mod report;
 pub mod runtime;
+pub mod target;
 pub mod text;

@@ -70,7 +70,7 @@ impl Session {
 
     /// The store of this user.
     pub fn store(&self) -> Result<Store> {
-        Store::open_at(&store_folder(|name| variable(name))?)
+        Store::open_at(&store_folder(variable)?)
     }
 
     /// The store, the registries and the engines.

@@ -13,6 +13,7 @@ pub fn install() {
         if let Some(signal) = signals.forever().next() {
             crate::process::kill_all();
             crate::fs::remove_temporaries();
+            #[allow(clippy::exit, reason = "a signal ends the program wherever it is")]
             std::process::exit(128 + signal);
         }
     });

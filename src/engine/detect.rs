@@ -63,6 +63,7 @@ pub(super) fn probe(kind: Kind, program: &str, remote: bool) -> Result<Engine, E
 /// Where the engine's client would go, if that is not this machine.
 fn remote_host(kind: Kind, program: &str) -> Option<String> {
     // The engines' own configuration: their clients read it the same way.
+    #[allow(clippy::disallowed_methods, reason = "the engines' own configuration")]
     let from_environment = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
     let host = match kind {
         Kind::Podman => from_environment("CONTAINER_HOST"),

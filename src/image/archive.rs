@@ -263,7 +263,7 @@ mod tests {
         let fixture = Fixture::new();
         std::fs::write(fixture.path("a.tar"), bytes).unwrap();
         let error = Archive::open(&fixture.path("a.tar"), "OCI archive", &fixture.access.store).map(|_| ());
-        let error = crate::error::Error::from(error.unwrap_err());
+        let error = error.unwrap_err();
         assert_eq!(error.class().code(), 4, "{error}");
         error.to_string()
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::Rootfs;
 use crate::error::Result;
 use crate::layer::{BaseKind, BaseView, TreePath};
-use crate::python::{Libc, PythonVersion};
+use crate::target::{Libc, PythonVersion};
 
 /// The largest C library that is looked into, in bytes.
 pub(super) const LIBC_LIMIT: u64 = 32 << 20;

@@ -53,6 +53,7 @@ fn git(root: &Path, arguments: &[&str]) -> Option<String> {
 /// `VARIANT` and `PYTHON_VERSION` come from the project itself.
 #[allow(clippy::disallowed_methods, reason = "SOURCE_DATE_EPOCH is read here, once, and travels on as a value")]
 pub fn facts(root: &Path) -> Result<BTreeMap<String, String>, Error> {
+    #[allow(clippy::disallowed_methods, reason = "configuration")]
     let given = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|text| !text.is_empty());
     Ok(facts_of(&commit(root), given.as_deref())?)
 }

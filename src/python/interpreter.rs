@@ -104,6 +104,7 @@ pub struct Search {
 
 impl Search {
     /// INGOT_PYTHON (one or more programs, separated by `:`), PATH, pyenv, uv, and the usual folders.
+    #[allow(clippy::disallowed_methods, reason = "configuration")]
     pub fn from_environment() -> Self {
         let list = |name| std::env::var_os(name).map_or(Vec::new(), |value| std::env::split_paths(&value).collect());
         let home = std::env::var_os("HOME").map(PathBuf::from);

@@ -85,6 +85,7 @@ pub struct Lock {
 impl Lock {
     /// Reads a requirements file, or a pylock file (by its name, or by its content if it is another TOML file).
     pub fn read(path: &Path) -> Result<Self> {
+        #[allow(clippy::disallowed_methods, reason = "requirements files may name variables")]
         Lock::read_with(path, &|name| std::env::var(name).ok())
     }
 

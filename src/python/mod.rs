@@ -1,7 +1,5 @@
 //! All that Ingot knows of Python: lock files, package indexes, wheels, virtual environments, bytecode, applications.
 
-mod target;
-
 pub mod bytecode;
 
 mod app;
@@ -58,4 +56,4 @@ pub use tags::{Tag, Tags};
 pub use venv::{VenvSpec, venv_layers};
 pub use wheel::Wheel;
 
-pub use target::{Libc, PythonVersion, Target};
+pub use crate::target::{Libc, PythonVersion, Target};

@@ -171,11 +171,6 @@ impl WheelBuilder {
         }
     }
 
-    pub(crate) fn tag(mut self, tag: &str) -> Self {
-        self.tag = tag.into();
-        self
-    }
-
     pub(crate) fn filename(mut self, filename: &str) -> Self {
         self.filename = Some(filename.into());
         self

@@ -316,7 +316,7 @@ fn zip64_sizes_of_a_member() {
     let packed = u64::from(good[central + 20]);
     // As Python's force_zip64 writes it: both sizes in the local header, none in the directory.
     let both = ZipMember { local_extra: zip64_extra(&[size, packed]), ..x() };
-    let mut forced = zip(&[both.clone()]);
+    let mut forced = zip(std::slice::from_ref(&both));
     u32_at(&mut forced, 18, u32::MAX);
     u32_at(&mut forced, 22, u32::MAX);
     open(&forced).unwrap();

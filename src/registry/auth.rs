@@ -77,6 +77,7 @@ impl AuthFiles {
     }
 
     /// `REGISTRY_AUTH_FILE`, or else the places where podman and docker put them.
+    #[allow(clippy::disallowed_methods, reason = "configuration")]
     pub fn from_environment() -> Self {
         let uid = rustix::process::getuid().as_raw();
         AuthFiles::from_variables(

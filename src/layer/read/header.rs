@@ -82,8 +82,9 @@ fn number(field: &[u8], what: &str) -> Result<i64, String> {
             (0, false) => *byte & 0x7f,
             _ => *byte,
         });
-        return bytes.fold(Ok(start), |value: Result<i64, String>, byte| {
-            let shifted = value?.checked_mul(256).ok_or_else(refuse)?;
+        let mut bytes = bytes;
+        return bytes.try_fold(start, |value: i64, byte| {
+            let shifted = value.checked_mul(256).ok_or_else(refuse)?;
             shifted.checked_add(i64::from(byte)).ok_or_else(refuse)
         });
     }

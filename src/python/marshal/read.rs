@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
 
     fn long(&mut self) -> Result<Value<'a>, Malformed> {
         let signed = self.number()?;
-        let length = (signed.unsigned_abs() as usize).checked_mul(2).unwrap_or(usize::MAX);
+        let length = (signed.unsigned_abs() as usize).saturating_mul(2);
         let digits = self.take(length)?;
         let plain = |pair: &[u8]| matches!(pair, [low, high] if *high < 0x80 && (*low, *high) != (0, 0));
         let fits = |pair: &[u8]| matches!(pair, [_, high] if *high < 0x80);
