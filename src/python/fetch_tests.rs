@@ -1,3 +1,5 @@
+//! Indexes that serve, lie, refuse and withhold; folders, locks that name files, and warm stores.
+
 use std::sync::Arc;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Where each file of a wheel goes, with pip itself as the judge.
+
 use super::*;
 use crate::layer::{LayerTree, Store};
 use crate::python::testing::{WheelBuilder, store};

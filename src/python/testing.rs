@@ -278,7 +278,7 @@ impl WheelBuilder {
 pub(crate) fn archive(bytes: &[u8]) -> Option<(tempfile::TempDir, Result<Archive, super::Error>)> {
     let folder = tempfile::tempdir().ok()?;
     let path = folder.path().join("x-1-py3-none-any.whl");
-    std::fs::write(&path, bytes).ok()?;
+    crate::fs::write_atomic(&path, bytes).ok()?;
     let mapped = Arc::new(Mapped::open(&path).ok()?);
     Some((folder, Archive::open(mapped, "x-1-py3-none-any.whl")))
 }

@@ -1,3 +1,5 @@
+//! Environments: what makes them, what collides in them, how they are cut into layers.
+
 use super::*;
 use crate::layer::{Content, EmptyBase, Kind};
 use crate::progress::Progress;

@@ -1,3 +1,5 @@
+//! Zip files that two readers could read in two ways, one test for each way.
+
 use super::*;
 use crate::python::testing::{ZipMember, ZipParts, archive, zip};
 
