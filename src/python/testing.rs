@@ -171,6 +171,11 @@ impl WheelBuilder {
         }
     }
 
+    pub(crate) fn tag(mut self, tag: &str) -> Self {
+        self.tag = tag.into();
+        self
+    }
+
     pub(crate) fn filename(mut self, filename: &str) -> Self {
         self.filename = Some(filename.into());
         self
