@@ -3,7 +3,7 @@
 //! Every name is opened relative to its folder's descriptor with O_NOFOLLOW, files with O_EXCL; links come last,
 //! rewritten so that they stay inside; devices never; setuid and setgid are dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -30,14 +30,14 @@ impl Rootfs {
         let chosen: Vec<(&TreePath, &Node)> =
             self.nodes.iter().filter(|(path, node)| wanted(path, &node.entry)).collect();
         let folder = Folder::open(into)?;
+        let mut folders = BTreeSet::new();
         for (path, node) in &chosen {
-            for parent in path.ancestors() {
-                folder.make(&parent)?;
-            }
+            folders.extend(path.ancestors());
             if node.entry.kind == BaseKind::Directory {
-                folder.make(path)?;
+                folders.insert((*path).clone());
             }
         }
+        folders.iter().try_for_each(|path| folder.make(path))?;
         self.write_files(&chosen, &folder)?;
         for (path, node) in &chosen {
             let BaseKind::Symlink(_) = node.entry.kind else { continue };

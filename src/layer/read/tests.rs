@@ -1,3 +1,5 @@
+//! Hand-made tars, honest and hostile.
+
 use super::testing::{RawTar, compress, pax_record};
 use super::*;
 use crate::layer::BlobReader;
@@ -264,4 +266,42 @@ fn a_failing_disk_is_not_a_damaged_layer() {
     let blob = Box::new(std::io::Cursor::new(start).chain(Failing));
     let error = LayerReader::open(blob, Compression::Gzip, &descriptor, None).unwrap().finish().unwrap_err();
     assert!(matches!(error, Error::Stream { .. }), "{error}");
+}
+
+/// What ordinary programs write is read as it was meant: long and odd names, links, large numbers, empty files.
+#[test]
+fn tars_of_other_programs_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "
+set -e
+at=deep/$(printf 'x%.0s' $(seq 120))/$(printf 'y%.0s' $(seq 120)); mkdir -p t/$at; cd t
+printf hello > file; ln file hard; ln -s ../abs link; ln -s $(printf 'z%.0s' $(seq 150)) longlink; mkfifo pipe; : > empty
+printf deep > $at/$(printf 'f%.0s' $(seq 100)); printf u > 'ünï code'; touch -d @-100 old; chmod 4711 file
+cd ..
+for format in gnu pax ustar oldgnu; do tar --format=$format --sort=name --owner=0 --group=3000000 -cf $format.tar \
+    $(test $format = ustar && echo --exclude=longlink --exclude=old --exclude=deep --group=3) -C t .; done
+python3 -c \"
+import tarfile
+for name, format in ('pygnu', tarfile.GNU_FORMAT), ('pypax', tarfile.PAX_FORMAT):
+    with tarfile.open(name + '.tar', 'w', format=format) as tar: tar.add('t', arcname='.')
+\"";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script]).current_dir(folder.path());
+    let output = crate::process::run(command, b"", crate::process::DEFAULT_TIMEOUT).unwrap();
+    assert!(output.status.success(), "needs tar and python3 (apt-get install tar python3): {}", output.stderr_text());
+    for (format, count) in [("gnu", 13), ("pax", 13), ("ustar", 7), ("oldgnu", 13), ("pygnu", 13), ("pypax", 13)] {
+        let bytes = std::fs::read(folder.path().join(format!("{format}.tar"))).unwrap();
+        let found = members(bytes).unwrap_or_else(|error| panic!("{format}: {error}"));
+        assert_eq!(found.len(), count, "{format} {:?}", names(&found));
+        let at = |name: &str| found.iter().find(|member| member.path.as_ref().is_some_and(|path| path.name() == name));
+        let file = at("file").unwrap();
+        assert!((file.mode, file.size) == (0o4711, 5) && at("hard").unwrap().path != file.path, "{format}");
+        assert_eq!(at("link").unwrap().kind, MemberKind::Symlink("../abs".into()));
+        assert!(at("ünï code").is_some_and(|member| !member.lossy && member.size == 1), "{format}");
+        if count == 13 {
+            assert_eq!(at(&"f".repeat(100)).unwrap().size, 4);
+            assert_eq!(at("longlink").unwrap().kind, MemberKind::Symlink("z".repeat(150)));
+            assert_eq!(at("old").unwrap().mtime, -100, "{format}");
+        }
+    }
 }
