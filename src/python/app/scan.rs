@@ -75,7 +75,7 @@ pub(super) fn scan(spec: &AppSpec) -> Result<Vec<Item>> {
         let Some(path) = relative(&source, entry.path()).to_str().map(str::to_string) else {
             return Err(AppError::Name { path: shown }.into());
         };
-        let Some(found) = look(entry.path(), entry.file_type(), &path, &shown)? else { continue };
+        let Some(found) = look(&entry, &path, &shown)? else { continue };
         items.push(Item { path, shown, place: entry.path().to_path_buf(), found });
         if items.len() > ENTRY_LIMIT {
             return Err(AppError::TooMany { path: spec.source.clone(), limit: ENTRY_LIMIT }.into());
@@ -150,7 +150,8 @@ fn is_cache(path: &Path, folder: bool) -> bool {
     }
 }
 
-fn look(place: &Path, kind: std::fs::FileType, path: &str, shown: &str) -> Result<Option<Found>> {
+fn look(entry: &walkdir::DirEntry, path: &str, shown: &str) -> Result<Option<Found>> {
+    let (place, kind) = (entry.path(), entry.file_type());
     let special = |kind| Err(AppError::Special { path: shown.to_string(), kind }.into());
     if kind.is_dir() {
         return Ok(Some(Found::EmptyFolder));
