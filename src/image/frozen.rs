@@ -60,6 +60,28 @@ impl Image {
         Ok(Image { manifest, config, layers, platform })
     }
 
+    /// The same image under an OCI manifest, if its own is Docker's: configuration and layers keep their bytes and
+    /// digests, the manifest gets new ones. Tools of 2023 and before find no Docker manifest in an OCI layout.
+    pub fn to_oci(&self) -> Result<Image> {
+        if self.manifest.descriptor.media_type == media_type::MANIFEST {
+            return Ok(self.clone());
+        }
+        let config = Frozen::new(media_type::CONFIG, self.config.bytes.clone());
+        let mut layers = self.layers.clone();
+        for layer in &mut layers {
+            let kind = media_type::Compression::of_layer(&layer.descriptor.media_type)?;
+            layer.descriptor = Descriptor::new(kind.media_type(), layer.descriptor.digest, layer.descriptor.size);
+        }
+        let manifest = Manifest {
+            media_type: media_type::MANIFEST.into(),
+            config: config.descriptor.clone(),
+            layers: layers.iter().map(|layer| layer.descriptor.clone()).collect(),
+            annotations: BTreeMap::new(),
+        };
+        let manifest = Frozen::new(media_type::MANIFEST, manifest.to_bytes());
+        Ok(Image { manifest, config, layers, platform: self.platform.clone() })
+    }
+
     /// The manifest's digest: the image's name by content.
     pub fn digest(&self) -> Digest {
         self.manifest.descriptor.digest
@@ -157,6 +179,12 @@ impl Artifact {
         }
     }
 
+    /// Whether a manifest or index is of Docker's kind.
+    pub fn is_docker(&self) -> bool {
+        let own = [media_type::DOCKER_MANIFEST, media_type::DOCKER_INDEX];
+        self.documents().iter().any(|document| own.contains(&document.descriptor.media_type.as_str()))
+    }
+
     /// The digest that a tag names.
     pub fn digest(&self) -> Digest {
         self.root().descriptor.digest
@@ -252,6 +280,25 @@ pub(super) mod tests {
         assert_eq!((image.blobs().len(), image.compressed_size()), (3, 6));
         let text = String::from_utf8_lossy(&image.manifest.bytes).into_owned();
         assert!(!text.contains("docker"), "{text}");
+    }
+
+    #[test]
+    fn a_docker_manifest_can_become_an_oci_one() {
+        let image = image_of(&Platform::linux("amd64"), &[b"one", b"two"]);
+        let text = String::from_utf8(image.manifest.bytes.to_vec()).unwrap();
+        let docker = text
+            .replace(media_type::MANIFEST, media_type::DOCKER_MANIFEST)
+            .replace(media_type::CONFIG, media_type::DOCKER_CONFIG)
+            .replace(media_type::LAYER, media_type::DOCKER_LAYER);
+        let mut foreign = image.clone();
+        foreign.manifest = Frozen::new(media_type::DOCKER_MANIFEST, docker.into_bytes());
+        foreign.config = Frozen::new(media_type::DOCKER_CONFIG, image.config.bytes.clone());
+        foreign.layers.iter_mut().for_each(|l| l.descriptor.media_type = media_type::DOCKER_LAYER.into());
+        assert!(Artifact::Image(foreign.clone()).is_docker());
+        let again = foreign.to_oci().unwrap();
+        assert_eq!((again.manifest.clone(), again.config.clone()), (image.manifest.clone(), image.config.clone()));
+        assert!(!Artifact::Image(again).is_docker());
+        assert_eq!(image.to_oci().unwrap().digest(), image.digest());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::parallel::{WORKERS, in_parallel};
-use super::{Outcome, Receipt, Sink};
+use super::{Outcome, Receipt, Sink, warn_of_docker};
 use crate::error::{During, Result};
 use crate::fs::{self, Temporary};
 use crate::image::Error;
@@ -85,6 +85,7 @@ impl LayoutSink {
 
     fn put_all(&self, artifact: &Artifact, blobs: &dyn BlobSource, progress: &Progress) -> Result<Receipt> {
         self.prepare()?;
+        warn_of_docker(artifact, &self.name(), progress);
         let mut receipt = Receipt::new(self.name(), artifact);
         let source = Overlay::new(artifact, blobs);
         let outcomes = in_parallel(&artifact.blobs(), WORKERS, |blob| {

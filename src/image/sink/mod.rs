@@ -92,6 +92,16 @@ pub trait Sink: Send + Sync {
     fn write(&self, artifact: &Artifact, blobs: &dyn BlobSource, progress: &Progress) -> Result<Receipt>;
 }
 
+/// Says that some tools will not find the image in a layout. Its bytes, and so its digest, are kept all the same.
+fn warn_of_docker(artifact: &Artifact, destination: &str, progress: &Progress) {
+    if artifact.is_docker() {
+        progress.message(&format!(
+            "warning: the manifest in `{destination}` is of Docker's kind, kept for its digest: umoci and older \
+             versions of skopeo find no image in such a layout"
+        ));
+    }
+}
+
 /// The destination that `name` means. `reference` is what an archive or a layout calls the image if its name does
 /// not say; without both, a layout's tag is `latest` and an archive's image has no name.
 pub fn sink(name: &ImageName, access: &Access, reference: Option<&Reference>) -> Result<Box<dyn Sink>> {

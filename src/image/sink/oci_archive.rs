@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::layout::{MARKER, entry};
 use super::parallel::fetch_remote;
 use super::tar_file::TarFile;
-use super::{Outcome, Receipt, Sink};
+use super::{Outcome, Receipt, Sink, warn_of_docker};
 use crate::error::{During, Result};
 use crate::image::blobs::Overlay;
 use crate::image::frozen::Artifact;
@@ -28,6 +28,10 @@ impl OciArchiveSink {
     fn put(&self, artifact: &Artifact, blobs: &dyn BlobSource, progress: &Progress) -> Result<Receipt> {
         let mut receipt = Receipt::new(self.name(), artifact);
         receipt.reference = self.reference.as_deref().and_then(|text| text.parse().ok());
+        if self.reference.is_some() {
+            // Without a name it is on its way to podman, which reads such archives.
+            warn_of_docker(artifact, &self.name(), progress);
+        }
         let source = Overlay::new(artifact, blobs);
         let mut members: BTreeMap<String, (Descriptor, String)> = BTreeMap::new();
         for blob in artifact.blobs() {
