@@ -19,7 +19,7 @@ use crate::oci::media_type::Compression;
 use crate::progress::Progress;
 
 /// The version of the format and of the rule what is kept.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The largest listing that is read back, in bytes.
 const LISTING_LIMIT: u64 = 512 << 20;
 /// The largest file that is kept with a listing, in bytes.
@@ -60,6 +60,8 @@ pub(super) struct Listing {
     pub kept: BTreeMap<u64, Vec<u8>>,
     /// C library versions by entry number.
     pub libc: BTreeMap<u64, String>,
+    /// The length of the tar, in bytes.
+    pub uncompressed_size: u64,
 }
 
 /// Whether a file's bytes are kept: what says which system this is, who its users are, what is installed and how
@@ -125,7 +127,7 @@ fn read(layer: &LayerBlob, blobs: &dyn BlobSource, progress: &Progress) -> Resul
             listing.libc.extend(version.map(|version| (member.ordinal, version)));
         }
     }
-    reader.finish()?;
+    listing.uncompressed_size = reader.finish()?.uncompressed_size;
     listing.forget_replaced();
     task.finish("listed");
     Ok(listing)
@@ -227,6 +229,7 @@ struct Stored {
     opaques: Vec<Option<String>>,
     kept: BTreeMap<u64, String>,
     libc: BTreeMap<u64, String>,
+    uncompressed_size: u64,
 }
 
 fn encode(listing: &Listing, diff_id: &Digest) -> Vec<u8> {
@@ -247,6 +250,7 @@ fn encode(listing: &Listing, diff_id: &Digest) -> Vec<u8> {
         opaques: listing.opaques.iter().map(|path| path.as_ref().map(TreePath::to_string)).collect(),
         kept: listing.kept.iter().map(|(ordinal, bytes)| (*ordinal, BASE64.encode(bytes))).collect(),
         libc: listing.libc.clone(),
+        uncompressed_size: listing.uncompressed_size,
     };
     let body = serde_json::to_vec(&stored).unwrap_or_default();
     let mut bytes = format!("listing {VERSION} {}\n", Digest::of(&body)).into_bytes();
@@ -263,7 +267,8 @@ fn decode(bytes: &[u8], diff_id: &Digest) -> Option<Listing> {
     }
     let stored: Stored = serde_json::from_slice(body).ok().filter(|stored: &Stored| stored.diff_id == *diff_id)?;
     let path = |text: &String| TreePath::new(text).ok();
-    let mut listing = Listing { libc: stored.libc, ..Listing::default() };
+    let uncompressed_size = stored.uncompressed_size;
+    let mut listing = Listing { libc: stored.libc, uncompressed_size, ..Listing::default() };
     for Row(name, kind, mode, uid, gid, ordinal, size, target) in stored.rows {
         let kind = match kind {
             'd' => ListedKind::Directory,
@@ -310,6 +315,7 @@ mod tests {
             opaques: vec![None, Some(path("o"))],
             kept: BTreeMap::from([(3, b"\0\xff".to_vec())]),
             libc: BTreeMap::from([(3, "glibc 2.36".into())]),
+            uncompressed_size: 10240,
         };
         let diff_id = Digest::of(b"x");
         let bytes = encode(&listing, &diff_id);

@@ -38,6 +38,7 @@ pub(super) struct Node {
 pub struct Rootfs {
     pub(super) nodes: BTreeMap<TreePath, Node>,
     pub(super) layers: Vec<LayerBlob>,
+    sizes: Vec<u64>,
     blobs: Option<Arc<dyn BlobSource>>,
     kept: BTreeMap<Source, Vec<u8>>,
     libc: BTreeMap<Source, String>,
@@ -60,6 +61,7 @@ impl Rootfs {
         Rootfs {
             nodes: BTreeMap::new(),
             layers: Vec::new(),
+            sizes: Vec::new(),
             blobs: None,
             kept: BTreeMap::new(),
             libc: BTreeMap::new(),
@@ -80,9 +82,15 @@ impl Rootfs {
             .collect::<Result<Vec<Listing>>>()?;
         let mut rootfs = Rootfs { layers: layers.to_vec(), blobs: Some(blobs), ..Rootfs::empty() };
         for (number, (listing, layer)) in listings.into_iter().zip(layers).enumerate() {
+            rootfs.sizes.push(listing.uncompressed_size);
             rootfs.apply(number, listing, &layer.descriptor.digest)?;
         }
         Ok(rootfs)
+    }
+
+    /// The length of each layer's tar in bytes, the lowest first.
+    pub fn layer_sizes(&self) -> &[u64] {
+        &self.sizes
     }
 
     /// The real path that `path` leads to: links are followed inside the root, absolute ones and `..` too.

@@ -38,8 +38,11 @@ impl Base {
             .parse()
             .map_err(|error: crate::error::Error| variant.base.at.error(error.to_string(), error.hint()))?;
         let parsed = below(parsed, &project.root);
-        let image = image::open(&parsed, access)?.image(Some(platform))?;
+        let mut image = image::open(&parsed, access)?.image(Some(platform))?;
         let rootfs = Rootfs::open(&image.layers, image.blobs.clone(), &access.store, &access.progress)?;
+        for (layer, size) in image.layers.iter_mut().zip(rootfs.layer_sizes()) {
+            layer.uncompressed_size = Some(*size);
+        }
         let facts = BaseFacts::of(&rootfs)?;
         Ok(Base { name: name.clone(), image, rootfs: Arc::new(rootfs), facts })
     }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::error::{During, Result};
+use crate::fs;
 use crate::image::{Access, BaseFacts, BaseImage, Rootfs};
 use crate::layer::LayerSource;
 use crate::oci::media_type::Compression;
@@ -98,7 +99,7 @@ pub fn plan(project: &Project, request: &Request, access: &Access) -> Result<Pla
         })
         .collect();
     let images = images.into_iter().collect::<Result<Vec<_>>>()?;
-    Ok(Plan { root: project.root.clone(), images, compression: request.compression })
+    Ok(Plan { root: fs::canonical(&project.root), images, compression: request.compression })
 }
 
 fn variants(project: &Project, asked: &[String]) -> Result<Vec<String>> {
