@@ -42,7 +42,13 @@ pub fn commit(root: &Path) -> Commit {
 
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new("git");
-    command.arg("-C").arg(root).args(["-c", "core.fsmonitor=false", "-c", "log.showSignature=false"]).args(arguments);
+    command.arg("-C").arg(root).args(["-c", "core.fsmonitor=false", "-c", "log.showSignature=false"]);
+    // Neither the user's taste nor the number of objects in this clone decides how a commit is called.
+    command.args(["-c", "core.abbrev=12"]).args(arguments);
+    // A git hook that runs a build has these set; the project's own repository is meant.
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+        command.env_remove(name);
+    }
     command.env("LC_ALL", "C").env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
     let output = process::run(command, b"", GIT_TIMEOUT).ok()?;
     let text = output.stdout_text();
