@@ -95,6 +95,9 @@ impl Printer {
                 }
             }
         }
+        if let Some(details) = error.details() {
+            text.push_str(&format!("\n{}\n\n", text::escape_lines(details.trim_end())));
+        }
         if let Some(hint) = error.hint() {
             text.push_str(&format!("hint: {}\n", text::escape(&hint)));
         }
