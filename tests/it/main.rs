@@ -1,5 +1,8 @@
 //! Black-box tests: the built program, from outside, with real registries, engines, wheels and users.
 //!
+//! - `budget`: what is over its budget is never written nor sent.
+//! - `determinism`: one project and one base give one digest, whatever the environment.
+//! - `golden`: every byte of a small image is known; a drift names the file.
 //! - `machine`: the helpers themselves, and that this machine can do what the other tests need.
 //!
 //! A tool that is missing makes a test fail with the command that installs it (`make install-test-tools`).
@@ -11,5 +14,8 @@
     reason = "tests look from outside"
 )]
 
+mod budget;
+mod determinism;
+mod golden;
 mod machine;
 mod support;

@@ -6,7 +6,7 @@ PATH=$PATH:/usr/sbin:/sbin
 
 # program=package
 demo="mmdebstrap=mmdebstrap python3=python3 curl=curl"
-test="$demo podman=podman runc=runc netavark=netavark aardvark-dns=aardvark-dns iptables=iptables newuidmap=uidmap
+test="$demo faketime=faketime podman=podman runc=runc netavark=netavark aardvark-dns=aardvark-dns iptables=iptables newuidmap=uidmap
 slirp4netns=slirp4netns skopeo=skopeo umoci=umoci docker-registry=docker-registry dockerd=docker.io
 htpasswd=apache2-utils setpriv=util-linux git=git zstd=zstd"
 

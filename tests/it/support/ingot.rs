@@ -16,7 +16,8 @@ pub struct Ingot {
     scratch: Scratch,
     program: PathBuf,
     folder: PathBuf,
-    environment: Vec<(OsString, OsString)>,
+    environment: Vec<(OsString, Option<OsString>)>,
+    prefix: Vec<OsString>,
     privileged: bool,
 }
 
@@ -32,7 +33,7 @@ impl Ingot {
             std::fs::create_dir(scratch.join(name)).unwrap();
             TestUser::get().own(&scratch.join(name));
         }
-        Ingot { scratch, program, folder, environment: Vec::new(), privileged: false }
+        Ingot { scratch, program, folder, environment: Vec::new(), prefix: Vec::new(), privileged: false }
     }
 
     /// The same, as whoever runs the tests.
@@ -42,7 +43,20 @@ impl Ingot {
 
     /// Sets a variable.
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Ingot {
-        self.environment.push((name.into(), value.into()));
+        self.environment.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// Runs without a variable.
+    pub fn unset(mut self, name: impl Into<OsString>) -> Ingot {
+        self.environment.push((name.into(), None));
+        self
+    }
+
+    /// Runs through another program: `["taskset", "-c", "0"]`. It is found on the PATH of the tests.
+    #[track_caller]
+    pub fn through<S: AsRef<OsStr>>(mut self, prefix: &[S]) -> Ingot {
+        self.prefix = prefix.iter().map(|word| word.as_ref().to_owned()).collect();
         self
     }
 
@@ -69,14 +83,21 @@ impl Ingot {
 
     /// The command, for tests that need more than its end.
     pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Command {
-        let mut command =
-            if self.privileged { Command::new(&self.program) } else { TestUser::get().command(&self.program) };
-        command.args(args).current_dir(&self.folder).env_clear();
+        let words: Vec<&OsStr> =
+            self.prefix.iter().map(OsString::as_os_str).chain([self.program.as_os_str()]).collect();
+        let program = Path::new(words[0]);
+        let mut command = if self.privileged { Command::new(program) } else { TestUser::get().command(program) };
+        command.args(&words[1..]).args(args).current_dir(&self.folder).env_clear();
         let passed =
             std::env::vars_os().filter(|(name, _)| PASSED.iter().any(|p| name.to_string_lossy().starts_with(p)));
         command.envs(passed).env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
         command.env("HOME", self.home()).env("INGOT_CACHE", self.cache());
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        for (name, value) in &self.environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         command
     }
 

@@ -12,6 +12,7 @@ mod podman;
 mod program;
 mod registry;
 mod scratch;
+mod service;
 mod user;
 mod wheel;
 
@@ -26,5 +27,6 @@ pub use podman::{Container, Podman};
 pub use program::{Ran, skopeo, tool, umoci};
 pub use registry::Registry;
 pub use scratch::Scratch;
+pub use service::{Cast, changes, ingot_for, listing, service, service_with, with_wheels};
 pub use user::TestUser;
 pub use wheel::Wheel;
