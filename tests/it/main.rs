@@ -1,9 +1,12 @@
 //! Black-box tests: the built program, from outside, with real registries, engines, wheels and users.
 //!
 //! - `budget`: what is over its budget is never written nor sent.
+//! - `build`: the example, cast by an ordinary user; what the program says, writes and leaves out.
 //! - `determinism`: one project and one base give one digest, whatever the environment.
 //! - `golden`: every byte of a small image is known; a drift names the file.
 //! - `machine`: the helpers themselves, and that this machine can do what the other tests need.
+//! - `outputs`: every kind of output, read by the programs that others use.
+//! - `run`: the example's image in podman and docker.
 //!
 //! A tool that is missing makes a test fail with the command that installs it (`make install-test-tools`).
 #![allow(
@@ -15,7 +18,10 @@
 )]
 
 mod budget;
+mod build;
 mod determinism;
 mod golden;
 mod machine;
+mod outputs;
+mod run;
 mod support;

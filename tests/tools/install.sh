@@ -8,7 +8,7 @@ PATH=$PATH:/usr/sbin:/sbin
 demo="mmdebstrap=mmdebstrap python3=python3 curl=curl"
 test="$demo faketime=faketime podman=podman runc=runc netavark=netavark aardvark-dns=aardvark-dns iptables=iptables newuidmap=uidmap
 slirp4netns=slirp4netns skopeo=skopeo umoci=umoci docker-registry=docker-registry dockerd=docker.io
-htpasswd=apache2-utils setpriv=util-linux git=git zstd=zstd"
+htpasswd=apache2-utils setpriv=util-linux git=git zstd=zstd pigz=pigz make=make"
 
 case ${1:-} in
     demo) wanted=$demo ;;

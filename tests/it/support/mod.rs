@@ -3,8 +3,10 @@
 #![allow(dead_code, unused_imports, reason = "the tests of the product use the rest")]
 mod archive;
 mod base;
+
 mod docker;
 mod fixture;
+mod gameforge;
 mod http;
 mod ingot;
 mod layout;
@@ -20,7 +22,8 @@ pub use archive::{Member, members};
 pub use base::{debian_base, tiny_base};
 pub use docker::Docker;
 pub use fixture::{Project, example};
-pub use http::{Answer, get, get_until_ready};
+pub use gameforge::{GameForge, gameforge};
+pub use http::{Answer, free_port, get, get_until_ready};
 pub use ingot::Ingot;
 pub use layout::Layout;
 pub use podman::{Container, Podman};

@@ -3,12 +3,13 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use super::program::{Ran, tool};
-use super::{Scratch, get_until_ready};
+use super::{Ingot, Scratch, get_until_ready};
 use crate::support::http::free_port;
 
-/// podman on the vfs driver, with a storage that goes with the value.
+/// podman with a storage that goes with the value.
 pub struct Podman {
     scratch: Scratch,
 }
@@ -25,7 +26,7 @@ impl Podman {
         let mut command = Command::new(tool("podman", "podman"));
         let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/containers.conf");
         command.env("CONTAINERS_CONF", conf);
-        command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
+        command.args(["--storage-driver", driver(), "--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
         command.arg("--root").arg(self.scratch.join("root")).arg("--runroot").arg(self.scratch.join("run"));
         command.arg("--tmpdir").arg(self.scratch.join("tmp")).args(args);
         command
@@ -34,6 +35,21 @@ impl Podman {
     /// `podman ARGS`.
     pub fn run<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Ran {
         Ran::of(self.command(args))
+    }
+
+    /// Makes the podman that `ingot` calls use this storage.
+    pub fn configure(&self, ingot: Ingot) -> Ingot {
+        let file = self.scratch.join("storage.conf");
+        let folder = |name: &str| self.scratch.join(name).display().to_string();
+        let text = format!(
+            "[storage]\ndriver = {:?}\ngraphroot = {:?}\nrunroot = {:?}\n",
+            driver(),
+            folder("root"),
+            folder("run")
+        );
+        std::fs::write(&file, text).unwrap();
+        let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/containers.conf");
+        ingot.env("CONTAINERS_STORAGE_CONF", file).env("CONTAINERS_CONF", conf)
     }
 
     /// Takes an image in (`oci:DIR:TAG`, `docker-archive:FILE`) and returns its id.
@@ -106,4 +122,26 @@ impl Drop for Container<'_> {
     fn drop(&mut self) {
         self.podman.run(["rm", "--force", "--time", "2", &self.id]);
     }
+}
+
+/// overlay where this machine can mount one, else vfs, which copies every layer and is slow.
+fn driver() -> &'static str {
+    static OVERLAY: OnceLock<bool> = OnceLock::new();
+    let works = *OVERLAY.get_or_init(|| {
+        let scratch = Scratch::new();
+        let folders = ["lower", "upper", "work", "merged"].map(|name| scratch.join(name));
+        folders.iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
+        let [lower, upper, work, merged] = folders.map(|folder| folder.display().to_string());
+        let mut command = Command::new("mount");
+        command.args(["-t", "overlay", "overlay", "-o"]);
+        command.arg(format!("lowerdir={lower},upperdir={upper},workdir={work}")).arg(&merged);
+        let mounted = Ran::of(command).code == 0;
+        if mounted {
+            let mut command = Command::new("umount");
+            command.arg(&merged);
+            Ran::of(command).ok();
+        }
+        mounted
+    });
+    if works { "overlay" } else { "vfs" }
 }

@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"];
 
 /// How a program ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ran {
     /// What was run.
     pub command: String,
