@@ -18,6 +18,7 @@ pub fn assemble(plan: &ImagePlan, made: Vec<MadeLayer>, options: Options) -> Res
     let mut annotations = plan.annotations.clone();
     let mut layers: Vec<LayerBlob> = plan.base.image().layers.clone();
     let mut files: Vec<(String, LargeFile)> = Vec::new();
+    let mut inputs = Vec::new();
     let mut own = Vec::new();
     for layer in made {
         let blob = &layer.built.blob;
@@ -29,11 +30,12 @@ pub fn assemble(plan: &ImagePlan, made: Vec<MadeLayer>, options: Options) -> Res
             empty_layer: false,
         };
         config.push_layer(blob.diff_id, history)?;
-        files.extend(layer.largest.into_iter().map(|file| (blob.name.clone(), file)));
+        files.extend(layer.largest.files.into_iter().map(|file| (blob.name.clone(), file)));
+        inputs.extend(layer.largest.inputs);
         layers.push(blob.clone());
         own.push(layer.built);
     }
-    let weight = Weight { layers: &layers, files: &files };
+    let weight = Weight { layers: &layers, files: &files, inputs: &inputs };
     let title = format!("{} ({})", plan.name, plan.variant);
     let excesses = if options.no_size_check {
         let mut labels = config.labels();

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::{BuiltLayer, Options};
 use crate::error::{During, Result};
 use crate::layer::{
-    BlobRecord, Context, Fingerprint, LargeFile, LayerBlob, LayerCache, LayerSource, Lookup, Observed, Origin, Store,
+    BlobRecord, Context, Fingerprint, Largest, LayerBlob, LayerCache, LayerSource, Lookup, Observed, Origin, Store,
     write_layer,
 };
 use crate::oci::{Digest, Platform};
@@ -30,8 +30,8 @@ pub struct LayerState {
 pub struct MadeLayer {
     /// The layer.
     pub built: BuiltLayer,
-    /// Its largest files.
-    pub largest: Vec<LargeFile>,
+    /// What it weighs most by.
+    pub largest: Largest,
 }
 
 /// Fingerprints of all layers of all images, and what the cache says of them.

@@ -79,32 +79,32 @@ impl Printer {
     /// The error as people read it: what, why, where, and a hint.
     pub fn error(&self, error: &Error) {
         let (red, bold, reset) = if self.color { ("\x1b[31;1m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
-        let mut text = String::new();
-        match error.snippet() {
-            Some(snippet) => text.push_str(&format!("{}\n", text::escape_lines(snippet.trim_end()))),
-            None => {
-                let chain = error.chain();
-                for (n, message) in chain.iter().enumerate() {
-                    let message = text::escape(message);
-                    let line = if n == 0 {
-                        format!("{red}error{reset}: {bold}{message}{reset}\n")
-                    } else {
-                        format!("  because: {message}\n")
-                    };
-                    text.push_str(&line);
-                }
-            }
+        let mut out = String::new();
+        for (n, message) in error.chain().iter().enumerate() {
+            let message = text::escape(message);
+            let line = if n == 0 {
+                format!("{red}error{reset}: {bold}{message}{reset}\n")
+            } else {
+                format!("  because: {message}\n")
+            };
+            out.push_str(&line);
+        }
+        if let Some(snippet) = error.snippet() {
+            out.push_str(&format!("{}\n", text::escape_lines(snippet.trim_end())));
+        }
+        if let Some(details) = error.details() {
+            out.push_str(&format!("\n{}\n", text::escape_lines(&details)));
         }
         if let Some(details) = error.details() {
             text.push_str(&format!("\n{}\n\n", text::escape_lines(details.trim_end())));
         }
         if let Some(hint) = error.hint() {
-            text.push_str(&format!("hint: {}\n", text::escape(&hint)));
+            out.push_str(&format!("hint: {}\n", text::escape(&hint)));
         }
         if error.class() == Class::Bug {
-            text.push_str("This is a defect of ingot: please report it with the command line and the text above.\n");
+            out.push_str("This is a defect of ingot: please report it with the command line and the text above.\n");
         }
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = io::stderr().write_all(out.as_bytes());
     }
 }
 

@@ -44,8 +44,17 @@ pub struct BlobRecord {
     pub uncompressed_size: u64,
     /// How many entries it has.
     pub entries: u64,
-    /// Its largest files, largest first.
-    pub largest: Vec<LargeFile>,
+    /// What it weighs most by.
+    pub largest: Largest,
+}
+
+/// The largest files of a layer, and the inputs whose files weigh most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Largest {
+    /// Largest first.
+    pub files: Vec<LargeFile>,
+    /// The unpacked bytes of all files of one input, largest first.
+    pub inputs: Vec<(String, u64)>,
 }
 
 /// A file that counts, when a size budget does not hold.

@@ -135,7 +135,8 @@ mod tests {
 
         let digest = store.put(b"blob").unwrap();
         let descriptor = Descriptor::new("x", digest, 4);
-        let record = BlobRecord { descriptor, diff_id: digest, uncompressed_size: 4, entries: 1, largest: Vec::new() };
+        let record =
+            BlobRecord { descriptor, diff_id: digest, uncompressed_size: 4, entries: 1, largest: Default::default() };
         let observed = Observed::from([(TreePath::new("opt").unwrap(), None)]);
         cache.remember(&old, observed, &record, "slot").unwrap();
         let other = cache.lookup(&old, &WithOpt, "slot").unwrap();

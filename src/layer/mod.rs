@@ -21,7 +21,7 @@ mod tree;
 mod write;
 
 pub use base::{BaseEntry, BaseKind, BaseView, EmptyBase, Observed};
-pub use blob::{BlobRecord, BlobSource, LargeFile, LayerBlob, Origin};
+pub use blob::{BlobRecord, BlobSource, LargeFile, Largest, LayerBlob, Origin};
 pub use cache::{LayerCache, Lookup};
 pub use error::Error;
 pub use fingerprint::{Fingerprint, LAYER_FORMAT};

@@ -1,13 +1,15 @@
 //! Makes a [`LayerBlob`]'s bytes from a tree: tar, diffID, compression, digest, store, in one pass.
 
+use std::collections::BTreeMap;
+
 use super::encode::Plain;
-use super::{BlobRecord, Error, Kind, LargeFile, LayerTree, Store, encode, tar};
+use super::{BlobRecord, Error, Kind, LargeFile, Largest, LayerTree, Store, encode, tar};
 use crate::error::Result;
 use crate::oci::media_type::Compression;
 use crate::oci::{Descriptor, Hasher};
 use crate::progress::Task;
 
-/// How many of a layer's largest files are remembered, for the tables of budgets and plans.
+/// How many of a layer's largest files and inputs are remembered, for the tables of budgets and plans.
 pub const LARGEST: usize = 20;
 
 /// Writes the layer into the store.
@@ -52,19 +54,22 @@ pub fn write_layer(
     })
 }
 
-fn largest(tree: &LayerTree) -> Vec<LargeFile> {
-    let mut files: Vec<LargeFile> = tree
-        .iter()
-        .filter_map(|(path, entry)| match &entry.kind {
-            Kind::File(content) => {
-                Some(LargeFile { path: path.to_string(), size: content.size(), input: entry.input.to_string() })
-            }
-            _ => None,
-        })
-        .collect();
+fn largest(tree: &LayerTree) -> Largest {
+    let mut files = Vec::new();
+    let mut totals: BTreeMap<&str, u64> = BTreeMap::new();
+    for (path, entry) in tree.iter() {
+        if let Kind::File(content) = &entry.kind {
+            let size = content.size();
+            *totals.entry(&entry.input).or_default() += size;
+            files.push(LargeFile { path: path.to_string(), size, input: entry.input.to_string() });
+        }
+    }
     files.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
     files.truncate(LARGEST);
-    files
+    let mut inputs: Vec<(String, u64)> = totals.into_iter().map(|(input, size)| (input.to_string(), size)).collect();
+    inputs.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    inputs.truncate(LARGEST);
+    Largest { files, inputs }
 }
 
 #[cfg(test)]
@@ -98,7 +103,7 @@ mod tests {
             }
             assert_eq!(Digest::of(&plain), record.diff_id);
             assert_eq!(plain.len() as u64, record.uncompressed_size);
-            assert_eq!(record.largest[0].path, "b");
+            assert_eq!(record.largest.files[0].path, "b");
             diff_ids.push(record.diff_id);
         }
         assert!(diff_ids.iter().all(|id| *id == diff_ids[0]));

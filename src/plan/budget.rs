@@ -15,6 +15,8 @@ pub struct Weight<'a> {
     pub layers: &'a [LayerBlob],
     /// The largest files of Ingot's own layers, with the layer's name.
     pub files: &'a [(String, LargeFile)],
+    /// What the files of each input (a wheel, a module of the application) weigh, unpacked.
+    pub inputs: &'a [(String, u64)],
 }
 
 impl Weight<'_> {
@@ -66,15 +68,10 @@ fn table(weight: &Weight<'_>) -> String {
         out.row([layer.name.clone(), size(layer.descriptor.size), unpacked]);
     }
     let mut text = out.render();
-    let mut inputs: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
-    for (_, file) in weight.files {
-        *inputs.entry(&file.input).or_default() += file.size;
-    }
-    let mut inputs: Vec<(&str, u64)> = inputs.into_iter().collect();
-    inputs.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-    let mut packages =
-        Table::new([("largest packages (by their largest files)", Align::Left), ("unpacked", Align::Right)]);
-    inputs.iter().take(SHOWN).for_each(|(input, bytes)| packages.row([input.to_string(), size(*bytes)]));
+    let mut inputs = weight.inputs.to_vec();
+    inputs.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let mut packages = Table::new([("largest packages and sources", Align::Left), ("unpacked", Align::Right)]);
+    inputs.iter().take(SHOWN).for_each(|(input, bytes)| packages.row([input.clone(), size(*bytes)]));
     let mut files: Vec<&(String, LargeFile)> = weight.files.iter().collect();
     files.sort_by(|a, b| b.1.size.cmp(&a.1.size).then_with(|| a.1.path.cmp(&b.1.path)));
     let mut out = Table::new([("largest files", Align::Left), ("unpacked", Align::Right), ("layer", Align::Left)]);
@@ -111,7 +108,8 @@ mod tests {
     fn every_limit_is_checked_and_the_table_names_the_largest() {
         let layers = [layer("base 1/1", 30_000_000), layer("venv", 70_000_000)];
         let file = LargeFile { path: "opt/venv/x.so".into(), size: 60_000_000, input: "wheel `x`".into() };
-        let weight = Weight { layers: &layers, files: &[("venv".to_string(), file)] };
+        let inputs = [("wheel `x`".to_string(), 65_000_000)];
+        let weight = Weight { layers: &layers, files: &[("venv".to_string(), file)], inputs: &inputs };
         let fits = Budget { compressed: Some(100_000_000), layers: Some(2), ..Budget::default() };
         assert!(check("x", &fits, &weight).is_ok());
         let tight =
@@ -124,6 +122,7 @@ mod tests {
         );
         let table = table(&weight);
         assert!(table.starts_with("LARGEST LAYERS  COMPRESSED  UNPACKED\nvenv               70.0 MB"), "{table}");
+        assert!(table.contains("wheel `x`                      65.0 MB"), "{table}");
         assert!(table.contains("/opt/venv/x.so   60.0 MB  venv"), "{table}");
     }
 }
