@@ -93,10 +93,7 @@ impl Printer {
             out.push_str(&format!("{}\n", text::escape_lines(snippet.trim_end())));
         }
         if let Some(details) = error.details() {
-            out.push_str(&format!("\n{}\n", text::escape_lines(&details)));
-        }
-        if let Some(details) = error.details() {
-            text.push_str(&format!("\n{}\n\n", text::escape_lines(details.trim_end())));
+            out.push_str(&format!("\n{}\n\n", text::escape_lines(details.trim_end())));
         }
         if let Some(hint) = error.hint() {
             out.push_str(&format!("hint: {}\n", text::escape(&hint)));
