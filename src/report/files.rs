@@ -35,6 +35,11 @@ impl FilesReport {
         FilesReport { files: files.map(|(path, entry)| line(rootfs, path, entry)).collect() }
     }
 
+    /// Whether there is nothing to show.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// A line each: the path, or everything.
     pub fn text(&self, long: bool) -> String {
         let mut out = String::new();
