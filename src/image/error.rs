@@ -28,6 +28,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// No folder where a layout should be.
+    #[error("there is no folder `{}`", dir.display())]
+    NoLayout {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// No image of this name, or none was named and there are several.
     #[error("`{source_name}` {problem}")]
     Choice {
@@ -167,9 +173,11 @@ fn listed(platforms: &[Platform]) -> String {
 impl Explain for Error {
     fn class(&self) -> Class {
         match self {
-            Error::Name { .. } | Error::Choice { .. } | Error::Platform { .. } | Error::Unsupported { .. } => {
-                Class::Usage
-            }
+            Error::Name { .. }
+            | Error::NoLayout { .. }
+            | Error::Choice { .. }
+            | Error::Platform { .. }
+            | Error::Unsupported { .. } => Class::Usage,
             Error::Stream { .. } => Class::Storage,
             _ => Class::Verification,
         }
@@ -183,6 +191,7 @@ impl Explain for Error {
                  containers-storage:REF, docker-daemon:REF"
                     .into(),
             ),
+            Error::NoLayout { .. } => Some("check the path: one in a project file is relative to that file".into()),
             Error::Choice { available, .. } if available.is_empty() => None,
             Error::Choice { available, .. } => Some(format!("name one of: {}", names_of(available))),
             Error::Platform { found, .. } if !found.is_empty() => {

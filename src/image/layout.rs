@@ -25,6 +25,9 @@ pub(super) struct Layout {
 impl Layout {
     /// Opens the layout and finds the image that is meant: the layout and the image's document.
     pub fn open(dir: &Path, tag: Option<&str>) -> Result<(Self, Found)> {
+        if !fs::exists(dir) {
+            return Err(Error::NoLayout { dir: dir.to_path_buf() }.into());
+        }
         let marker = regular(&dir.join("oci-layout"), dir, MARKER_LIMIT)?;
         let index = regular(&dir.join("index.json"), dir, DOCUMENT_LIMIT)?;
         check_marker(&marker).map_err(|reason| malformed(dir, reason))?;
@@ -173,6 +176,9 @@ mod tests {
     fn a_damaged_layout_is_refused() {
         changed(|_, _| {}).unwrap();
         let blob = |folder: &std::path::Path, hex: &str| folder.join("blobs/sha256").join(hex);
+        let absent = changed(|folder, _| std::fs::remove_dir_all(folder).unwrap()).unwrap_err();
+        assert!(absent.to_string().contains("there is no folder `"), "{absent}");
+        assert_eq!(absent.class().code(), 2);
         refused(|folder, _| std::fs::remove_file(folder.join("oci-layout")).unwrap(), "no file `oci-layout`");
         refused(|folder, _| std::fs::write(folder.join("oci-layout"), "{}").unwrap(), "names no version");
         refused(|folder, _| std::fs::remove_file(folder.join("index.json")).unwrap(), "no file `index.json`");

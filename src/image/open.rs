@@ -61,7 +61,15 @@ impl BaseImage {
             descriptor: Descriptor::of(&self.manifest_descriptor.media_type, &self.manifest_bytes),
         };
         let config = Frozen { bytes: self.config_bytes.clone(), descriptor: self.manifest.config.clone() };
-        Image { manifest, config, layers: self.layers.clone(), platform: self.platform.clone() }
+        Image { manifest, config, layers: self.own_layers(), platform: self.platform.clone() }
+    }
+
+    /// Its layers, named as those of an image that is no base of anything: "layer 1/3".
+    pub fn own_layers(&self) -> Vec<LayerBlob> {
+        let count = self.layers.len();
+        let named =
+            |(n, layer): (usize, &LayerBlob)| LayerBlob { name: format!("layer {}/{count}", n + 1), ..layer.clone() };
+        self.layers.iter().enumerate().map(named).collect()
     }
 }
 
