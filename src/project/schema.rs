@@ -187,7 +187,7 @@ static PYTHON: &[Key] = &[
         Kind::Text(rule::project_path),
         "no dependencies",
         "\"requirements.lock\"",
-        "The locked dependencies: a requirements file with hashes, `pylock.toml` or `uv.lock`; relative to the project file.",
+        "The locked dependencies: a requirements file with hashes, or `pylock.toml`; relative to the project file.",
     ),
     Key::new(
         "venv",

@@ -151,7 +151,7 @@ impl Reader<'_> {
         }
         let version = match &versions[..] {
             [one] if matches!(one.operator(), Operator::Equal | Operator::ExactEqual) => one.version().to_string(),
-            _ => return Err(line.refuse("does not pin one version", PIN).into()),
+            _ => return Err(line.refuse("does not pin one version", LOCK).into()),
         };
         if hashes.is_empty() {
             let requirement = format!("{name}=={version}");
@@ -222,6 +222,7 @@ fn parse<'a>(line: &Line<'_>, text: &'a str) -> Result<(String, VersionSpecifier
     Ok((normalize(name), versions, marker))
 }
 
+const LOCK: &str = "lock with versions and hashes: `uv pip compile --generate-hashes`, `pip-compile --generate-hashes`";
 const PIN: &str = "a locked build needs `name==version --hash=sha256:...`: build a wheel of it and lock that";
 const WHEELS: &str = "Ingot installs wheels only: remove the option";
 

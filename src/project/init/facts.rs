@@ -94,8 +94,12 @@ impl Facts {
             found.sort_by_key(|name| (!name.ends_with(".lock"), name.len(), name.to_string()));
             found.first().map(|name| name.to_string())
         };
-        if let Some(lock) = has("pylock.toml").or_else(hashed).or_else(|| has("uv.lock")) {
+        if let Some(lock) = has("pylock.toml").or_else(hashed) {
             return (Some(lock), None);
+        }
+        if has("uv.lock").is_some() {
+            let export = "uv export --format pylock.toml -o pylock.toml";
+            return (None, Some(format!("export the lock, then name the file as `lock`: {export}")));
         }
         let input = match self.lists.iter().find(|(name, _)| name.starts_with("requirements")) {
             Some((name, _)) => name.as_str(),
