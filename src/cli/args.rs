@@ -212,7 +212,7 @@ pub struct Completions {
 /// `ingot doctor`.
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// The project whose index and base are looked at, if there is one
+    /// The project whose own index configuration is looked at, if there is one
     #[arg(default_value = ".", value_name = "DIR")]
     pub dir: PathBuf,
 }

@@ -53,17 +53,18 @@ pub struct BuildReport {
 }
 
 impl BuildReport {
-    /// Of what was built and written.
-    pub fn new(outcome: &Outcome, artifacts: &[(String, String, Artifact)], receipts: &[Receipt]) -> Self {
-        let report = |(variant, name, artifact): &(String, String, Artifact)| ArtifactReport {
+    /// Of what was built, and what was written of each artifact. Two variants may be the same image: what was written
+    /// of one is not what was written of the other.
+    pub fn new(outcome: &Outcome, artifacts: &[(String, String, Artifact)], receipts: Vec<Vec<Receipt>>) -> Self {
+        let report = |((variant, name, artifact), outputs): (&(String, String, Artifact), _)| ArtifactReport {
             variant: variant.clone(),
             name: name.clone(),
             digest: artifact.digest().to_string(),
             descriptor: artifact.root().descriptor.clone(),
             images: outcome.images.iter().filter(|built| built.variant == *variant).map(image).collect(),
-            outputs: receipts.iter().filter(|receipt| receipt.digest == artifact.digest()).cloned().collect(),
+            outputs,
         };
-        BuildReport { artifacts: artifacts.iter().map(report).collect() }
+        BuildReport { artifacts: artifacts.iter().zip(receipts).map(report).collect() }
     }
 }
 

@@ -13,8 +13,10 @@ pub fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string_pretty(&sorted).unwrap_or_default()
 }
 
-/// `REF@sha256:...`: where an artifact is, and which.
+/// `REF@sha256:...`: where an artifact is, and which. In a file it is where the file is, whatever it is called in it.
 pub fn receipt(receipt: &crate::image::Receipt) -> String {
-    let place = receipt.reference.as_ref().map_or_else(|| receipt.destination.clone(), ToString::to_string);
+    let in_file = ["oci:", "oci-archive:", "docker-archive:"].iter().any(|kind| receipt.destination.starts_with(kind));
+    let reference = receipt.reference.as_ref().filter(|_| !in_file);
+    let place = reference.map_or_else(|| receipt.destination.clone(), ToString::to_string);
     format!("{}@{}\n", crate::text::escape(&place), receipt.digest)
 }

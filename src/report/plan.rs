@@ -66,6 +66,8 @@ impl PlanReport {
             out.push_str(&table.render());
             out.push('\n');
         }
+        // A blank line between images, none behind the last.
+        out.pop();
         out
     }
 }

@@ -42,9 +42,11 @@ pub fn run(args: &Build, session: &Session) -> Result<()> {
             sink.write(artifact, &outcome.blobs, &session.progress).during(|| format!("writing `{output}`"))
         })
         .collect();
-    let receipts = receipts.into_iter().collect::<Result<Vec<_>>>()?;
+    let mut receipts = receipts.into_iter().collect::<Result<Vec<_>>>()?.into_iter();
+    let by_variant: Vec<Vec<Receipt>> =
+        places.iter().map(|place| receipts.by_ref().take(place.outputs.len()).collect()).collect();
 
-    let report = BuildReport::new(&outcome, &artifacts, &receipts);
+    let report = BuildReport::new(&outcome, &artifacts, by_variant);
     if let Some(file) = &args.metadata_file {
         fs::write_atomic(file, metadata::file(&report).as_bytes())?;
     }
