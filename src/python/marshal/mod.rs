@@ -28,8 +28,11 @@ pub const NORMALISER: u32 = 1;
 /// The largest stream that is read, in bytes. The largest module of common packages has 3 MB.
 pub const STREAM_LIMIT: usize = 64 << 20;
 
-/// How deep values may be nested: as deep as CPython's own reader goes.
-pub const DEPTH_LIMIT: usize = 2000;
+/// How deep values may be nested.
+///
+/// CPython's parser stops at 100 levels of indentation and 200 of parentheses, and a function takes two levels of
+/// the stream; unoptimised code must fit this depth into the 2 MiB stack of a thread.
+pub const DEPTH_LIMIT: usize = 600;
 
 /// A stream that is not one that CPython's compiler writes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
