@@ -109,6 +109,9 @@ impl AuthFiles {
     /// The credentials for a repository, if there are any.
     pub fn find(&self, at: &Reference) -> Result<Option<Secret>> {
         for path in &self.files {
+            if !self.named && is_closed(path) {
+                continue;
+            }
             let bytes = match (fs::read_optional(path, FILE_LIMIT)?, self.named) {
                 (Some(bytes), _) => bytes,
                 (None, false) => continue,
@@ -122,6 +125,12 @@ impl AuthFiles {
         }
         Ok(None)
     }
+}
+
+/// Whether a folder on the way to the file is closed to this user: root's podman leaves `/run/containers` like that,
+/// and what is behind it is nobody's. A file that is there and cannot be read is an error.
+fn is_closed(path: &Path) -> bool {
+    matches!(fs::symlink_metadata(path), Err(fs::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 fn find_in(path: &Path, bytes: &[u8], at: &Reference) -> Result<Option<Secret>> {
