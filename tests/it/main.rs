@@ -6,7 +6,9 @@
 //! - `golden`: every byte of a small image is known; a drift names the file.
 //! - `machine`: the helpers themselves, and that this machine can do what the other tests need.
 //! - `outputs`: every kind of output, read by the programs that others use.
+//! - `push`: real registries: what is sent, in which order, with which credentials, and how it comes back.
 //! - `run`: the example's image in podman and docker.
+//! - `variants`: variants share layers, platforms make an index.
 //!
 //! A tool that is missing makes a test fail with the command that installs it (`make install-test-tools`).
 #![allow(
@@ -23,5 +25,7 @@ mod determinism;
 mod golden;
 mod machine;
 mod outputs;
+mod push;
 mod run;
 mod support;
+mod variants;

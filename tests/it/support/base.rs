@@ -35,6 +35,9 @@ pub fn debian_base() -> PathBuf {
         .clone()
 }
 
+/// The folder of libraries of one architecture.
+const AMD64: &str = "x86_64-linux-gnu";
+
 /// The tiny base's files: enough to be recognised as Debian 12 with Python 3.11 and glibc 2.36. It cannot run.
 const TINY: [(&str, &str); 8] = [
     ("etc/group", "root:x:0:\nshadow:x:42:\nnogroup:x:65534:\n"),
@@ -49,24 +52,46 @@ const TINY: [(&str, &str); 8] = [
 
 /// Writes a layout with one small layer, the same bytes every time: for golden listings and for tests that run nothing.
 pub fn tiny_base(layout: &Path) {
-    let blobs = layout.join("blobs/sha256");
+    let mut entry = tiny_image(layout, "amd64");
+    entry["annotations"] = json!({"org.opencontainers.image.ref.name": "latest"});
+    finish(layout, &entry);
+}
+
+/// The same for amd64 and arm64, in an index.
+pub fn tiny_bases(layout: &Path) {
+    let manifests = ["amd64", "arm64"].map(|architecture| tiny_image(layout, architecture));
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": manifests});
+    let (digest, size) = put(layout, index.to_string().as_bytes());
+    let annotations = json!({"org.opencontainers.image.ref.name": "latest"});
+    finish(layout, &json!({"mediaType": kind, "digest": digest, "size": size, "annotations": annotations}));
+}
+
+fn finish(layout: &Path, entry: &Value) {
+    let index = json!({"schemaVersion": 2, "manifests": [entry]});
+    std::fs::write(layout.join("index.json"), index.to_string()).unwrap();
+    std::fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+}
+
+fn put(layout: &Path, bytes: &[u8]) -> (String, usize) {
+    let (digest, blobs) = (Digest::of(bytes), layout.join("blobs/sha256"));
     std::fs::create_dir_all(&blobs).unwrap();
-    let put = |bytes: &[u8]| {
-        let digest = Digest::of(bytes);
-        std::fs::write(blobs.join(digest.hex()), bytes).unwrap();
-        (digest.to_string(), bytes.len())
-    };
+    std::fs::write(blobs.join(digest.hex()), bytes).unwrap();
+    (digest.to_string(), bytes.len())
+}
+
+/// Writes the image's blobs and returns its entry in an index.
+fn tiny_image(layout: &Path, architecture: &str) -> Value {
     let put_json = |kind: &str, document: &Value| {
-        let (digest, size) = put(document.to_string().as_bytes());
+        let (digest, size) = put(layout, document.to_string().as_bytes());
         json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest, "size": size})
     };
-
-    let tar = tiny_tar();
+    let tar = tiny_tar(if architecture == "arm64" { "aarch64-linux-gnu" } else { AMD64 });
     let mut encoder = flate2::GzBuilder::new().mtime(0).write(Vec::new(), flate2::Compression::new(6));
     encoder.write_all(&tar).unwrap();
-    let (digest, size) = put(&encoder.finish().unwrap());
+    let (digest, size) = put(layout, &encoder.finish().unwrap());
     let config = json!({
-        "architecture": "amd64", "os": "linux", "created": "1980-01-01T00:00:00Z",
+        "architecture": architecture, "os": "linux", "created": "1980-01-01T00:00:00Z",
         "config": {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["sh"]},
         "rootfs": {"type": "layers", "diff_ids": [Digest::of(&tar).to_string()]},
         "history": [{"created": "1980-01-01T00:00:00Z", "created_by": "tiny"}],
@@ -77,14 +102,11 @@ pub fn tiny_base(layout: &Path) {
         "config": put_json("config.v1+json", &config), "layers": [layer],
     });
     let mut entry = put_json("manifest.v1+json", &manifest);
-    entry["platform"] = json!({"architecture": "amd64", "os": "linux"});
-    entry["annotations"] = json!({"org.opencontainers.image.ref.name": "latest"});
-    let index = json!({"schemaVersion": 2, "manifests": [entry]});
-    std::fs::write(layout.join("index.json"), index.to_string()).unwrap();
-    std::fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    entry["platform"] = json!({"architecture": architecture, "os": "linux"});
+    entry
 }
 
-fn tiny_tar() -> Vec<u8> {
+fn tiny_tar(triplet: &str) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     let header = |kind: tar::EntryType, mode: u32, size: u64| {
         let mut header = tar::Header::new_ustar();
@@ -114,7 +136,7 @@ fn tiny_tar() -> Vec<u8> {
             _ => 0o755,
         };
         let mut header = header(tar::EntryType::Directory, mode, 0);
-        builder.append_data(&mut header, format!("{folder}/"), &[][..]).unwrap();
+        builder.append_data(&mut header, format!("{}/", folder.replace(AMD64, triplet)), &[][..]).unwrap();
     }
     for (link, target) in [("bin", "usr/bin"), ("lib", "usr/lib")] {
         builder.append_link(&mut header(tar::EntryType::Symlink, 0o777, 0), link, target).unwrap();
@@ -122,7 +144,7 @@ fn tiny_tar() -> Vec<u8> {
     for (path, text) in TINY {
         let mode = if path.starts_with("usr/bin/") { 0o755 } else { 0o644 };
         let mut header = header(tar::EntryType::Regular, mode, text.len() as u64);
-        builder.append_data(&mut header, path, text.as_bytes()).unwrap();
+        builder.append_data(&mut header, path.replace(AMD64, triplet), text.as_bytes()).unwrap();
     }
     builder.into_inner().unwrap()
 }

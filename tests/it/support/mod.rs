@@ -19,7 +19,7 @@ mod user;
 mod wheel;
 
 pub use archive::{Member, members};
-pub use base::{debian_base, tiny_base};
+pub use base::{debian_base, tiny_base, tiny_bases};
 pub use docker::Docker;
 pub use fixture::{Project, example};
 pub use gameforge::{GameForge, gameforge};
@@ -28,7 +28,7 @@ pub use ingot::Ingot;
 pub use layout::Layout;
 pub use podman::{Container, Podman};
 pub use program::{Ran, skopeo, tool, umoci};
-pub use registry::Registry;
+pub use registry::{Registry, Request};
 pub use scratch::Scratch;
 pub use service::{Cast, changes, ingot_for, listing, service, service_with, with_wheels};
 pub use user::TestUser;

@@ -73,4 +73,34 @@ impl Registry {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.scratch.join("log")).unwrap_or_default()
     }
+
+    /// The requests that it served, in their order.
+    pub fn requests(&self) -> Vec<Request> {
+        // The access log: ADDRESS - - [TIME] "METHOD URI HTTP/1.1" STATUS SIZE "" "AGENT".
+        let request = |line: &str| {
+            let (_, rest) = line.split_once("] \"")?;
+            let mut words = rest.split(' ');
+            let (method, uri) = (words.next()?.to_owned(), words.next()?.to_owned());
+            Some(Request { method, uri, status: words.nth(1)?.parse().ok()? })
+        };
+        self.log().lines().filter_map(request).collect()
+    }
+}
+
+/// One line of a registry's access log.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// GET, PUT.
+    pub method: String,
+    /// With the query.
+    pub uri: String,
+    /// 200, 404.
+    pub status: u16,
+}
+
+impl Request {
+    /// Whether it brought bytes of a blob.
+    pub fn is_upload(&self) -> bool {
+        self.method == "PATCH" || self.method == "PUT" && self.uri.contains("/blobs/uploads/")
+    }
 }
