@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::fs;
 use crate::image::{self, Access, BaseFacts, BaseImage, ImageName, Rootfs};
 use crate::layer::TreePath;
 use crate::oci::Platform;
@@ -38,6 +39,10 @@ impl Base {
             .parse()
             .map_err(|error: crate::error::Error| variant.base.at.error(error.to_string(), error.hint()))?;
         let parsed = below(parsed, &project.root);
+        if let Some(path) = missing(&parsed) {
+            let message = format!("base `{name}` is not there: `{}` does not exist", path.display());
+            return Err(variant.base.at.error(message, Some("paths are relative to the project file".into())));
+        }
         let mut image = image::open(&parsed, access)?.image(Some(platform))?;
         let rootfs = Rootfs::open(&image.layers, image.blobs.clone(), &access.store, &access.progress)?;
         for (layer, size) in image.layers.iter_mut().zip(rootfs.layer_sizes()) {
@@ -100,6 +105,17 @@ fn below(name: ImageName, root: &Path) -> ImageName {
         ImageName::DockerArchive { file, reference } => ImageName::DockerArchive { file: root.join(file), reference },
         other => other,
     }
+}
+
+/// The file or folder of an image that is not there.
+fn missing(name: &ImageName) -> Option<&Path> {
+    let (ImageName::OciLayout { dir: path, .. }
+    | ImageName::OciArchive { file: path, .. }
+    | ImageName::DockerArchive { file: path, .. }) = name
+    else {
+        return None;
+    };
+    (!fs::exists(path)).then_some(path.as_path())
 }
 
 fn wanted_of(others: &[String]) -> String {
