@@ -205,7 +205,8 @@ impl Temporary {
         let file = tempfile::Builder::new()
             .prefix(".ingot-")
             .tempfile_in(folder)
-            .map_err(failed("create a temporary file in", folder))?;
+            // Without the random name that could not be made.
+            .map_err(|error| failed("create a temporary file in", folder)(error.kind().into()))?;
         let name = Remembered::new(file.path());
         Ok(Temporary { file, _name: name })
     }
@@ -256,7 +257,8 @@ impl TemporaryDir {
         let folder = tempfile::Builder::new()
             .prefix(".ingot-")
             .tempdir_in(parent)
-            .map_err(failed("create a temporary folder in", parent))?;
+            // Without the random name that could not be made.
+            .map_err(|error| failed("create a temporary folder in", parent)(error.kind().into()))?;
         let name = Remembered::new(folder.path());
         Ok(TemporaryDir { folder, _name: name })
     }

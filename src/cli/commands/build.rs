@@ -6,7 +6,7 @@ use crate::build::{self, Options};
 use crate::cli::args::Build;
 use crate::cli::destinations::destinations;
 use crate::cli::settings::{Session, request};
-use crate::error::{During, Result};
+use crate::error::Result;
 use crate::fs;
 use crate::image::{Receipt, sink};
 use crate::plan;
@@ -32,16 +32,12 @@ pub fn run(args: &Build, session: &Session) -> Result<()> {
     let mut work = Vec::new();
     for ((_, _, artifact), place) in artifacts.iter().zip(&places) {
         for output in &place.outputs {
-            work.push((artifact, output, sink(output, &access, place.reference.as_ref())?));
+            work.push((artifact, sink(output, &access, place.reference.as_ref())?));
         }
     }
     // Nothing has been written so far; every sink is ready.
-    let receipts: Vec<Result<Receipt>> = work
-        .par_iter()
-        .map(|(artifact, output, sink)| {
-            sink.write(artifact, &outcome.blobs, &session.progress).during(|| format!("writing `{output}`"))
-        })
-        .collect();
+    let receipts: Vec<Result<Receipt>> =
+        work.par_iter().map(|(artifact, sink)| sink.write(artifact, &outcome.blobs, &session.progress)).collect();
     let mut receipts = receipts.into_iter().collect::<Result<Vec<_>>>()?.into_iter();
     let by_variant: Vec<Vec<Receipt>> =
         places.iter().map(|place| receipts.by_ref().take(place.outputs.len()).collect()).collect();
