@@ -5,62 +5,33 @@ use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use crate::support::*;
-
-/// What every build of the service must be.
-fn reference() -> &'static Cast {
-    static REFERENCE: OnceLock<Cast> = OnceLock::new();
-    REFERENCE.get_or_init(|| {
-        let project = service();
-        cast(&ingot_for(&project), &project.folder(), &[])
-    })
-}
-
-/// Builds into a layout and reads it back.
-#[track_caller]
-fn cast(ingot: &Ingot, project: &Path, args: &[&str]) -> Cast {
-    static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let layout = ingot.path(&format!("image{number}"));
-    let output = format!("oci:{}", layout.display());
-    let project = project.to_str().unwrap();
-    ingot.run(["build", project, "-o", &output].iter().chain(args)).ok();
-    Cast::read(&layout)
-}
-
-#[track_caller]
-fn same(what: &str, found: &Cast) {
-    if let Some(difference) = reference().difference(found) {
-        panic!("{what}: another digest\n{difference}");
-    }
-}
 
 /// A cold build of a fresh copy of the project, changed by `change`.
 #[track_caller]
 fn cold(what: &str, change: impl FnOnce(Ingot) -> Ingot) {
     let project = service();
-    same(what, &cast(&change(ingot_for(&project)), &project.folder(), &[]));
+    Cast::of(&change(ingot_for(&project)), &project.folder(), &[]).is_reference(what);
 }
 
 #[test]
 fn cold_warm_and_clean_stores_are_the_same() {
     let project = service();
     let ingot = ingot_for(&project);
-    same("cold", &cast(&ingot, &project.folder(), &[]));
-    same("warm", &cast(&ingot, &project.folder(), &[]));
-    same("--clean", &cast(&ingot, &project.folder(), &["--clean"]));
+    Cast::of(&ingot, &project.folder(), &[]).is_reference("cold");
+    Cast::of(&ingot, &project.folder(), &[]).is_reference("warm");
+    Cast::of(&ingot, &project.folder(), &["--clean"]).is_reference("--clean");
     fs::remove_dir_all(ingot.cache().join("pyc-v1")).unwrap();
-    same("--clean without compiled modules", &cast(&ingot, &project.folder(), &["--clean"]));
-    same("--format json", &cast(&ingot, &project.folder(), &["--clean", "--format", "json", "--quiet"]));
+    Cast::of(&ingot, &project.folder(), &["--clean"]).is_reference("--clean without compiled modules");
+    Cast::of(&ingot, &project.folder(), &["--clean", "--format", "json", "--quiet"]).is_reference("--format json");
 }
 
 #[test]
 fn users_and_umasks_are_the_same() {
     let project = service();
-    same("root", &cast(&with_wheels(Ingot::privileged(), &project.folder()), &project.folder(), &[]));
+    Cast::of(&with_wheels(Ingot::privileged(), &project.folder()), &project.folder(), &[]).is_reference("root");
     for umask in ["000", "077"] {
         cold(umask, |ingot| ingot.through(&["sh", "-c", &format!("umask {umask}; exec \"$@\""), "sh"]));
     }
@@ -103,7 +74,7 @@ fn homes_and_folders_are_the_same() {
     fs::create_dir(&home).unwrap();
     TestUser::get().own(&home);
     let ingot = ingot.env("HOME", &home).env("XDG_CACHE_HOME", home.join("cache")).unset("INGOT_CACHE");
-    same("another home and folder", &cast(&ingot, Path::new("."), &[]));
+    Cast::of(&ingot, Path::new("."), &[]).is_reference("another home and folder");
     assert!(home.join("cache/ingot/blobs").is_dir(), "the store is where XDG_CACHE_HOME says");
 }
 
@@ -114,7 +85,7 @@ fn file_orders_times_and_bits_are_the_same() {
     copy(&service().folder(), &folder, true);
     TestUser::get().own(&folder);
     let ingot = with_wheels(Ingot::new(), &folder);
-    same("other order, times and group bits", &cast(&ingot, &folder, &[]));
+    Cast::of(&ingot, &folder, &[]).is_reference("other order, times and group bits");
 
     // Memory as the file system: other orders of entries, other sizes of folders.
     let memory = tempfile::Builder::new().prefix("ingot-it-").tempdir_in("/dev/shm").unwrap();
@@ -124,7 +95,7 @@ fn file_orders_times_and_bits_are_the_same() {
     fs::create_dir(memory.path().join("cache")).unwrap();
     TestUser::get().own(memory.path());
     let ingot = with_wheels(Ingot::new(), &folder).env("INGOT_CACHE", memory.path().join("cache"));
-    same("in memory", &cast(&ingot, &folder, &[]));
+    Cast::of(&ingot, &folder, &[]).is_reference("in memory");
 }
 
 #[test]
@@ -139,7 +110,7 @@ fn processors_and_personalities_are_the_same() {
     if TestUser::get().uid != rustix::process::getuid().as_raw() {
         let named = ["unshare", "--uts", "sh", "-c", "hostname elsewhere.example; exec \"$@\"", "sh"];
         let ingot = with_wheels(Ingot::privileged(), &project.folder()).through(&named);
-        same("another host name", &cast(&ingot, &project.folder(), &[]));
+        Cast::of(&ingot, &project.folder(), &[]).is_reference("another host name");
     }
 }
 
@@ -158,17 +129,17 @@ fn clocks_and_terminals_are_the_same() {
     command.env("SHELL", "/bin/sh").env("TERM", "xterm");
     let ran = Ran::of(command).ok();
     assert!(ran.stdout.contains('\u{1b}'), "it was a terminal: {:?}", ran.stdout);
-    same("on a terminal", &Cast::read(&layout));
+    Cast::read(&layout).is_reference("on a terminal");
 }
 
 #[test]
 fn the_epoch_changes_documents_and_no_layer() {
     let project = service();
-    let other = cast(&ingot_for(&project).env("SOURCE_DATE_EPOCH", "1700000000"), &project.folder(), &[]);
-    assert_eq!(other.layers, reference().layers);
-    assert_ne!(other.digest, reference().digest);
+    let other = Cast::of(&ingot_for(&project).env("SOURCE_DATE_EPOCH", "1700000000"), &project.folder(), &[]);
+    assert_eq!(other.layers, Cast::reference().layers);
+    assert_ne!(other.digest, Cast::reference().digest);
     assert_eq!(other.config["created"], "2023-11-14T22:13:20Z");
-    assert_eq!(reference().config["created"], "1980-01-01T00:00:00Z");
+    assert_eq!(Cast::reference().config["created"], "1980-01-01T00:00:00Z");
     let history = other.config["history"].as_array().unwrap();
     assert_eq!(history[0]["created"], "1980-01-01T00:00:00Z", "the base's own history stays");
     assert!(history[1..].iter().all(|entry| entry["created"] == "2023-11-14T22:13:20Z"), "{history:?}");
@@ -187,27 +158,28 @@ fn a_commit_gives_its_time_and_its_name() {
     git(&folder, &["tag", "v1.2"]);
     TestUser::get().own(&folder);
     let ingot = ingot_for(&project);
-    let first = cast(&ingot, &folder, &[]);
+    let first = Cast::of(&ingot, &folder, &[]);
     assert_eq!(first.config["created"], "2024-05-06T05:08:09Z");
     assert_eq!(first.config["config"]["Labels"]["org.opencontainers.image.version"], "v1.2");
-    assert_eq!(first.layers, reference().layers);
+    assert_eq!(first.layers, Cast::reference().layers);
     // A user's own settings of git do not matter, nor does its state.
     fs::write(ingot.home().join(".gitconfig"), "[core]\n\tabbrev = 30\n[log]\n\tshowSignature = true\n").unwrap();
     TestUser::get().own(&ingot.home());
     let ingot = ingot.env("GIT_AUTHOR_DATE", "2001-01-01T00:00:00Z").env("GIT_PAGER", "false");
-    assert_eq!(cast(&ingot, &folder, &[]).difference(&first), None);
+    assert_eq!(Cast::of(&ingot, &folder, &[]).difference(&first), None);
     let file = folder.join("src/run.sh");
     fs::write(&file, fs::read(&file).unwrap()).unwrap();
-    assert_eq!(cast(&ingot, &folder, &[]).difference(&first), None, "a file that was written anew");
+    assert_eq!(Cast::of(&ingot, &folder, &[]).difference(&first), None, "a file that was written anew");
 }
 
 #[test]
 fn a_difference_names_the_layer_and_the_file() {
     let project = service().file("src/service/static/page.html", "<p>hullo\n");
-    let other = cast(&ingot_for(&project), &project.folder(), &[]);
-    let difference = reference().difference(&other).unwrap();
+    let other = Cast::of(&ingot_for(&project), &project.folder(), &[]);
+    let difference = Cast::reference().difference(&other).unwrap();
     assert!(difference.contains("app/service/static/page.html"), "{difference}");
-    let changed: Vec<_> = (0..other.layers.len()).filter(|n| other.layers[*n] != reference().layers[*n]).collect();
+    let changed: Vec<_> =
+        (0..other.layers.len()).filter(|n| other.layers[*n] != Cast::reference().layers[*n]).collect();
     assert_eq!(changed.len(), 1, "one file of the app changes one layer: {changed:?}");
 }
 

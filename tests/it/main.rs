@@ -1,7 +1,9 @@
 //! Black-box tests: the built program, from outside, with real registries, engines, wheels and users.
 //!
+//! - `bad_input`: what is wrong with a project, a lock, a wheel or a base is refused in clear words.
 //! - `budget`: what is over its budget is never written nor sent.
 //! - `build`: the example, cast by an ordinary user; what the program says, writes and leaves out.
+//! - `cli`: commands and options as they are typed.
 //! - `determinism`: one project and one base give one digest, whatever the environment.
 //! - `golden`: every byte of a small image is known; a drift names the file.
 //! - `machine`: the helpers themselves, and that this machine can do what the other tests need.
@@ -19,8 +21,10 @@
     reason = "tests look from outside"
 )]
 
+mod bad_input;
 mod budget;
 mod build;
+mod cli;
 mod determinism;
 mod golden;
 mod machine;

@@ -30,6 +30,6 @@ pub use podman::{Container, Podman};
 pub use program::{Ran, skopeo, tool, umoci};
 pub use registry::{Registry, Request};
 pub use scratch::Scratch;
-pub use service::{Cast, changes, ingot_for, listing, service, service_with, with_wheels};
+pub use service::{Cast, changes, ingot_for, listing, service, service_with, store_is_sound, with_wheels};
 pub use user::TestUser;
 pub use wheel::Wheel;

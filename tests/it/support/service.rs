@@ -1,7 +1,10 @@
 //! A small service that is cast in a moment, from nothing but files: the tiny base, two wheels, an application.
 
 use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ingot::oci::Digest;
 use serde_json::Value;
 
 use super::{Ingot, Layout, Member, Project, Scratch, Wheel, tiny_base};
@@ -106,6 +109,33 @@ pub struct Cast {
 }
 
 impl Cast {
+    /// Builds a project into a layout of its own and reads that back.
+    #[track_caller]
+    pub fn of(ingot: &Ingot, project: &Path, args: &[&str]) -> Cast {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let layout = ingot.path(&format!("image{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
+        let (project, output) = (project.to_str().unwrap(), format!("oci:{}", layout.display()));
+        ingot.run(["build", project, "-o", &output].iter().chain(args)).ok();
+        Cast::read(&layout)
+    }
+
+    /// What every build of the service must be.
+    pub fn reference() -> &'static Cast {
+        static REFERENCE: OnceLock<Cast> = OnceLock::new();
+        REFERENCE.get_or_init(|| {
+            let project = service();
+            Cast::of(&ingot_for(&project), &project.folder(), &[])
+        })
+    }
+
+    /// Fails the test unless this is what every build of the service must be.
+    #[track_caller]
+    pub fn is_reference(&self, what: &str) {
+        if let Some(difference) = Cast::reference().difference(self) {
+            panic!("{what}: another digest\n{difference}");
+        }
+    }
+
     /// The only image of a layout, every blob checked.
     #[track_caller]
     pub fn read(layout: &Path) -> Cast {
@@ -155,4 +185,18 @@ pub fn changes(ours: &[String], theirs: &[String]) -> String {
 /// One line of every member of a layer: for a golden file.
 pub fn listing(members: &[Member]) -> String {
     members.iter().map(|member| member.line() + "\n").collect()
+}
+
+/// Fails the test if the store holds a blob under another name than its own, or anything without a final name.
+#[track_caller]
+pub fn store_is_sound(store: &Path) {
+    let entries = |folder: &str| {
+        let found = std::fs::read_dir(store.join(folder)).into_iter().flatten();
+        found.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    for blob in entries("blobs/sha256") {
+        let found = Digest::of(&std::fs::read(&blob).unwrap());
+        assert_eq!(blob.file_name().unwrap().to_str(), Some(&*found.hex()), "a blob is not what its name says");
+    }
+    assert_eq!(entries("tmp"), Vec::<std::path::PathBuf>::new(), "files without a final name are left behind");
 }
