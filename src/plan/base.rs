@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::known;
 use crate::error::Result;
 use crate::fs;
 use crate::image::{self, Access, BaseFacts, BaseImage, ImageName, Rootfs};
@@ -42,6 +43,9 @@ impl Base {
         if let Some(path) = missing(&parsed) {
             let message = format!("base `{name}` is not there: `{}` does not exist", path.display());
             return Err(variant.base.at.error(message, Some("paths are relative to the project file".into())));
+        }
+        if let ImageName::Registry(reference) = &parsed {
+            known::check(variant, reference)?;
         }
         let mut image = image::open(&parsed, access)?.image(Some(platform))?;
         let rootfs = Rootfs::open(&image.layers, image.blobs.clone(), &access.store, &access.progress)?;

@@ -8,6 +8,7 @@ mod base;
 pub mod budget;
 mod config;
 mod error;
+mod known;
 mod layers;
 mod python;
 
