@@ -8,7 +8,7 @@ PATH=$PATH:/usr/sbin:/sbin
 demo="mmdebstrap=mmdebstrap python3=python3 curl=curl"
 test="$demo faketime=faketime podman=podman runc=runc netavark=netavark aardvark-dns=aardvark-dns iptables=iptables newuidmap=uidmap
 slirp4netns=slirp4netns skopeo=skopeo umoci=umoci docker-registry=docker-registry dockerd=docker.io
-htpasswd=apache2-utils setpriv=util-linux git=git zstd=zstd pigz=pigz make=make"
+htpasswd=apache2-utils openssl=openssl setpriv=util-linux git=git zstd=zstd pigz=pigz make=make"
 
 case ${1:-} in
     demo) wanted=$demo ;;
@@ -24,6 +24,10 @@ for pair in $wanted; do
         missing="$missing ${pair#*=}"
     fi
 done
+# pip judges our environments: Debian's, because an ordinary user may not read root's.
+if [ "$1" = test ] && ! /usr/bin/python3 -c 'import pip, venv, ensurepip' 2>/dev/null; then
+    missing="$missing python3 python3-pip python3-venv"
+fi
 [ -n "$missing" ] || exit 0
 
 as_root=
