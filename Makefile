@@ -39,7 +39,7 @@ tidy:
 	$(CARGO) test --locked --quiet --test tidy
 
 doc:
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --quiet --no-deps --lib --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --quiet --no-deps --lib --document-private-items
 
 bench:
 	$(CARGO) build --release --quiet --locked

@@ -126,7 +126,7 @@ pub struct Build {
     /// Name the image in every output and for --push
     #[arg(short, long, value_name = "REF")]
     pub tag: Vec<String>,
-    /// Write to DEST: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, docker://REF, containers-storage:REF, docker-daemon:REF
+    /// Write to DEST: `oci:DIR[:TAG]`, `oci-archive:FILE`, `docker-archive:FILE`, `docker://REF`, `containers-storage:REF`, `docker-daemon:REF`
     #[arg(short, long, value_name = "DEST")]
     pub output: Vec<String>,
     /// Push every tag to its registry
@@ -154,7 +154,7 @@ pub struct Plan {
 /// `ingot push`, `ingot pull`, `ingot copy`.
 #[derive(Debug, Args)]
 pub struct Copy {
-    /// The image: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, containers-storage:REF, docker-daemon:REF, or a reference
+    /// The image: `oci:DIR[:TAG]`, `oci-archive:FILE`, `docker-archive:FILE`, `containers-storage:REF`, `docker-daemon:REF`, or a reference
     #[arg(value_name = "SRC")]
     pub source: String,
     /// Where to

@@ -1,6 +1,6 @@
 //! Images: where they come from, what they consist of, where they go.
 //!
-//! A name ([`ImageName`]) is opened ([`open`]): that reads an index or a manifest and nothing else. [`Opened::image`]
+//! A name ([`ImageName`]) is opened ([`open()`]): that reads an index or a manifest and nothing else. [`Opened::image`]
 //! chooses a platform and reads manifest and configuration; layers are read through [`BaseImage::blobs`] if somebody
 //! needs them. An [`Image`] is frozen documents and finished layers; an [`Artifact`] of one or several is written to
 //! a [`Sink`], and [`copy()`] passes one on unchanged. [`Rootfs`] is the merged view of an image's layers.

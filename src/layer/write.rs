@@ -1,4 +1,4 @@
-//! Makes a [`LayerBlob`]'s bytes from a tree: tar, diffID, compression, digest, store, in one pass.
+//! Makes a [`LayerBlob`](super::LayerBlob)'s bytes from a tree: tar, diffID, compression, digest, store, in one pass.
 
 use std::collections::BTreeMap;
 

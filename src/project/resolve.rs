@@ -1,4 +1,4 @@
-//! From tables that were checked to a typed [`Variant`].
+//! From tables that were checked to a typed [`Variant`](super::Variant).
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! What `ingot init` writes: a first project file for the application that it finds.
 //!
-//! [`detect`] looks at names and at single lines of Python files and never runs anything; [`Draft::to_toml`] writes
+//! [`detect()`] looks at names and at single lines of Python files and never runs anything; [`Draft::to_toml`] writes
 //! a file that loads as it is, with comments on what could not be known.
 
 mod detect;
