@@ -20,8 +20,10 @@ fn an_ordinary_user_casts_the_example_into_three_outputs() {
     let example = gameforge();
     let layout = Layout::open(&example.path("image"));
     let digest = digest_of(&layout);
-    let archive = format!("{}@{digest}\n", GameForge::NAME);
-    assert_eq!(example.ran.stdout, format!("oci:image:1.2@{digest}\n{archive}{archive}"), "stdout is data only");
+    let archive = |place: &str| format!("{place}:{}@{digest}\n", GameForge::NAME);
+    let lines =
+        format!("oci:image:1.2@{digest}\n{}{}", archive("oci-archive:oci.tar"), archive("docker-archive:docker.tar"));
+    assert_eq!(example.ran.stdout, lines, "stdout is data only");
     assert!(example.ran.stderr.contains("layer app: "), "{}", example.ran.stderr);
     assert!(!example.ran.stderr.contains('\x1b'), "no escape sequences where there is no terminal");
 

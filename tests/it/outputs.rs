@@ -180,3 +180,34 @@ fn the_documents_keep_to_the_specification() {
         assert_eq!(String::from_utf8(bytes).unwrap(), value.to_string(), "sorted, without spaces");
     }
 }
+
+#[test]
+fn layers_of_zstd_are_read_by_others_and_the_base_stays_as_it_was() {
+    let project = service();
+    let (ingot, folder) = (ingot_for(&project), project.folder().display().to_string());
+    let place = |kind: &str, name: &str| format!("{kind}:{}", ingot.path(name).display());
+    let (image, archive) = (place("oci", "image"), place("docker-archive", "docker.tar"));
+    // As a file: podman makes a name of a layout's folder, and not every folder makes one.
+    let file = place("oci-archive", "image.tar");
+    let zstd = ["--compression", "zstd", "-o", &image, "-o", &archive, "-o", &file];
+    ingot.run([&["build", folder.as_str()], &zstd[..]].concat()).ok();
+    let layout = Layout::open(&ingot.path("image"));
+    let layers = layout.manifest()["layers"].clone();
+    let kinds: Vec<&str> = layers.as_array().unwrap().iter().map(|l| l["mediaType"].as_str().unwrap()).collect();
+    let ends = ["gzip", "zstd", "zstd", "zstd"].map(|end| format!("application/vnd.oci.image.layer.v1.tar+{end}"));
+    assert_eq!(kinds, ends);
+    assert_eq!(layers[0], Layout::open(&project.folder().join("base")).manifest()["layers"][0]);
+    // The same files as in gzip.
+    let gzip = place("oci", "gzip");
+    ingot.run(["build", &folder, "-o", &gzip]).ok();
+    let other = Layout::open(&ingot.path("gzip"));
+    assert_eq!(layout.config()["rootfs"], other.config()["rootfs"], "the diff ids are the same");
+    (0..layout.layers()).for_each(|number| assert_eq!(layout.layer(number), other.layer(number)));
+
+    // Both check every layer against its diff id.
+    let podman = Podman::new();
+    podman.pull(&file);
+    podman.pull(&archive);
+    let files = |image: &str| ingot.run(["ls", "--long", image]).ok().stdout;
+    assert_eq!(files(&archive), files(&gzip));
+}

@@ -130,4 +130,13 @@ fn docker_loads_and_runs_the_example() {
     assert!(said.contains("team/direct:3") && said.contains(&digest), "{said}");
     let id_of = |name: &str| docker.run(["inspect", "--format", "{{.Id}}", name]).ok().stdout;
     assert_eq!(id_of("team/direct:3"), id_of(GameForge::NAME), "the configuration's digest");
+
+    // And from a registry, where it is known by the manifest's digest.
+    let registry = Registry::start();
+    let target = registry.reference("team/gameforge:1");
+    gameforge().ingot().run(["push", &gameforge().name("oci"), &target]).ok();
+    docker.run(["pull", "--quiet", &target]).ok();
+    let digests = docker.run(["inspect", "--format", "{{.RepoDigests}}", &target]).ok().stdout;
+    assert!(digests.contains(&digest), "{digests}");
+    assert_eq!(id_of(&target), id_of(GameForge::NAME));
 }

@@ -155,6 +155,10 @@ fn two_platforms_make_an_index_of_images_with_their_own_wheels() {
     let copied = format!("oci:{}:1", scratch.join("all").display());
     skopeo(["copy", "--quiet", "--all", "--src-tls-verify=false", &format!("docker://{target}"), &copied]).ok();
     assert_eq!(Layout::open(&scratch.join("all")).descriptor()["digest"], digest);
+    let podman = Podman::new();
+    podman.run(["pull", "--quiet", "--tls-verify=false", "--platform", "linux/arm64", &target]).ok();
+    let chosen = podman.run(["inspect", "--format", "{{.Architecture}} {{.Config.User}}", &target]).ok().stdout;
+    assert_eq!(chosen, "arm64 1001:1001\n", "podman finds its platform in the index");
     let found = ingot.run(["inspect", &target, "--platform", "linux/arm64", "--format", "json"]).ok().json();
     assert_eq!((&found["digest"], &found["root_digest"]), (&entries[1]["digest"], &Value::from(digest)));
     let part = format!("oci:{}", ingot.path("arm").display());
