@@ -4,6 +4,8 @@
 CARGO ?= cargo
 DEMO_BASE = dist/base
 DEMO_IMAGE = oci:dist/gameforge-local:latest
+# The installed cargo-deny, or one of our own.
+DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 
 .PHONY: all demo test check fmt clippy deny tidy doc bench install-test-tools install-demo-tools clean
 
@@ -31,9 +33,13 @@ fmt:
 clippy:
 	$(CARGO) clippy --locked --all-targets --quiet -- -D warnings
 
-# deny.toml: licences, bans, sources. tests/tidy.rs executes it on every machine; cargo-deny as well where it is.
-deny:
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check licenses bans sources; fi
+# deny.toml: licences, bans, sources. Advisories would need a network that CI does not have. cargo-deny is compiled
+# unoptimised, once, if it is not installed.
+deny: $(DENY)
+	$(DENY) --offline check licenses bans sources
+
+target/tools/bin/cargo-deny:
+	CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install cargo-deny --version 0.20.2 --locked --debug --quiet --root target/tools
 
 tidy:
 	$(CARGO) test --locked --quiet --test tidy

@@ -1,4 +1,4 @@
-//! The rules of the house, executed: `ARCHITECTURE.md` and `deny.toml` say what holds, this test shows that it does.
+//! The rules of the house, executed: `ARCHITECTURE.md` says what holds, this test shows that it does.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -6,8 +6,6 @@
     reason = "a test reads the tree as it is"
 )]
 
-#[path = "tidy/dependencies.rs"]
-mod dependencies;
 #[path = "tidy/hosts.rs"]
 mod hosts;
 #[path = "tidy/rooms.rs"]
@@ -217,9 +215,4 @@ fn no_package_host_is_written_down() {
         found.extend(hosts.iter().filter(|host| text.contains(host.as_str())).map(|_| path.clone()));
     }
     none("a package host is named (ask the machine's tools instead)", found);
-}
-
-#[test]
-fn dependencies_are_what_deny_toml_allows() {
-    none("deny.toml does not allow this", dependencies::findings());
 }

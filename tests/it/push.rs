@@ -115,7 +115,7 @@ fn a_password_is_taken_from_podmans_and_dockers_files_and_never_shown() {
     // A place that is closed to this user, as root's podman leaves one, holds no credentials of his.
     let closed = ingot.path("closed");
     std::fs::create_dir(&closed).unwrap();
-    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o0)).unwrap();
     let ingot = ingot.env("XDG_RUNTIME_DIR", closed);
     let push =
         |ingot: &Ingot, more: &[&str]| build(ingot, &project, "oci:base", &[&["-t", &target, "--push"], more].concat());
