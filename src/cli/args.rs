@@ -27,7 +27,7 @@ pub struct Global {
     /// Print no progress and no messages, only data and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Say more of what is done
+    /// Say more of what is done: a build shows its plan first
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub verbose: bool,
     /// When to use colours

@@ -72,9 +72,15 @@ impl ImageReport {
         line("platform", &self.platform);
         line("created", self.created.as_deref().unwrap_or("-"));
         line("size", &format!("{} compressed, {} layers", size(self.size), self.layers.len()));
-        for key in ["User", "WorkingDir", "Entrypoint", "Cmd", "StopSignal", "ExposedPorts", "Healthcheck"] {
+        for (key, name) in KEYS {
             if let Some(value) = self.config.get(key).filter(|value| !value.is_null()) {
-                line(&key.to_lowercase(), &value.as_str().map_or_else(|| value.to_string(), str::to_string));
+                let text = match (key, value) {
+                    ("ExposedPorts", Value::Object(ports)) => ports.keys().cloned().collect::<Vec<_>>().join(", "),
+                    ("Healthcheck", Value::Object(check)) => health(check),
+                    (_, Value::String(text)) => text.clone(),
+                    _ => value.to_string(),
+                };
+                line(name, &text);
             }
         }
         for (key, plural) in [("Env", "env"), ("Labels", "label")] {
@@ -94,6 +100,32 @@ impl ImageReport {
         }
         format!("{out}\n{}", table.render())
     }
+}
+
+/// What is shown of a configuration, under which name.
+const KEYS: [(&str, &str); 7] = [
+    ("User", "user"),
+    ("WorkingDir", "workdir"),
+    ("Entrypoint", "entrypoint"),
+    ("Cmd", "cmd"),
+    ("StopSignal", "stop-signal"),
+    ("ExposedPorts", "ports"),
+    ("Healthcheck", "healthcheck"),
+];
+
+/// A health check in one line, with times as people write them.
+fn health(check: &serde_json::Map<String, Value>) -> String {
+    let mut text = check.get("Test").map(Value::to_string).unwrap_or_default();
+    for (key, name) in [("Interval", "interval"), ("Timeout", "timeout"), ("StartPeriod", "start-period")] {
+        if let Some(nanoseconds) = check.get(key).and_then(Value::as_u64) {
+            let time = humantime::format_duration(std::time::Duration::from_nanos(nanoseconds)).to_string();
+            text.push_str(&format!(", {name} {time}"));
+        }
+    }
+    if let Some(retries) = check.get("Retries").and_then(Value::as_u64) {
+        text.push_str(&format!(", retries {retries}"));
+    }
+    text
 }
 
 /// One entry of the history.
@@ -152,5 +184,19 @@ impl HistoryReport {
             table.row([entry.created.clone().unwrap_or("-".into()), entry.size.map_or("-".into(), size), by]);
         }
         table.render()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_health_check_is_read_by_people() {
+        let check = serde_json::json!({
+            "Test": ["CMD", "x", "-y"], "Interval": 30_000_000_000u64, "StartPeriod": 90_500_000_000u64, "Retries": 3
+        });
+        let text = health(check.as_object().unwrap());
+        assert_eq!(text, r#"["CMD","x","-y"], interval 30s, start-period 1m 30s 500ms, retries 3"#);
     }
 }

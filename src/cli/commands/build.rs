@@ -11,6 +11,7 @@ use crate::fs;
 use crate::image::{Receipt, sink};
 use crate::plan;
 use crate::report::metadata::{self, BuildReport};
+use crate::report::plan::PlanReport;
 
 /// Runs the command.
 pub fn run(args: &Build, session: &Session) -> Result<()> {
@@ -20,6 +21,10 @@ pub fn run(args: &Build, session: &Session) -> Result<()> {
     let variants = plan.variants();
     let places = destinations(args, &variants)?;
 
+    if session.global.verbose {
+        let states = build::survey(&plan, &access.store, &session.progress)?;
+        PlanReport::new(&plan, &states).text().lines().for_each(|line| session.printer.message(line));
+    }
     let options = Options { clean: args.clean, no_size_check: args.no_size_check };
     let outcome = build::build(&plan, options, &access.store, &session.progress)?;
     for built in &outcome.images {
