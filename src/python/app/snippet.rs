@@ -10,7 +10,7 @@ pub(super) const SHOWN: usize = 5;
 /// The longest piece of a line that is shown, in characters.
 const WIDTH: usize = 200;
 
-/// Renders the first errors.
+/// Renders the first errors. A single one has no headline: the error's own message says the same.
 pub(super) fn render(modules: &[BadModule]) -> String {
     let renderer = Renderer::plain();
     let mut shown: Vec<String> = Vec::new();
@@ -28,6 +28,9 @@ pub(super) fn render(modules: &[BadModule]) -> String {
             renderer.render(&[title.element(snippet)])
         };
         shown.push(report);
+    }
+    if let [only] = &shown[..] {
+        return only.split_once('\n').map_or_else(String::new, |(_, place)| place.to_string());
     }
     shown.join("\n")
 }

@@ -245,6 +245,7 @@ fn syntax_errors_are_shown_with_their_lines() {
     project.write(".dockerignore", "src/pkg\nsrc/zero.py\n");
     let error = project.error(BytecodeMode::Alongside);
     assert_eq!(error.to_string(), "`src/bad.py`, line 2 does not compile: invalid syntax");
+    assert!(error.snippet().unwrap().starts_with(" --> src/bad.py:2:15\n"), "{error:?}");
     assert!(project.tree(BytecodeMode::None).is_ok());
 }
 
