@@ -1,6 +1,7 @@
 //! Black-box tests: the built program, from outside, with real registries, engines, wheels and users.
 //!
 //! - `bad_input`: what is wrong with a project, a lock, a wheel or a base is refused in clear words.
+//! - `bases`: a base in any form, from any place, gives the same layers.
 //! - `budget`: what is over its budget is never written nor sent.
 //! - `build`: the example, cast by an ordinary user; what the program says, writes and leaves out.
 //! - `cli`: commands and options as they are typed.
@@ -22,6 +23,7 @@
 )]
 
 mod bad_input;
+mod bases;
 mod budget;
 mod build;
 mod cli;

@@ -9,26 +9,12 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-/// The small service on a base that is named on the command line.
-fn project() -> Project {
-    service_with(|toml| {
-        toml.replace("base = \"oci:base\"", "base = \"${BASE}\"")
-            .replace("[variants.small]", "[args]\nBASE = \"oci:base\"\n\n[variants.small]")
-    })
-}
-
 /// Puts the project's base into a registry and returns its digest.
 fn base_into(registry: &Registry, project: &Project, name: &str) -> String {
     let layout = project.folder().join("base");
     let target = format!("docker://{}", registry.reference(name));
     skopeo(["copy", "--quiet", "--dest-tls-verify=false", &format!("oci:{}:latest", layout.display()), &target]).ok();
     Layout::open(&layout).descriptor()["digest"].as_str().unwrap().to_owned()
-}
-
-/// `ingot build PROJECT --build-arg BASE=... MORE`.
-fn build(ingot: &Ingot, project: &Project, base: &str, more: &[&str]) -> Ran {
-    let (folder, base) = (project.folder().display().to_string(), format!("BASE={base}"));
-    ingot.run([&["build", &folder, "--build-arg", &base], more].concat())
 }
 
 fn skopeo_digest(reference: &str) -> Value {
@@ -38,13 +24,13 @@ fn skopeo_digest(reference: &str) -> Value {
 
 #[test]
 fn a_push_sends_what_is_missing_once_and_the_name_last() {
-    let (registry, project) = (Registry::start(), project());
+    let (registry, project) = (Registry::start(), service_on_any_base());
     base_into(&registry, &project, "library/base:1");
     let (base, target) = (registry.reference("library/base:1"), registry.reference("team/service:1"));
     let before = registry.requests().len();
     let ingot = ingot_for(&project);
     let file = ingot.path("metadata.json").display().to_string();
-    let said = build(&ingot, &project, &base, &["-t", &target, "--push", "--metadata-file", &file]).ok().stdout;
+    let said = build_on(&ingot, &project, &base, &["-t", &target, "--push", "--metadata-file", &file]).ok().stdout;
     let digest = skopeo_digest(&target);
     assert_eq!(said, format!("{target}@{}\n", digest.as_str().unwrap()));
     let metadata: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
@@ -69,7 +55,7 @@ fn a_push_sends_what_is_missing_once_and_the_name_last() {
     // Again, by somebody who has nothing: the same digest, and nothing is sent.
     let before = registry.requests().len();
     let again =
-        build(&ingot_for(&project), &project, &base, &["-t", &target, "--push", "--format", "json"]).ok().json();
+        build_on(&ingot_for(&project), &project, &base, &["-t", &target, "--push", "--format", "json"]).ok().json();
     assert_eq!(again[0]["containerimage.digest"], digest);
     assert_eq!(again[0]["outputs"][0]["existed"]["count"], 5, "{again}");
     let more = registry.requests().split_off(before);
@@ -78,13 +64,13 @@ fn a_push_sends_what_is_missing_once_and_the_name_last() {
 
 #[test]
 fn a_base_by_digest_is_that_base_and_no_other() {
-    let (registry, project) = (Registry::start(), project());
+    let (registry, project) = (Registry::start(), service_on_any_base());
     let digest = base_into(&registry, &project, "base:1");
     let ingot = ingot_for(&project);
     let at = |digest: &str| format!("localhost:{}/base@{digest}", registry.port);
     let (first, second) = (format!("oci:{}", ingot.path("a").display()), format!("oci:{}", ingot.path("b").display()));
-    build(&ingot, &project, &at(&digest), &["-o", &first]).ok();
-    build(&ingot, &project, "oci:base", &["-o", &second]).ok();
+    build_on(&ingot, &project, &at(&digest), &["-o", &first]).ok();
+    build_on(&ingot, &project, "oci:base", &["-o", &second]).ok();
     let (pinned, local) = (Layout::open(&ingot.path("a")), Layout::open(&ingot.path("b")));
     assert_eq!(pinned.manifest()["layers"], local.manifest()["layers"]);
     let labels = pinned.config()["config"]["Labels"].clone();
@@ -93,7 +79,7 @@ fn a_base_by_digest_is_that_base_and_no_other() {
     assert!(name.starts_with(&format!("localhost:{}/base", registry.port)), "{name}");
 
     let other = at(&format!("sha256:{}", "0".repeat(64)));
-    let missing = build(&ingot, &project, &other, &["-o", &format!("oci:{}", ingot.path("c").display())]).exits(5);
+    let missing = build_on(&ingot, &project, &other, &["-o", &format!("oci:{}", ingot.path("c").display())]).exits(5);
     assert!(missing.stderr.contains("/base@sha256:0000") && missing.stderr.contains("hint: "), "{}", missing.stderr);
     assert!(!ingot.path("c").exists());
 }
@@ -109,16 +95,17 @@ fn auth_file(path: &Path, registry: &Registry, user: &str, password: &str) -> St
 
 #[test]
 fn a_password_is_taken_from_podmans_and_dockers_files_and_never_shown() {
-    let (registry, project) = (Registry::with_password("someone", "correct-horse"), project());
+    let (registry, project) = (Registry::with_password("someone", "correct-horse"), service_on_any_base());
     let ingot = ingot_for(&project);
     let target = registry.reference("team/service:1");
     // A place that is closed to this user, as root's podman leaves one, holds no credentials of his.
     let closed = ingot.path("closed");
     std::fs::create_dir(&closed).unwrap();
-    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o0)).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).unwrap();
     let ingot = ingot.env("XDG_RUNTIME_DIR", closed);
-    let push =
-        |ingot: &Ingot, more: &[&str]| build(ingot, &project, "oci:base", &[&["-t", &target, "--push"], more].concat());
+    let push = |ingot: &Ingot, more: &[&str]| {
+        build_on(ingot, &project, "oci:base", &[&["-t", &target, "--push"], more].concat())
+    };
 
     let refused = push(&ingot, &[]).exits(5);
     assert!(refused.stderr.contains("hint: ") && refused.stdout.is_empty(), "{}", refused.stderr);
@@ -148,11 +135,11 @@ fn a_password_is_taken_from_podmans_and_dockers_files_and_never_shown() {
 
 #[test]
 fn images_go_through_a_registry_and_come_back_the_same() {
-    let (registry, project) = (Registry::start(), project());
+    let (registry, project) = (Registry::start(), service_on_any_base());
     let ingot = ingot_for(&project);
     let place = |kind: &str, name: &str| format!("{kind}:{}", ingot.path(name).display());
     let image = place("oci", "image");
-    build(&ingot, &project, "oci:base", &["-o", &image]).ok();
+    build_on(&ingot, &project, "oci:base", &["-o", &image]).ok();
     let digest = Layout::open(&ingot.path("image")).descriptor()["digest"].as_str().unwrap().to_owned();
 
     let (first, second) = (registry.reference("a/one:1"), registry.reference("b/two:2"));
@@ -194,10 +181,10 @@ fn images_go_through_a_registry_and_come_back_the_same() {
 
 #[test]
 fn an_image_in_a_registry_is_looked_into() {
-    let (registry, project) = (Registry::start(), project());
+    let (registry, project) = (Registry::start(), service_on_any_base());
     let ingot = ingot_for(&project);
     let target = registry.reference("team/service:1");
-    let said = build(&ingot, &project, "oci:base", &["-t", &target, "--push"]).ok().stdout;
+    let said = build_on(&ingot, &project, "oci:base", &["-t", &target, "--push"]).ok().stdout;
     let digest = said.trim().rsplit_once('@').unwrap().1;
     // Somebody else, with an empty store.
     let other = Ingot::new();

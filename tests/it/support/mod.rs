@@ -30,6 +30,9 @@ pub use podman::{Container, Podman};
 pub use program::{Ran, skopeo, tool, umoci};
 pub use registry::{Registry, Request};
 pub use scratch::Scratch;
-pub use service::{Cast, changes, ingot_for, listing, service, service_with, store_is_sound, with_wheels};
+pub use service::{
+    Cast, build_on, changes, ingot_for, listing, service, service_on_any_base, service_with, store_is_sound,
+    with_wheels,
+};
 pub use user::TestUser;
 pub use wheel::Wheel;

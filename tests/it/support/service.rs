@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ingot::oci::Digest;
 use serde_json::Value;
 
-use super::{Ingot, Layout, Member, Project, Scratch, Wheel, tiny_base};
+use super::{Ingot, Layout, Member, Project, Ran, Scratch, Wheel, tiny_base};
 
 /// Its project file.
 const PROJECT: &str = r#"[image]
@@ -83,6 +83,20 @@ fn wheels() -> [Wheel; 2] {
     let library: Vec<u8> = (0..60_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let beta = Wheel::new("beta-pkg", "2.1").tag("cp311-cp311-manylinux_2_17_x86_64");
     [alpha, beta.file_with_mode("beta_pkg/native.so", library, 0o755)]
+}
+
+/// The small service on a base that is named on the command line.
+pub fn service_on_any_base() -> Project {
+    service_with(|toml| {
+        toml.replace("base = \"oci:base\"", "base = \"${BASE}\"")
+            .replace("[variants.small]", "[args]\nBASE = \"oci:base\"\n\n[variants.small]")
+    })
+}
+
+/// `ingot build PROJECT --build-arg BASE=... MORE`.
+pub fn build_on(ingot: &Ingot, project: &Project, base: &str, more: &[&str]) -> Ran {
+    let (folder, base) = (project.folder().display().to_string(), format!("BASE={base}"));
+    ingot.run([&["build", &folder, "--build-arg", &base], more].concat())
 }
 
 /// An `ingot` that finds the project's wheels and asks no index.
