@@ -14,8 +14,9 @@ use crate::runtime::{Launcher, RuntimeLayer, RuntimeSpec, User};
 
 /// Where the launcher is in the image, without the leading slash.
 pub const LAUNCHER: &str = crate::runtime::LAUNCHER_PATH;
-/// Where images are written if nobody says where: never part of the application.
-const OUTPUT_FOLDER: &str = "dist";
+/// Folders of the project that are never part of the application: where images are written if nobody says where, what
+/// version control keeps (its content differs from clone to clone), and an environment of the developer's machine.
+const EXCLUDED: [&str; 5] = ["dist", ".git", ".hg", ".svn", ".venv"];
 
 /// Heavy wheels, the rest of the environment, the application, and the small files.
 pub fn sources(
@@ -45,7 +46,7 @@ pub fn sources(
             target: TreePath::new(&app.target.value)?,
             mode: app.bytecode,
             compiler,
-            exclude: vec![PathBuf::from(OUTPUT_FOLDER)],
+            exclude: EXCLUDED.iter().map(PathBuf::from).collect(),
         })));
     }
     layers.push(Arc::new(RuntimeLayer::new(runtime(variant, venv)?, base.rootfs())?));
