@@ -43,11 +43,17 @@ fn one(build: &Build, variant: &str, name: &str, several: bool) -> Result<Destin
     let fill = |text: &String| text.replace(PLACEHOLDER, variant);
     let tags = build.tag.iter().map(|tag| Ok(fill(tag).parse::<Reference>()?)).collect::<Result<Vec<_>>>()?;
     let mut outputs = Vec::new();
-    for text in &build.output {
-        let mut output: ImageName = fill(text).parse()?;
+    for template in &build.output {
+        let text = &fill(template);
+        let mut output: ImageName = text.parse()?;
+        // `docker build -o DIR` writes a folder: a plain name must not push.
+        if matches!(output, ImageName::Registry(_)) && !text.starts_with("docker://") {
+            let problem = format!("`{text}` does not say what kind of place it is");
+            return Err(Error::usage(problem, format!("write `oci:{text}` or `docker://{text}`")).into());
+        }
         if let ImageName::OciLayout { tag: tag @ None, .. } = &mut output
             && several
-            && !text.contains(PLACEHOLDER)
+            && !template.contains(PLACEHOLDER)
         {
             *tag = Some(variant.to_string());
         }
@@ -97,5 +103,6 @@ mod tests {
             "`oci-archive:f.tar` is one place, but there are 2 variants"
         );
         assert_eq!(places("ingot build --push", &["cpu"]).unwrap_err(), "--push needs a tag");
+        assert_eq!(places("ingot build -o foo", &["cpu"]).unwrap_err(), "`foo` does not say what kind of place it is");
     }
 }
