@@ -146,8 +146,10 @@ impl Maker<'_> {
     fn one(&self, job: &Job<'_>) -> Result<(Observed, BlobRecord)> {
         let base = job.plan.base.rootfs().as_ref();
         let context = Context { store: self.store, base, progress: self.progress };
+        let preparing = self.progress.task(&format!("preparing {}", job.source.name()), None);
         let mut tree = job.source.tree(&context)?;
         let observed = tree.complete(base)?;
+        drop(preparing);
         let task = self.progress.task(&format!("layer {}", job.source.name()), Some(tree.size()));
         let record = write_layer(job.source.name(), &tree, self.plan.compression, self.store, &task)?;
         self.cache.remember(&job.state.fingerprint, observed.clone(), &record, &job.state.slot)?;
