@@ -1,7 +1,8 @@
 //! One client for all registries: API addresses, plain http, and the two rounds of every authorized request.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use url::Url;
 
@@ -10,7 +11,7 @@ use super::error::verb;
 use super::token::{self, Ask, Authorization, Tokens};
 use super::{AuthFiles, Error, Result, Secret};
 use crate::net::{self, Call, Http, Method, Response, redacted, same_origin};
-use crate::oci::Reference;
+use crate::oci::{Digest, Reference};
 
 /// What a user can say about registries.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,7 @@ struct Inner {
     plain_http: Vec<String>,
     auth: AuthFiles,
     tokens: Tokens,
+    turns: Mutex<BTreeMap<(String, Digest), Arc<Mutex<()>>>>,
 }
 
 /// What a token must allow.
@@ -65,8 +67,16 @@ impl Registry {
             Some(path) => AuthFiles::only(path),
             None => AuthFiles::from_environment(),
         };
-        let inner = Inner { http, plain_http: options.plain_http, auth, tokens: Tokens::default() };
+        let (tokens, turns) = Default::default();
+        let inner = Inner { http, plain_http: options.plain_http, auth, tokens, turns };
         Ok(Registry { inner: Arc::new(inner) })
+    }
+
+    /// Held while a blob is sent to a repository: images of one build share layers, each is sent once. The registries
+    /// on file systems also mix up two uploads of one blob that end at the same time.
+    pub(super) fn turn(&self, to: &Reference, blob: &Digest) -> Arc<Mutex<()>> {
+        let mut turns = self.inner.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.entry((to.name(), *blob)).or_default().clone()
     }
 
     pub(super) fn http(&self) -> &Http {

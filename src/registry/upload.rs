@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::io::{self, Read};
+use std::sync::PoisonError;
 use std::thread;
 
 use url::Url;
@@ -70,6 +71,8 @@ impl Registry {
         let during = |error: crate::error::Error| {
             error.during(format!("pushing blob {} to `{}`", blob.digest.short(), to.name()))
         };
+        let turn = self.turn(to, &blob.digest);
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         if self.exists(to, blob, &Scope::PUSH).map_err(|error| during(error.into()))? {
             task.advance(blob.size);
             return Ok(Pushed::Existed);

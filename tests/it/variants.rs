@@ -78,6 +78,8 @@ fn every_variant_needs_a_place_and_a_name_of_its_own() {
     let chosen = ["--variant", "small", "--variant", "large"];
     let ran = ingot.run([&["build", &folder], &chosen[..], &["-t", &tag, "--push", "-o", &archive]].concat()).ok();
     assert_eq!(ran.stdout.lines().count(), 4, "{}", ran.stdout);
+    let sent = registry.requests().iter().filter(|request| request.method == "PUT" && request.is_upload()).count();
+    assert_eq!(sent, 4 + 2, "shared layers are sent once, although both images are pushed at a time");
     for variant in ["small", "large"] {
         let target = registry.reference(&format!("team/service:1-{variant}"));
         let found = skopeo(["inspect", "--tls-verify=false", &format!("docker://{target}")]).ok().json();
