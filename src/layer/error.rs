@@ -46,6 +46,14 @@ pub enum Error {
         /// What was found instead: a digest, or a size.
         found: String,
     },
+    /// A blob of the store is not what its name says.
+    #[error("blob {digest} of the store does not verify: found {found}")]
+    Rotten {
+        /// Its name.
+        digest: Digest,
+        /// What was found instead: a digest, or a size.
+        found: String,
+    },
     /// A blob is not in the store.
     #[error("blob {digest} is not in the store")]
     Missing {
@@ -106,6 +114,12 @@ impl Explain for Error {
         match self {
             Error::Collision { .. } => Some("leave one of the two out, or give it another place".into()),
             Error::Content { .. } => Some("do not change the project while it is being built; then build again".into()),
+            Error::Rotten { .. } => Some(
+                "it was removed: run the command again, and it is made or fetched anew; look after this disk".into(),
+            ),
+            Error::Stream { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("the file system of the store is full: free some space, or set INGOT_CACHE to another one".into())
+            }
             Error::Missing { .. } => Some("run the command again: what is missing is fetched anew".into()),
             _ => None,
         }

@@ -8,6 +8,7 @@
 //!   pyc-vN/               source and magic -> bytecode
 //!   interpreters-vN/      the files of a base that its Python needs to compile
 //!   tmp/                  files without a final name
+//!   lock                  held by whoever uses the store, so that nobody clears tmp/ meanwhile
 //! ```
 //! Writers: temporary file in `tmp/`, hash while writing, flush, rename. Presence is completeness. Readers trust
 //! nothing that they did not hash: [`Store::open`] verifies while it is read.
@@ -15,6 +16,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{BlobSource, Error};
 use crate::error::Result;
@@ -52,15 +54,18 @@ impl Bucket {
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Keeps other programs from clearing `tmp/`.
+    _claim: Option<Arc<File>>,
 }
 
 impl Store {
     /// Opens the store in `root`, which is made if it is not there.
     pub fn open_at(root: &Path) -> Result<Self> {
-        let store = Store { root: root.to_path_buf() };
         fs::create_dir_all(&root.join("blobs/sha256"))?;
-        fs::create_dir_all(&store.temporary_folder())?;
-        Ok(store)
+        let temporary = root.join("tmp");
+        fs::create_dir_all(&temporary)?;
+        let claim = fs::claim_temporaries(&temporary, &root.join("lock"));
+        Ok(Store { root: root.to_path_buf(), _claim: claim.map(Arc::new) })
     }
 
     /// Where it is.
@@ -104,7 +109,9 @@ impl Store {
         if !self.has(digest) {
             return Err(Error::Missing { digest: *digest }.into());
         }
-        Ok(BlobReader::new(fs::open(&self.blob_path(digest))?, *digest, size))
+        let path = self.blob_path(digest);
+        let reader = BlobReader::new(fs::open(&path)?, *digest, size);
+        Ok(BlobReader { stored: Some(path), ..reader })
     }
 
     /// A small blob in memory, verified.
@@ -115,7 +122,8 @@ impl Store {
         let bytes = fs::read(&self.blob_path(digest), limit)?;
         let found = Digest::of(&bytes);
         if found != *digest {
-            return Err(Error::Digest { expected: *digest, found: found.to_string() }.into());
+            self.discard(digest)?;
+            return Err(Error::Rotten { digest: *digest, found: found.to_string() }.into());
         }
         Ok(bytes)
     }
@@ -229,16 +237,22 @@ pub struct BlobReader<R> {
     hasher: Option<Hasher>,
     expected: Digest,
     size: Option<u64>,
+    /// The store's own file: one that does not verify is removed, so that the next run makes or fetches it anew.
+    stored: Option<PathBuf>,
 }
 
 impl<R: Read> BlobReader<R> {
     /// Verifies `inner` against a digest and, where it is known, a size.
     pub fn new(inner: R, expected: Digest, size: Option<u64>) -> Self {
-        BlobReader { inner, hasher: Some(Hasher::new()), expected, size }
+        BlobReader { inner, hasher: Some(Hasher::new()), expected, size, stored: None }
     }
 
     fn refuse(&self, found: String) -> io::Error {
-        io::Error::new(io::ErrorKind::InvalidData, Error::Digest { expected: self.expected, found })
+        let error = match &self.stored {
+            Some(path) if fs::remove_file(path).is_ok() => Error::Rotten { digest: self.expected, found },
+            _ => Error::Digest { expected: self.expected, found },
+        };
+        io::Error::new(io::ErrorKind::InvalidData, error)
     }
 }
 

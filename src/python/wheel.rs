@@ -141,11 +141,12 @@ impl OpenWheel {
     pub fn verify(&self, store: &Store) -> Result<()> {
         /// Changes when more is checked than before.
         const VERSION: u32 = 1;
+        // The disk may have damaged it since: bytes are looked at every time, what they mean only once.
+        intact(&self.wheel, self.archive.bytes(), store)?;
         let key = format!("verified-v{VERSION}-{}", self.wheel.digest.hex());
         if store.get_entry(Bucket::Index, &key, 16)?.is_some() {
             return Ok(());
         }
-        intact(&self.wheel, self.archive.bytes(), store)?;
         // The first failure in the order of names, whatever thread finds one.
         let failures: Vec<Option<Error>> =
             self.archive.members.par_iter().map(|member| self.verify_member(member).err()).collect();
@@ -178,7 +179,7 @@ fn intact(wheel: &Wheel, bytes: &[u8], store: &Store) -> Result<()> {
         return Ok(());
     }
     store.discard(&wheel.digest)?;
-    Err(crate::layer::Error::Digest { expected: wheel.digest, found: found.to_string() }.into())
+    Err(crate::layer::Error::Rotten { digest: wheel.digest, found: found.to_string() }.into())
 }
 
 /// The one `.dist-info` folder, which must be named after the wheel.
