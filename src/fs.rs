@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use crate::error::{Class, Explain};
 
@@ -165,14 +165,49 @@ pub fn read_dir(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(entries)
 }
 
+/// How often a folder is removed into which somebody writes.
+const REMOVALS: usize = 10;
+
 static TEMPORARIES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Removes every temporary file and folder of this process. For the signal handler and for nobody else.
+fn temporaries() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Removes every temporary file and folder of this process. For the signal handler and for nobody else: from then
+/// on no new ones are made, whoever tries waits for the end of the program.
 pub fn remove_temporaries() {
-    let paths = std::mem::take(&mut *TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
-    for path in paths {
-        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+    let paths = temporaries();
+    for path in paths.iter() {
+        remove_temporary(path);
     }
+    std::mem::forget(paths);
+}
+
+fn remove_temporary(path: &Path) {
+    if !path.is_dir() || path.is_symlink() {
+        let _ = fs::remove_file(path);
+        return;
+    }
+    // Another thread may still be writing into it.
+    for _ in 0..REMOVALS {
+        if fs::remove_dir_all(path).is_ok() {
+            return;
+        }
+    }
+}
+
+/// Marks a folder for temporary files as used until the returned value is dropped. What programs have left there
+/// that were killed is removed, if nobody uses the folder now. A folder that cannot be locked is used as it is.
+pub fn claim_temporaries(folder: &Path, lock: &Path) -> Option<File> {
+    let file = File::open(lock).or_else(|_| File::create_new(lock)).or_else(|_| File::open(lock)).ok()?;
+    if file.try_lock().is_ok() {
+        for path in read_dir(folder).unwrap_or_default() {
+            remove_temporary(&path);
+        }
+    }
+    file.lock_shared().ok()?;
+    Some(file)
 }
 
 /// A name in the list of temporaries, taken out again when dropped.
@@ -180,15 +215,19 @@ pub fn remove_temporaries() {
 struct Remembered(PathBuf);
 
 impl Remembered {
-    fn new(path: &Path) -> Self {
-        TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(path.to_path_buf());
-        Remembered(path.to_path_buf())
+    /// Makes something with a name and remembers it, in one step for the signal handler.
+    fn make<T>(make: impl FnOnce() -> Result<T>, path: impl FnOnce(&T) -> &Path) -> Result<(T, Self)> {
+        let mut all = temporaries();
+        let made = make()?;
+        let path = path(&made).to_path_buf();
+        all.insert(path.clone());
+        Ok((made, Remembered(path)))
     }
 }
 
 impl Drop for Remembered {
     fn drop(&mut self) {
-        TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&self.0);
+        temporaries().remove(&self.0);
     }
 }
 
@@ -202,12 +241,12 @@ pub struct Temporary {
 impl Temporary {
     /// A new file in `folder`, which must be on the file system of the final name. Mode 0600 until persisted.
     pub fn new_in(folder: &Path) -> Result<Self> {
-        let file = tempfile::Builder::new()
-            .prefix(".ingot-")
-            .tempfile_in(folder)
+        let make = || {
+            let made = tempfile::Builder::new().prefix(".ingot-").tempfile_in(folder);
             // Without the random name that could not be made.
-            .map_err(|error| failed("create a temporary file in", folder)(error.kind().into()))?;
-        let name = Remembered::new(file.path());
+            made.map_err(|error| failed("create a temporary file in", folder)(error.kind().into()))
+        };
+        let (file, name) = Remembered::make(make, |file| file.path())?;
         Ok(Temporary { file, _name: name })
     }
 
@@ -254,12 +293,11 @@ pub struct TemporaryDir {
 impl TemporaryDir {
     /// A new folder in `parent`, mode 0700.
     pub fn new_in(parent: &Path) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix(".ingot-")
-            .tempdir_in(parent)
-            // Without the random name that could not be made.
-            .map_err(|error| failed("create a temporary folder in", parent)(error.kind().into()))?;
-        let name = Remembered::new(folder.path());
+        let make = || {
+            let made = tempfile::Builder::new().prefix(".ingot-").tempdir_in(parent);
+            made.map_err(|error| failed("create a temporary folder in", parent)(error.kind().into()))
+        };
+        let (folder, name) = Remembered::make(make, |folder| folder.path())?;
         Ok(TemporaryDir { folder, _name: name })
     }
 

@@ -1,13 +1,16 @@
 //! Ctrl-C, SIGTERM and SIGHUP at any moment: children die with their trees, temporary files go, the exit code
 //! says which signal it was. Nothing stands half-written under a final name, because every write is atomic.
 
+use std::sync::Arc;
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 /// Starts the thread that waits for signals.
 pub fn install() {
+    // A file that grows beyond what the user may write is an error that has a path, not the end of the program.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
