@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::Error;
 use crate::error::Error as AnyError;
 use crate::fs;
-use crate::oci::Reference;
+use crate::oci::{Reference, without_password};
 
 /// Where an image is, or shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl ImageName {
 }
 
 fn refuse(text: &str, reason: impl Into<String>) -> Error {
-    let text = text.chars().filter(|c| !c.is_control()).take(300).collect();
+    let text = without_password(text).chars().filter(|c| !c.is_control()).take(300).collect();
     Error::Name { text, reason: reason.into(), meant: None }
 }
 

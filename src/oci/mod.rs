@@ -22,7 +22,7 @@ pub use epoch::Epoch;
 pub use error::Error;
 pub use manifest::{Document, Index, Manifest};
 pub use platform::Platform;
-pub use reference::Reference;
+pub use reference::{Reference, without_password};
 
 /// The largest manifest, index or configuration that is read, in bytes. The distribution specification asks
 /// registries to take at least 4 MiB.

@@ -1,5 +1,6 @@
 //! Image references (distribution-spec "Pulling manifests", and Docker's rules for short names).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -75,7 +76,12 @@ impl FromStr for Reference {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let refuse = |reason| Error::Reference { text: text.chars().take(300).collect(), reason };
+        let refuse = |reason| Error::Reference { text: without_password(text).chars().take(300).collect(), reason };
+        if without_password(text) != text {
+            return Err(refuse(
+                "a user and a password do not belong there: log in with `podman login` or `docker login`",
+            ));
+        }
         if text.contains("://") {
             return Err(refuse("it has a URL scheme"));
         }
@@ -118,6 +124,17 @@ impl FromStr for Reference {
         let tag = parsed.tag().map(str::to_string);
         let tag = if tag.is_none() && digest.is_none() { Some("latest".to_string()) } else { tag };
         Ok(Reference { registry: registry.into(), repository: parsed.repository().into(), tag, digest })
+    }
+}
+
+/// A name as it may be shown: whatever stands before an `@` that no digest follows is left out.
+pub fn without_password(text: &str) -> Cow<'_, str> {
+    let start = text.find("://").map_or(0, |at| at + 3);
+    match text.get(start..).and_then(|rest| rest.rsplit_once('@')) {
+        Some((user, rest)) if user.contains(':') && !rest.starts_with("sha") => {
+            Cow::Owned(format!("{}...@{rest}", text.get(..start).unwrap_or_default()))
+        }
+        _ => Cow::Borrowed(text),
     }
 }
 
