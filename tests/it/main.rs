@@ -6,7 +6,9 @@
 //! - `build`: the example, cast by an ordinary user; what the program says, writes and leaves out.
 //! - `cli`: commands and options as they are typed.
 //! - `determinism`: one project and one base give one digest, whatever the environment.
+//! - `faults`: full disks, limits, pipes, signals, damaged stores and company end well.
 //! - `golden`: every byte of a small image is known; a drift names the file.
+//! - `lies`: registries that lie are found out, and passwords stay secret.
 //! - `machine`: the helpers themselves, and that this machine can do what the other tests need.
 //! - `outputs`: every kind of output, read by the programs that others use.
 //! - `push`: real registries: what is sent, in which order, with which credentials, and how it comes back.
@@ -28,7 +30,9 @@ mod budget;
 mod build;
 mod cli;
 mod determinism;
+mod faults;
 mod golden;
+mod lies;
 mod machine;
 mod outputs;
 mod push;
