@@ -22,12 +22,17 @@ pub struct Destinations {
     pub outputs: Vec<ImageName>,
 }
 
-/// For each of `variants`: where it goes. `names` are their images' names.
-pub fn destinations(build: &Build, variants: &[(String, String)]) -> Result<Vec<Destinations>> {
+/// What can be said of the destinations before anything is planned.
+pub fn check(build: &Build) -> Result<()> {
     if build.push && build.tag.is_empty() {
         let advice = "say where to with -t REGISTRY/REPOSITORY:TAG, or use -o docker://REF";
         return Err(Error::usage("--push needs a tag", advice).into());
     }
+    Ok(())
+}
+
+/// For each of `variants`: where it goes. `names` are their images' names.
+pub fn destinations(build: &Build, variants: &[(String, String)]) -> Result<Vec<Destinations>> {
     let several = variants.len() > 1;
     for text in build.tag.iter().chain(&build.output) {
         let layout = text.strip_prefix("oci:").is_some_and(|rest| !rest.contains(':'));
@@ -80,6 +85,7 @@ mod tests {
     fn places(typed: &str, variants: &[&str]) -> Result<Vec<String>, String> {
         let Command::Build(build) = Cli::parse_from(typed.split(' ')).command else { panic!("not a build") };
         let variants: Vec<_> = variants.iter().map(|v| (v.to_string(), "team/app".to_string())).collect();
+        check(&build).map_err(|error| error.to_string())?;
         let found = destinations(&build, &variants).map_err(|error| error.to_string())?;
         Ok(found.iter().flat_map(|place| place.outputs.iter().map(ImageName::to_string)).collect())
     }

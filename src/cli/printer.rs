@@ -19,6 +19,16 @@ pub struct Printer {
     color: bool,
 }
 
+/// What the HTTP client's layers put around a cause and what says nothing.
+const WRAPPERS: [&str; 6] = [
+    "error sending request",
+    "client error (Connect)",
+    "client error (SendRequest)",
+    "tcp connect error",
+    "dns error",
+    "error resolving DNS",
+];
+
 /// Standard output could not take the data.
 #[derive(Debug, thiserror::Error)]
 #[error("could not write to standard output")]
@@ -80,7 +90,9 @@ impl Printer {
     pub fn error(&self, error: &Error) {
         let (red, bold, reset) = if self.color { ("\x1b[31;1m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
         let mut out = String::new();
-        for (n, message) in error.chain().iter().enumerate() {
+        let chain = error.chain();
+        let told = chain.iter().filter(|message| !WRAPPERS.contains(&message.as_str()));
+        for (n, message) in told.enumerate() {
             let message = text::escape(message);
             let line = if n == 0 {
                 format!("{red}error{reset}: {bold}{message}{reset}\n")

@@ -33,7 +33,9 @@ struct Bars {
 impl Reporter for Bars {
     fn started(&self, id: u64, name: &str, total: Option<u64>) {
         let template = match total {
-            Some(_) => "  {msg:<34!} {bar:24} {decimal_bytes:>10}/{decimal_total_bytes:<10} {decimal_bytes_per_sec:>12}",
+            Some(_) => {
+                "  {msg:<34!} {bar:24} {decimal_bytes:>10}/{decimal_total_bytes:<10} {decimal_bytes_per_sec:>12}"
+            }
             None => "  {msg:<34!} {spinner} {decimal_bytes:>10}",
         };
         let bar = self.all.add(total.map_or_else(ProgressBar::new_spinner, ProgressBar::new));

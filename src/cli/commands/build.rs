@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::build::{self, Options};
 use crate::cli::args::Build;
-use crate::cli::destinations::destinations;
+use crate::cli::destinations::{self, destinations};
 use crate::cli::settings::{Session, request};
 use crate::error::Result;
 use crate::fs;
@@ -15,6 +15,7 @@ use crate::report::plan::PlanReport;
 
 /// Runs the command.
 pub fn run(args: &Build, session: &Session) -> Result<()> {
+    destinations::check(args)?;
     let (project, request) = request(&args.selection)?;
     let access = session.access()?;
     let plan = plan::plan(&project, &request, &access)?;
