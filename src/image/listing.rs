@@ -99,7 +99,11 @@ pub(super) fn of(layer: &LayerBlob, blobs: &dyn BlobSource, store: &Store, progr
     {
         return Ok(listing);
     }
-    let listing = read(layer, blobs, progress)?;
+    let listing = match read(layer, blobs, progress) {
+        // The store's copy may be what is damaged: then it is gone now, and the layer is fetched anew.
+        Err(_) if !store.is_sound(&layer.descriptor.digest) => read(layer, blobs, progress)?,
+        found => found?,
+    };
     store.put_entry(Bucket::Bases, &name, &encode(&listing, &layer.diff_id))?;
     Ok(listing)
 }

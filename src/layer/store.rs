@@ -128,6 +128,12 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Looks at a blob whose content made no sense: whether it is what its name says, or is not there. One that is
+    /// not is removed.
+    pub fn is_sound(&self, digest: &Digest) -> bool {
+        !self.has(digest) || self.open(digest, None).is_ok_and(|mut blob| io::copy(&mut blob, &mut io::sink()).is_ok())
+    }
+
     /// Removes a blob (one that does not verify).
     pub fn discard(&self, digest: &Digest) -> Result<()> {
         Ok(fs::remove_file(&self.blob_path(digest))?)
@@ -324,8 +330,26 @@ mod tests {
             std::fs::write(store.blob_path(&digest), damage).unwrap();
             let mut reader = store.open(&digest, Some(5)).unwrap();
             assert!(io::copy(&mut reader, &mut io::sink()).is_err());
-            assert!(store.read(&digest, 100).is_err());
+            // It is gone, so that the next run makes it anew.
+            assert!(!store.has(&digest));
+            std::fs::write(store.blob_path(&digest), damage).unwrap();
+            let error = store.read(&digest, 100).unwrap_err();
+            assert!(error.to_string().contains("of the store does not verify: found sha256:"), "{error}");
+            assert!(error.class().code() == 4 && error.hint().is_some_and(|hint| hint.starts_with("it was removed")));
+            assert!(!store.has(&digest));
         }
+    }
+
+    #[test]
+    fn what_killed_programs_left_is_removed_when_nobody_uses_the_store() {
+        let (folder, store) = store();
+        let left = store.root().join("tmp/.ingot-left");
+        std::fs::create_dir_all(left.join("deep")).unwrap();
+        let second = Store::open_at(folder.path()).unwrap();
+        assert!(left.exists(), "somebody uses the store");
+        drop((store, second));
+        Store::open_at(folder.path()).unwrap();
+        assert!(!left.exists());
     }
 
     #[test]

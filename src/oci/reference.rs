@@ -181,6 +181,15 @@ mod tests {
     }
 
     #[test]
+    fn passwords_are_not_shown() {
+        for text in ["user:canary@host.example:5/x", "https://user:canary@host.example/x", "u:canary@a@host/x"] {
+            let error = text.parse::<Reference>().unwrap_err().to_string();
+            assert!(!error.contains("canary") && error.contains("host"), "{error}");
+        }
+        assert_eq!(without_password("host:5/x@sha256:00"), "host:5/x@sha256:00");
+    }
+
+    #[test]
     fn what_is_no_reference_says_why() {
         for bad in
             ["", "UPPER/a", "a:b:c", "https://x/y", "[::1]:5000/x", "x@sha256:00", "host:99999/x", "a b", "a//b", "-a"]

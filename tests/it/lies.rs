@@ -142,6 +142,33 @@ fn a_registry_that_refuses() {
     against(Lie::Status(418), &[5], &["418"]);
 }
 
+#[test]
+fn a_fetched_base_that_the_disk_has_damaged_is_fetched_again() {
+    let scratch = Scratch::new();
+    tiny_base(&scratch.join("base"));
+    let port = serve(scratch.join("base"), Lie::None);
+    let project = service_with(|toml| toml.replace("oci:base", &format!("127.0.0.1:{port}/team/base:1")));
+    let ingot = ingot_for(&project);
+    let first = Cast::of(&ingot, &project.folder(), &[]);
+    let blob = ingot.cache().join("blobs").join(first.layers[0].replace(':', "/"));
+    for listing in [true, false] {
+        if blob.exists() {
+            let mut bytes = std::fs::read(&blob).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&blob, bytes).unwrap();
+        }
+        if !listing {
+            std::fs::remove_dir_all(ingot.cache().join("bases-v1")).unwrap();
+        }
+        let output = format!("oci:{}", ingot.path(&format!("damaged-{listing}")).display());
+        let ran = ingot.run(["build", project.folder().to_str().unwrap(), "-o", &output]);
+        assert!([0, 4].contains(&ran.code), "{ran:?}");
+        assert_eq!(Cast::of(&ingot, &project.folder(), &[]).difference(&first), None);
+        store_is_sound(&ingot.cache());
+    }
+}
+
 /// What nobody may ever see.
 const CANARY: &str = "c4nary-s3cret";
 
