@@ -50,8 +50,12 @@ impl Explain for Error {
     }
 
     fn hint(&self) -> Option<String> {
-        let Error::Io { source, path, .. } = self else { return None };
+        let Error::Io { source, path, action } = self else { return None };
+        let reading = ["open", "read", "map", "list", "look at"].contains(action);
         match source.kind() {
+            io::ErrorKind::PermissionDenied if reading => {
+                Some(format!("this user must be allowed to read `{}`", path.display()))
+            }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(format!(
                 "the file system of `{}` is full: free some space, or set INGOT_CACHE to another one",
                 path.display()
@@ -176,6 +180,7 @@ fn temporaries() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 
 /// Removes every temporary file and folder of this process. For the signal handler and for nobody else: from then
 /// on no new ones are made, whoever tries waits for the end of the program.
+#[allow(clippy::mem_forget, reason = "the lock is held until the program ends")]
 pub fn remove_temporaries() {
     let paths = temporaries();
     for path in paths.iter() {

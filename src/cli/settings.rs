@@ -100,9 +100,13 @@ fn store_folder(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, E
 }
 
 /// The project in `dir` and what is asked of it.
-pub fn request(selection: &Selection) -> Result<(Project, Request)> {
+pub fn request(selection: &Selection, session: &Session) -> Result<(Project, Request)> {
     let project = Project::load(Path::new(&selection.dir))?;
-    let args = BuildArgs { given: selection.build_arg.iter().cloned().collect(), defaults: facts(&project.root)? };
+    let (defaults, warning) = facts(&project.root)?;
+    if let Some(warning) = warning {
+        session.progress.message(&format!("warning: {warning}"));
+    }
+    let args = BuildArgs { given: selection.build_arg.iter().cloned().collect(), defaults };
     let request = Request {
         variants: selection.variant.clone(),
         platforms: selection.platform.clone(),

@@ -24,23 +24,44 @@ pub struct Commit {
     pub describe: Option<String>,
     /// The committer's time of HEAD.
     pub time: Option<Epoch>,
+    /// Why git does not answer although there is a repository.
+    pub refusal: Option<String>,
 }
 
 /// Asks git about HEAD of the repository that `root` is in.
 pub fn commit(root: &Path) -> Commit {
-    let Some(head) = git(root, &["log", "-1", "--no-show-signature", "--format=%H %ct", "HEAD"]) else {
-        return Commit::default();
+    commit_with(root, &[])
+}
+
+fn commit_with(root: &Path, environment: &[(&str, &str)]) -> Commit {
+    let head = match git(root, environment, &["log", "-1", "--no-show-signature", "--format=%H %ct", "HEAD"]) {
+        Ok(head) => head,
+        Err(said) => {
+            // A checkout that belongs to somebody else is nothing to git: without a word, the image would say
+            // 1980 and no revision for this user, and the truth for its owner.
+            let refusal = said.contains("dubious ownership").then(|| {
+                format!(
+                    "git does not read the repository of `{}`, which belongs to another user: the image will have no \
+                     revision, version and time of it (see `git config safe.directory`)",
+                    root.display()
+                )
+            });
+            return Commit { refusal, ..Commit::default() };
+        }
     };
+    let git = |arguments: &[&str]| git(root, environment, arguments).ok();
     let (revision, time) = head.split_once(' ').unwrap_or((&head, ""));
     Commit {
         revision: Some(revision.to_string()),
-        short: git(root, &["rev-parse", "--short", "HEAD"]),
-        describe: git(root, &["describe", "--tags", "--always", "--dirty"]),
+        short: git(&["rev-parse", "--short", "HEAD"]),
+        describe: git(&["describe", "--tags", "--always", "--dirty"]),
         time: time.parse().ok().and_then(|seconds| Epoch::from_seconds(seconds).ok()),
+        refusal: None,
     }
 }
 
-fn git(root: &Path, arguments: &[&str]) -> Option<String> {
+/// One line of git's, or what it said instead.
+fn git(root: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new("git");
     command.arg("-C").arg(root).args(["-c", "core.fsmonitor=false", "-c", "log.showSignature=false"]);
     // Neither the user's taste nor the number of objects in this clone decides how a commit is called.
@@ -50,18 +71,21 @@ fn git(root: &Path, arguments: &[&str]) -> Option<String> {
         command.env_remove(name);
     }
     command.env("LC_ALL", "C").env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
-    let output = process::run(command, b"", GIT_TIMEOUT).ok()?;
+    command.envs(environment.iter().copied());
+    let output = process::run(command, b"", GIT_TIMEOUT).map_err(|error| error.to_string())?;
     let text = output.stdout_text();
-    (output.status.success() && !text.is_empty() && !text.contains('\n')).then_some(text)
+    let sound = output.status.success() && !text.is_empty() && !text.contains('\n');
+    if sound { Ok(text) } else { Err(output.stderr_text()) }
 }
 
 /// The default build arguments: `BUILD_DATE`, `VCS_REF`, `BUILD_VERSION` and the names of the usual bases.
 /// `VARIANT` and `PYTHON_VERSION` come from the project itself.
+/// With them comes a warning, if git has something to say.
 #[allow(clippy::disallowed_methods, reason = "SOURCE_DATE_EPOCH is read here, once, and travels on as a value")]
-pub fn facts(root: &Path) -> Result<BTreeMap<String, String>, Error> {
-    #[allow(clippy::disallowed_methods, reason = "configuration")]
+pub fn facts(root: &Path) -> Result<(BTreeMap<String, String>, Option<String>), Error> {
     let given = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|text| !text.is_empty());
-    Ok(facts_of(&commit(root), given.as_deref())?)
+    let commit = commit(root);
+    Ok((facts_of(&commit, given.as_deref())?, commit.refusal))
 }
 
 fn facts_of(commit: &Commit, source_date_epoch: Option<&str>) -> Result<BTreeMap<String, String>, ProjectError> {
@@ -115,6 +139,17 @@ mod tests {
         sh(dir.path(), "git init -q .");
         assert_eq!(facts_of(&commit(dir.path()), None).unwrap(), fallbacks());
         assert_eq!(fallbacks()["BUILD_DATE"], "1980-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_repository_of_somebody_else_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        sh(dir.path(), "git init -q . && git -c user.name=a -c user.email=a@b.example commit -q --allow-empty -m x");
+        assert_eq!(commit(dir.path()).refusal, None);
+        // Git's own switch for its tests: every repository counts as somebody else's.
+        let foreign = commit_with(dir.path(), &[("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")]);
+        let refusal = foreign.refusal.unwrap();
+        assert!(refusal.contains("belongs to another user") && foreign.time.is_none(), "{refusal}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a build made: the lines on stdout, and the metadata file with the field names that CI users know from
 //! BuildKit (`containerimage.digest`, `containerimage.descriptor`, `image.name`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -56,16 +56,24 @@ impl BuildReport {
     /// Of what was built, and what was written of each artifact. Two variants may be the same image: what was written
     /// of one is not what was written of the other.
     pub fn new(outcome: &Outcome, artifacts: &[(String, String, Artifact)], receipts: Vec<Vec<Receipt>>) -> Self {
-        let report = |((variant, name, artifact), outputs): (&(String, String, Artifact), _)| ArtifactReport {
-            variant: variant.clone(),
-            name: name.clone(),
-            digest: artifact.digest().to_string(),
-            descriptor: artifact.root().descriptor.clone(),
-            images: outcome.images.iter().filter(|built| built.variant == *variant).map(image).collect(),
-            outputs,
-        };
+        let report =
+            |((variant, name, artifact), outputs): (&(String, String, Artifact), Vec<Receipt>)| ArtifactReport {
+                variant: variant.clone(),
+                name: references(&outputs).unwrap_or_else(|| name.clone()),
+                digest: artifact.digest().to_string(),
+                descriptor: artifact.root().descriptor.clone(),
+                images: outcome.images.iter().filter(|built| built.variant == *variant).map(image).collect(),
+                outputs,
+            };
         BuildReport { artifacts: artifacts.iter().zip(receipts).map(report).collect() }
     }
+}
+
+/// What the artifact can be pulled or run as, as BuildKit joins it; nothing if it has no such name.
+fn references(receipts: &[Receipt]) -> Option<String> {
+    let names: BTreeSet<String> =
+        receipts.iter().filter_map(|receipt| Some(receipt.reference.as_ref()?.to_string())).collect();
+    (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(","))
 }
 
 fn image(built: &Built) -> ImageReport {

@@ -16,7 +16,7 @@ use crate::report::plan::PlanReport;
 /// Runs the command.
 pub fn run(args: &Build, session: &Session) -> Result<()> {
     destinations::check(args)?;
-    let (project, request) = request(&args.selection)?;
+    let (project, request) = request(&args.selection, session)?;
     let access = session.access()?;
     let plan = plan::plan(&project, &request, &access)?;
     let variants = plan.variants();

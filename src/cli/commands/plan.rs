@@ -9,7 +9,7 @@ use crate::report::plan::PlanReport;
 
 /// Runs the command.
 pub fn run(args: &Plan, session: &Session) -> Result<()> {
-    let (project, request) = request(&args.selection)?;
+    let (project, request) = request(&args.selection, session)?;
     let access = session.access()?;
     let plan = plan::plan(&project, &request, &access)?;
     let states = build::survey(&plan, &access.store, &session.progress)?;
