@@ -43,7 +43,7 @@ fn serve(layout: PathBuf, lie: Lie) -> u16 {
 fn answer(stream: &TcpStream, layout: &Path, lie: Lie) -> Option<()> {
     let mut lines = BufReader::new(stream).lines();
     let request = lines.next()?.ok()?;
-    while lines.next()?.ok()?.len() > 0 {}
+    while !lines.next()?.ok()?.is_empty() {}
     let mut words = request.split(' ');
     let (method, path) = (words.next()?, words.next()?);
     let manifest = std::fs::read_to_string(layout.join("index.json")).ok()?;
