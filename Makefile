@@ -4,6 +4,8 @@
 CARGO ?= cargo
 DEMO_BASE = dist/base
 DEMO_IMAGE = oci:dist/gameforge-local:latest
+# The base is made of this machine's own release, so it has the Python of that release.
+DEMO_PYTHON = $(shell /usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 # The installed cargo-deny, or one of our own.
 DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 
@@ -15,7 +17,7 @@ all: check test
 demo: install-demo-tools
 	$(CARGO) build --release --quiet --locked
 	examples/base/make-base.sh $(DEMO_BASE)
-	target/release/ingot build examples/gameforge --variant local -o $(DEMO_IMAGE)
+	target/release/ingot build examples/gameforge --variant local --build-arg LOCAL_PYTHON=$(DEMO_PYTHON) -o $(DEMO_IMAGE)
 	target/release/ingot inspect $(DEMO_IMAGE)
 	target/release/ingot history $(DEMO_IMAGE)
 	@du -sh dist/gameforge-local
