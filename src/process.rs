@@ -118,6 +118,21 @@ fn kill_group(leader: u32) {
     }
 }
 
+/// How often a program is tried that somebody still has open for writing, 10 ms apart.
+const BUSY_RETRIES: u32 = 50;
+
+/// Starts the program. One that was written a moment ago is busy as long as a child that another thread has forked
+/// holds its descriptor, which it does until its own exec: that passes.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    for _ in 0..BUSY_RETRIES {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => thread::sleep(Duration::from_millis(10)),
+            other => return other,
+        }
+    }
+    command.spawn()
+}
+
 /// A running program that leads its process group; dropping it kills the group.
 pub struct Running {
     child: Child,
@@ -129,7 +144,7 @@ impl Running {
     pub fn start(mut command: Command) -> Result<Self, Error> {
         let program = command.get_program().to_string_lossy().into_owned();
         command.process_group(0);
-        let child = command.spawn().map_err(|source| Error::Start { program: program.clone(), source })?;
+        let child = spawn(&mut command).map_err(|source| Error::Start { program: program.clone(), source })?;
         groups().insert(child.id());
         Ok(Running { child, program })
     }
@@ -242,6 +257,23 @@ mod tests {
         let error = run(sh("sleep 300 & sleep 300"), b"", Duration::from_millis(200)).unwrap_err();
         assert!(matches!(error, Error::Timeout { .. }), "{error}");
         assert!(before.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_program_that_is_busy_for_a_moment_is_started() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("program");
+        std::fs::write(&path, "#!/bin/sh\necho ready\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let writer = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        let closer = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(60));
+            drop(writer);
+        });
+        let output = run(Command::new(&path), b"", DEFAULT_TIMEOUT).unwrap();
+        assert_eq!(output.stdout_text(), "ready");
+        closer.join().unwrap();
     }
 
     #[test]
