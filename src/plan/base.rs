@@ -9,7 +9,7 @@ use crate::fs;
 use crate::image::{self, Access, BaseFacts, BaseImage, ImageName, Rootfs};
 use crate::layer::TreePath;
 use crate::oci::Platform;
-use crate::project::{Project, PythonSpec, Upgrade, Variant};
+use crate::project::{PACKAGES_SUFFIX, Project, PythonSpec, Upgrade, Variant};
 use crate::python::PythonVersion;
 
 /// The largest package database that is read, in bytes.
@@ -31,7 +31,7 @@ impl Base {
     /// Opens the variant's base for one platform.
     pub fn open(project: &Project, variant: &Variant, platform: &Platform, access: &Access) -> Result<Base> {
         let name = &variant.base.value;
-        if name.ends_with("/packages") {
+        if name.ends_with(PACKAGES_SUFFIX) {
             let hint = "name an image: a reference, `oci:DIR`, `oci-archive:FILE` or `docker-archive:FILE`";
             let message = format!("base `{name}`: assembling a base from packages is not supported by this version");
             return Err(variant.base.at.error(message, Some(hint.into())));
