@@ -4,6 +4,7 @@
 
 pub mod build;
 pub mod cli;
+pub mod debian;
 pub mod engine;
 pub mod error;
 pub mod fs;

@@ -238,7 +238,10 @@ impl<W: Write> Encoder for Gzip<W> {
     }
 
     fn packed(&mut self, packed: &Packed) -> Result<(), Unpack> {
-        if packed.packing == Packing::Stored || packed.length < SPLICE_THRESHOLD {
+        if packed.packing == Packing::Stored {
+            return tar::unpack(packed, &mut tar::Literal(self));
+        }
+        if packed.length < SPLICE_THRESHOLD {
             let mut plain = Vec::new();
             tar::unpack(packed, &mut plain)?;
             return self.literal(&plain).map_err(Unpack::Stream);

@@ -130,7 +130,28 @@ fn write_content(path: &TreePath, entry: &Entry, content: &Content, out: &mut dy
     }
 }
 
-struct Literal<'a>(&'a mut dyn Encoder);
+/// The bytes of one file in memory.
+pub fn read_content(path: &TreePath, entry: &Entry, content: &Content) -> crate::error::Result<Vec<u8>> {
+    let mut memory = Memory(Vec::new());
+    write_content(path, entry, content, &mut memory)?;
+    Ok(memory.0)
+}
+
+struct Memory(Vec<u8>);
+
+impl Encoder for Memory {
+    fn literal(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn packed(&mut self, packed: &Packed) -> Result<(), Unpack> {
+        unpack(packed, &mut self.0)
+    }
+}
+
+/// An encoder as a writer of literal bytes.
+pub struct Literal<'a>(pub &'a mut dyn Encoder);
 
 impl Write for Literal<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -179,12 +200,15 @@ pub(super) fn check_member(packed: &Packed, size: u64, crc32: u32) -> Result<(),
     Ok(())
 }
 
+/// How many bytes are copied at once.
+const COPY: usize = 1 << 20;
+
 /// Copies the unpacked bytes of a member and checks their number and CRC-32.
 pub fn unpack(packed: &Packed, out: &mut dyn Write) -> Result<(), Unpack> {
     let bytes = packed_bytes(packed)?;
     let mut checked = Checked { out, crc: crc32fast::Hasher::new(), count: 0, limit: packed.size };
     let copied = match packed.packing {
-        Packing::Stored => checked.write_all(bytes).map(|()| bytes.len()),
+        Packing::Stored => bytes.chunks(COPY).try_for_each(|part| checked.write_all(part)).map(|()| bytes.len()),
         Packing::Deflated => {
             let mut inflater = flate2::read::DeflateDecoder::new(bytes);
             io::copy(&mut inflater, &mut checked).map(|_| inflater.total_in() as usize)

@@ -214,6 +214,16 @@ impl Entry {
         Entry { kind: Kind::Symlink(target.into()), mode: 0o777, uid: 0, gid: 0, input: input.clone() }
     }
 
+    /// The bytes of a file, of at most `limit`, verified as they are in a layer; `None` if it is no file.
+    pub fn read(&self, path: &TreePath, limit: u64) -> crate::error::Result<Option<Vec<u8>>> {
+        let Kind::File(content) = &self.kind else { return Ok(None) };
+        if content.size() > limit {
+            let reason = format!("it has {} bytes, of at most {limit} allowed", content.size());
+            return Err(Error::Content { path: path.to_string(), input: self.input.to_string(), reason }.into());
+        }
+        super::tar::read_content(path, self, content).map(Some)
+    }
+
     /// The same entry with another owner.
     pub fn owned(mut self, uid: u32, gid: u32) -> Self {
         (self.uid, self.gid) = (uid, gid);
@@ -249,6 +259,24 @@ impl LayerTree {
         }
         self.entries.insert(path, entry);
         Ok(())
+    }
+
+    /// Puts an entry in the place of whatever is there, and returns that. What is below a folder stays.
+    pub fn replace(&mut self, path: TreePath, entry: Entry) -> Option<Entry> {
+        self.entries.insert(path, entry)
+    }
+
+    /// Takes an entry out. What is below a folder stays.
+    pub fn remove(&mut self, path: &TreePath) -> Option<Entry> {
+        self.entries.remove(path)
+    }
+
+    /// Everything below a folder, sorted by path.
+    pub fn below(&self, folder: &TreePath) -> impl Iterator<Item = (&TreePath, &Entry)> {
+        // `/` is followed by `0`.
+        let (first, end) = (format!("{folder}/"), format!("{folder}0"));
+        let range = (std::ops::Bound::Included(first.as_str()), std::ops::Bound::Excluded(end.as_str()));
+        self.entries.range::<str, _>(range)
     }
 
     /// Adds all entries of another tree.

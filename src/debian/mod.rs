@@ -1,0 +1,21 @@
+//! All that Ingot knows of Debian and Ubuntu: apt's sources, signed indexes, the resolver, .deb files, and the
+//! configuration that maintainer scripts would do.
+//!
+//! ```text
+//! sources -> release (signature) -> index -> Universe -+
+//! dpkg status of the base -----------------------------+-> solve -> Solution -> debs -> unpack -> Root -> configure -> LayerTree
+//! ```
+
+mod control;
+mod error;
+mod package;
+mod relation;
+mod root;
+mod version;
+
+pub use control::{Paragraph, paragraphs};
+pub use error::Error;
+pub use package::{Candidate, Location, MultiArch, Package, Provided, Universe};
+pub use relation::{Alternatives, ArchQualifier, Operator, Relation, parse_relations};
+pub use root::{Root, tree_path};
+pub use version::Version;

@@ -1,0 +1,236 @@
+//! The file system that packages are installed into: the entries of the layer, over what the base has.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::Error;
+use crate::error::Result;
+use crate::image::Rootfs;
+use crate::layer::{BaseEntry, BaseKind, BaseView, Entry, Kind, LayerTree, TreePath};
+
+/// The most links that are followed on the way to one path (Linux has the same limit).
+const LINK_LIMIT: usize = 40;
+
+/// A layer's tree that is being filled, over the root file system of the layers below.
+pub struct Root {
+    tree: LayerTree,
+    below: Arc<Rootfs>,
+    /// What the layers below have and this one removes.
+    removed: BTreeSet<TreePath>,
+}
+
+impl Root {
+    /// Nothing over `below`.
+    pub fn new(below: Arc<Rootfs>) -> Root {
+        Root { tree: LayerTree::new(), below, removed: BTreeSet::new() }
+    }
+
+    /// What is at exactly this path; no link is followed. A hard link is a file.
+    pub fn entry(&self, path: &TreePath) -> Option<BaseEntry> {
+        if let Some(own) = self.tree.get(path) {
+            let kind = match &own.kind {
+                Kind::Directory => BaseKind::Directory,
+                Kind::Symlink(target) => BaseKind::Symlink(target.clone()),
+                Kind::File(_) | Kind::Hardlink(_) => BaseKind::File,
+            };
+            return Some(BaseEntry { kind, mode: own.mode, uid: own.uid, gid: own.gid });
+        }
+        let below = if self.is_removed(path) { None } else { self.below.lookup(path) };
+        // A folder that nobody named, because only what is in it was.
+        let implied = || BaseEntry { kind: BaseKind::Directory, mode: 0o755, uid: 0, gid: 0 };
+        below.or_else(|| self.tree.below(path).next().map(|_| implied()))
+    }
+
+    /// The layer's own entry at exactly this path.
+    pub fn own(&self, path: &TreePath) -> Option<&Entry> {
+        self.tree.get(path)
+    }
+
+    /// The layer's own entries.
+    pub fn tree(&self) -> &LayerTree {
+        &self.tree
+    }
+
+    /// The layers below.
+    pub fn below(&self) -> &Arc<Rootfs> {
+        &self.below
+    }
+
+    /// The real path that `path` leads to, links followed inside the root; `None` if there is nothing.
+    pub fn resolve(&self, path: &str) -> Option<TreePath> {
+        match self.walk(path) {
+            (real, rest) if rest.is_empty() => TreePath::new(&real).ok(),
+            _ => None,
+        }
+    }
+
+    /// Where a new entry of this path really goes: links in its parents are followed (`/lib` is `/usr/lib`), its last
+    /// component is not.
+    pub fn place(&self, path: &TreePath) -> TreePath {
+        let Some(parent) = path.parent() else { return path.clone() };
+        let (mut real, rest) = self.walk(parent.as_str());
+        rest.iter().map(String::as_str).chain([path.name()]).for_each(|part| push(&mut real, part));
+        TreePath::new(&real).unwrap_or_else(|_| path.clone())
+    }
+
+    /// Whether `path` leads to anything.
+    pub fn exists(&self, path: &str) -> bool {
+        self.resolve(path).is_some()
+    }
+
+    /// The bytes of the file that `path` leads to, of at most `limit`; `None` if there is no such file.
+    pub fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let Some(real) = self.resolve(path) else { return Ok(None) };
+        match self.tree.get(&real) {
+            None => self.below.read(&real, limit),
+            Some(Entry { kind: Kind::Hardlink(first), .. }) => match self.tree.get(first) {
+                Some(entry) => entry.read(first, limit),
+                None => self.below.read(first, limit),
+            },
+            Some(entry) => entry.read(&real, limit),
+        }
+    }
+
+    /// The same as text; what is no UTF-8 is replaced.
+    pub fn read_text(&self, path: &str, limit: u64) -> Result<Option<String>> {
+        Ok(self.read(path, limit)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Everything below the folder that `path` leads to, sorted by path; no other link is followed.
+    pub fn list(&self, path: &str) -> BTreeMap<TreePath, BaseEntry> {
+        let Some(folder) = self.resolve(path) else { return BTreeMap::new() };
+        let below = self.below.list(&folder).into_iter();
+        let mut found: BTreeMap<TreePath, BaseEntry> = below.filter(|(path, _)| !self.is_removed(path)).collect();
+        let own = self.tree.below(&folder).filter_map(|(path, _)| Some((path.clone(), self.entry(path)?)));
+        found.extend(own);
+        found
+    }
+
+    /// Adds an entry at its real place. Two inputs with one path are an error that names both.
+    pub fn insert(&mut self, path: &TreePath, entry: Entry) -> Result<()> {
+        Ok(self.tree.insert(self.place(path), entry)?)
+    }
+
+    /// Puts an entry at its real place, whatever is there.
+    pub fn replace(&mut self, path: &TreePath, entry: Entry) {
+        let place = self.place(path);
+        self.tree.replace(place, entry);
+    }
+
+    /// Removes what is at exactly this path, and what is below it.
+    pub fn remove(&mut self, path: &TreePath) {
+        let path = self.place(path);
+        let own: Vec<TreePath> = self.tree.below(&path).map(|(path, _)| path.clone()).chain([path.clone()]).collect();
+        own.iter().for_each(|path| drop(self.tree.remove(path)));
+        if self.below.lookup(&path).is_some() {
+            self.removed.insert(path);
+        }
+    }
+
+    /// The tree of the layer, with whiteouts for what it removes of the layers below (image-spec layer.md).
+    pub fn finish(mut self) -> Result<LayerTree> {
+        let input: Arc<str> = "removed by an upgrade".into();
+        for path in std::mem::take(&mut self.removed) {
+            if self.tree.get(&path).is_some() || self.tree.below(&path).next().is_some() {
+                continue;
+            }
+            let name = format!(".wh.{}", path.name());
+            let whiteout = match path.parent() {
+                Some(parent) => parent.join(&name)?,
+                None => TreePath::new(&name)?,
+            };
+            self.tree.insert(whiteout, Entry::file("", 0o644, &input))?;
+        }
+        Ok(self.tree)
+    }
+
+    fn is_removed(&self, path: &TreePath) -> bool {
+        !self.removed.is_empty()
+            && (self.removed.contains(path) || path.ancestors().iter().any(|parent| self.removed.contains(parent)))
+    }
+
+    /// The real path as far as it is there, and the components that are not. A loop is not there.
+    fn walk(&self, path: &str) -> (String, Vec<String>) {
+        let mut pending: VecDeque<String> = parts(path).collect();
+        let mut real = String::new();
+        let mut links = 0;
+        while let Some(part) = pending.pop_front() {
+            if part == ".." {
+                real.truncate(real.rfind('/').unwrap_or(0));
+                continue;
+            }
+            let before = real.len();
+            push(&mut real, &part);
+            let kind = TreePath::new(&real).ok().and_then(|path| self.entry(&path)).map(|entry| entry.kind);
+            match kind {
+                Some(BaseKind::Directory) => {}
+                Some(BaseKind::Symlink(target)) if links < LINK_LIMIT => {
+                    links += 1;
+                    real.truncate(if target.starts_with('/') { 0 } else { before });
+                    parts(&target).collect::<Vec<_>>().into_iter().rev().for_each(|part| pending.push_front(part));
+                }
+                Some(BaseKind::File | BaseKind::Special) if pending.is_empty() => {}
+                _ => {
+                    real.truncate(before);
+                    pending.push_front(part);
+                    return (real, pending.into_iter().filter(|part| part != "..").collect());
+                }
+            }
+        }
+        (real, Vec::new())
+    }
+}
+
+fn parts(path: &str) -> impl Iterator<Item = String> + '_ {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_string)
+}
+
+fn push(path: &mut String, part: &str) {
+    if !path.is_empty() {
+        path.push('/');
+    }
+    path.push_str(part);
+}
+
+/// A path that a package has, as a path in an image.
+pub fn tree_path(package: &str, path: &str) -> Result<TreePath, Error> {
+    TreePath::new(path).map_err(|source| Error::Path { package: package.to_string(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text).unwrap()
+    }
+
+    fn root() -> Root {
+        let mut root = Root::new(Arc::new(Rootfs::empty()));
+        let input: Arc<str> = "package `a`".into();
+        root.insert(&path("lib"), Entry::symlink("usr/lib", &input)).unwrap();
+        root.insert(&path("usr/lib"), Entry::directory(&input)).unwrap();
+        root.insert(&path("usr/lib/a.so.1"), Entry::file("bytes", 0o644, &input)).unwrap();
+        root.insert(&path("lib/a.so"), Entry::symlink("/lib/a.so.1", &input)).unwrap();
+        root.insert(&path("loop"), Entry::symlink("loop", &input)).unwrap();
+        root
+    }
+
+    #[test]
+    fn links_are_followed_and_entries_go_to_their_real_place() {
+        let mut root = root();
+        assert_eq!(root.resolve("/lib/a.so"), Some(path("usr/lib/a.so.1")));
+        assert_eq!(root.resolve("lib/../lib/./a.so"), Some(path("usr/lib/a.so.1")));
+        assert_eq!(root.read("lib/a.so", 10).unwrap().as_deref(), Some(&b"bytes"[..]));
+        assert!(root.read("lib/a.so", 4).is_err());
+        assert_eq!((root.resolve("loop"), root.resolve("lib/b"), root.resolve("lib/a.so/x")), (None, None, None));
+        assert_eq!(root.place(&path("lib/new/x")), path("usr/lib/new/x"));
+        assert_eq!(root.place(&path("lib")), path("lib"));
+        assert_eq!(root.list("lib").into_keys().collect::<Vec<_>>(), [path("usr/lib/a.so"), path("usr/lib/a.so.1")]);
+        let error = root.insert(&path("lib/a.so"), Entry::file("", 0o644, &"package `b`".into())).unwrap_err();
+        assert_eq!(error.to_string(), "`/usr/lib/a.so` comes from two inputs: package `a` and package `b`");
+        root.remove(&path("lib/a.so"));
+        assert!(!root.exists("lib/a.so"));
+        assert_eq!(root.finish().unwrap().len(), 4);
+    }
+}
