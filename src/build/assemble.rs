@@ -16,7 +16,7 @@ pub const UNCHECKED_LABEL: &str = "ingot.size-check";
 pub fn assemble(plan: &ImagePlan, made: Vec<MadeLayer>, options: Options) -> Result<Built> {
     let mut config = plan.config.clone();
     let mut annotations = plan.annotations.clone();
-    let mut layers: Vec<LayerBlob> = plan.base.image().layers.clone();
+    let mut layers: Vec<LayerBlob> = plan.base.layers.clone();
     let mut files: Vec<(String, LargeFile)> = Vec::new();
     let mut inputs = Vec::new();
     let mut own = Vec::new();

@@ -1,7 +1,6 @@
 //! Layers of a plan: looked up, and made where they are missing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -9,13 +8,11 @@ use rayon::prelude::*;
 use super::{BuiltLayer, Options};
 use crate::error::{During, Result};
 use crate::layer::{
-    BlobRecord, Context, Fingerprint, Largest, LayerBlob, LayerCache, LayerSource, Lookup, Observed, Origin, Store,
-    write_layer,
+    BlobRecord, Context, Fingerprint, Largest, LayerBlob, LayerCache, Lookup, Observed, Origin, Store, make_layer,
 };
-use crate::oci::{Digest, Platform};
-use crate::plan::{ImagePlan, Plan};
+use crate::oci::Digest;
+use crate::plan::{ImagePlan, Plan, PlannedLayer};
 use crate::progress::Progress;
-use crate::text;
 
 /// One layer of one image, before the build.
 pub struct LayerState {
@@ -37,10 +34,10 @@ pub struct MadeLayer {
 /// Fingerprints of all layers of all images, and what the cache says of them.
 pub fn survey(plan: &Plan, store: &Store, progress: &Progress) -> Result<Vec<Vec<LayerState>>> {
     let cache = LayerCache::new(store, plan.compression);
-    let state = |image: &ImagePlan, layer: &Arc<dyn LayerSource>| -> Result<LayerState> {
-        let context = Context { store, base: image.base.rootfs().as_ref(), progress };
-        let fingerprint = layer.fingerprint(&context)?;
-        let slot = slot(plan, &image.variant, &image.platform, layer.name());
+    let state = |image: &ImagePlan, layer: &PlannedLayer| -> Result<LayerState> {
+        let context = Context { store, base: layer.below.as_ref(), progress };
+        let fingerprint = layer.source.fingerprint(&context)?;
+        let slot = image.slot(&plan.root, layer.source.name());
         let lookup = cache.lookup(&fingerprint, context.base, &slot)?;
         Ok(LayerState { fingerprint, lookup, slot })
     };
@@ -50,22 +47,17 @@ pub fn survey(plan: &Plan, store: &Store, progress: &Progress) -> Result<Vec<Vec
             let states: Vec<Result<LayerState>> = image
                 .layers
                 .par_iter()
-                .map(|layer| state(image, layer).during(|| format!("looking at layer `{}`", layer.name())))
+                .map(|layer| state(image, layer).during(|| format!("looking at layer `{}`", layer.source.name())))
                 .collect();
             states.into_iter().collect()
         })
         .collect()
 }
 
-fn slot(plan: &Plan, variant: &str, platform: &Platform, layer: &str) -> String {
-    format!("{}\n{variant}\n{platform}\n{layer}", plan.root.display())
-}
-
 struct Job<'a> {
     image: usize,
     layer: usize,
-    source: &'a Arc<dyn LayerSource>,
-    plan: &'a ImagePlan,
+    source: &'a PlannedLayer,
     state: LayerState,
 }
 
@@ -81,11 +73,11 @@ pub fn make(
     let mut groups: BTreeMap<Digest, Vec<Job<'_>>> = BTreeMap::new();
     for (image, (planned, states)) in plan.images.iter().zip(states).enumerate() {
         for (layer, (source, state)) in planned.layers.iter().zip(states).enumerate() {
-            let job = Job { image, layer, source, plan: planned, state };
+            let job = Job { image, layer, source, state };
             groups.entry(job.state.fingerprint.digest()).or_default().push(job);
         }
     }
-    let maker = Maker { cache: LayerCache::new(store, plan.compression), plan, options, store, progress };
+    let maker = Maker { cache: LayerCache::new(store, plan.compression), options, store, progress };
     let done: Vec<Result<Vec<(usize, usize, MadeLayer)>>> =
         groups.into_values().collect::<Vec<_>>().into_par_iter().map(|jobs| maker.group(jobs)).collect();
     let mut slots: Vec<BTreeMap<usize, MadeLayer>> = plan.images.iter().map(|_| BTreeMap::new()).collect();
@@ -100,7 +92,6 @@ pub fn make(
 
 struct Maker<'a> {
     cache: LayerCache<'a>,
-    plan: &'a Plan,
     options: Options,
     store: &'a Store,
     progress: &'a Progress,
@@ -111,20 +102,24 @@ impl Maker<'_> {
         let mut finished: Vec<(Observed, BlobRecord)> = Vec::new();
         let mut done = Vec::new();
         for job in jobs {
-            let name = job.source.name();
-            let base = job.plan.base.rootfs();
+            let name = job.source.source.name();
+            let base = &job.source.below;
             let same = |(observed, _): &&(Observed, BlobRecord)| {
                 observed.iter().all(|(path, seen)| crate::layer::BaseView::lookup(base.as_ref(), path) == *seen)
             };
             let (record, cached, elapsed) = match (&job.state.lookup, finished.iter().find(same)) {
                 (_, Some((_, record))) => (record.clone(), true, Duration::ZERO),
+                // Made while the build was planned, because what comes after it had to be seen first.
+                (Lookup::Hit(record), None) if job.source.made.is_some() => {
+                    (record.clone(), false, job.source.made.unwrap_or_default())
+                }
                 (Lookup::Hit(record), None) if !self.options.clean => {
                     self.progress.task(&format!("layer {name}"), None).finish("cached");
                     (record.clone(), true, Duration::ZERO)
                 }
                 _ => {
                     let begin = Instant::now();
-                    let (observed, record) = self.one(&job).during(|| format!("building layer `{name}`"))?;
+                    let (observed, record) = self.one(&job)?;
                     finished.push((observed, record.clone()));
                     (record, false, begin.elapsed())
                 }
@@ -134,7 +129,7 @@ impl Maker<'_> {
                 diff_id: record.diff_id,
                 uncompressed_size: Some(record.uncompressed_size),
                 name: name.to_string(),
-                created_by: job.source.created_by(),
+                created_by: job.source.source.created_by(),
                 origin: Origin::Store,
             };
             let built = BuiltLayer { blob, cached, elapsed };
@@ -144,21 +139,7 @@ impl Maker<'_> {
     }
 
     fn one(&self, job: &Job<'_>) -> Result<(Observed, BlobRecord)> {
-        let base = job.plan.base.rootfs().as_ref();
-        let context = Context { store: self.store, base, progress: self.progress };
-        let preparing = self.progress.task(&format!("preparing {}", job.source.name()), None);
-        let mut tree = job.source.tree(&context)?;
-        let observed = tree.complete(base)?;
-        drop(preparing);
-        let task = self.progress.task(&format!("layer {}", job.source.name()), Some(tree.size()));
-        let record = write_layer(job.source.name(), &tree, self.plan.compression, self.store, &task)?;
-        self.cache.remember(&job.state.fingerprint, observed.clone(), &record, &job.state.slot)?;
-        task.finish(&format!(
-            "{} files, {} -> {}",
-            record.entries,
-            text::size(record.uncompressed_size),
-            text::size(record.descriptor.size)
-        ));
-        Ok((observed, record))
+        let context = Context { store: self.store, base: job.source.below.as_ref(), progress: self.progress };
+        make_layer(job.source.source.as_ref(), &job.state.fingerprint, &self.cache, &context, &job.state.slot)
     }
 }

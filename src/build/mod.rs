@@ -89,8 +89,9 @@ pub fn build(plan: &Plan, options: Options, store: &Store, progress: &Progress) 
     let mut blobs = Blobs::new(store);
     let mut images = Vec::new();
     for (image, layers) in plan.images.iter().zip(made) {
-        let base = image.base.image();
-        blobs = blobs.with(&base.blobs, base.layers.iter().map(|layer| &layer.descriptor));
+        if let Some(own) = &image.base.blobs {
+            blobs = blobs.with(own, image.base.layers.iter().map(|layer| &layer.descriptor));
+        }
         images.push(assemble::assemble(image, layers, options)?);
     }
     Ok(Outcome { images, blobs })

@@ -19,7 +19,7 @@ use crate::oci::media_type::Compression;
 use crate::progress::Progress;
 
 /// The version of the format and of the rule what is kept.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The largest listing that is read back, in bytes.
 const LISTING_LIMIT: u64 = 512 << 20;
 /// The largest file that is kept with a listing, in bytes.
@@ -78,13 +78,16 @@ pub(super) fn keep(path: &TreePath, size: u64) -> bool {
             | "usr/lib/os-release"
             | "etc/debian_version"
             | "etc/ld.so.conf"
+            | "etc/ld.so.cache"
             | "var/lib/dpkg/status"
+            | "var/lib/dpkg/diversions"
             | "lib/apk/db/installed"
     );
     let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| !rest.is_empty());
     size <= KEEP_LIMIT
         && (named
             || below("etc/ld.so.conf.d/")
+            || below("var/lib/dpkg/alternatives/")
             || below("etc/apt/")
             || below("usr/share/keyrings/")
             || below("var/lib/dpkg/status.d/")

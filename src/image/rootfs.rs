@@ -124,6 +124,36 @@ impl Rootfs {
         self.fetch(source, node.size, limit).map(Some).during(|| format!("reading `/{path}` of the base image"))
     }
 
+    /// The bytes of the files that these paths lead to, each of at most `limit`. Every layer is read once at most;
+    /// what is no file is left out.
+    pub fn read_many(&self, paths: &[TreePath], limit: u64) -> Result<BTreeMap<TreePath, Vec<u8>>> {
+        let mut found = BTreeMap::new();
+        let mut wanted: BTreeMap<usize, BTreeMap<u64, Vec<&TreePath>>> = BTreeMap::new();
+        for path in paths {
+            let Some(node) = self.resolve(path).and_then(|path| self.nodes.get(&path)) else { continue };
+            let Some(source) = node.source else { continue };
+            match self.kept.get(&source) {
+                Some(kept) => drop(found.insert(path.clone(), kept.clone())),
+                None => wanted.entry(source.layer).or_default().entry(source.ordinal).or_default().push(path),
+            }
+        }
+        for (number, mut files) in wanted {
+            let Some(layer) = self.layers.get(number) else { continue };
+            let mut reader = listing::open(layer, self.blobs(layer)?)?;
+            while let Some(member) = reader.next_member()? {
+                let Some(names) = files.remove(&member.ordinal) else { continue };
+                let bytes = reader.read_body(limit).during(|| format!("reading files of {}", layer.name))?;
+                found.extend(names.into_iter().map(|name| (name.clone(), bytes.clone())));
+            }
+            reader.finish()?;
+            if !files.is_empty() {
+                let reason = "an entry is gone".into();
+                return Err(Error::Damaged { digest: layer.descriptor.digest, reason }.into());
+            }
+        }
+        Ok(found)
+    }
+
     /// Everything below `folder` (a link to one is followed), sorted by path.
     pub fn list(&self, folder: &TreePath) -> Vec<(TreePath, BaseEntry)> {
         let Some(folder) = self.resolve(folder) else { return Vec::new() };

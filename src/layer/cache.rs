@@ -52,6 +52,11 @@ impl<'a> LayerCache<'a> {
         LayerCache { store, compression }
     }
 
+    /// How its layers are compressed.
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
     fn key(&self, fingerprint: &Fingerprint) -> Digest {
         Digest::of(format!("{:?} {}", self.compression, fingerprint.digest()).as_bytes())
     }

@@ -3,57 +3,122 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::known;
+use super::os::Os;
+use super::{Error, known};
 use crate::error::Result;
 use crate::fs;
-use crate::image::{self, Access, BaseFacts, BaseImage, ImageName, Rootfs};
-use crate::layer::TreePath;
-use crate::oci::Platform;
-use crate::project::{PACKAGES_SUFFIX, Project, PythonSpec, Upgrade, Variant};
+use crate::image::{self, Access, BaseFacts, ImageName, Rootfs};
+use crate::layer::{BlobSource, LayerBlob, TreePath};
+use crate::oci::{Config, Digest, Platform, Reference};
+use crate::project::{PACKAGES_SUFFIX, Project, PythonSpec, Variant, known_bases, known_packages};
 use crate::python::PythonVersion;
 
-/// The largest package database that is read, in bytes.
-const STATUS_LIMIT: u64 = 64 << 20;
-
-/// A base image, its listing, and what it is.
+/// What an image stands on: a base image or nothing, and the operating system's packages over it.
 pub struct Base {
     /// As the project names it.
     pub name: String,
-    /// Documents and layers.
-    pub image: BaseImage,
-    /// All its files, merged.
+    /// Its reference, if it is an image of a registry.
+    pub reference: Option<Reference>,
+    /// The digest of what the name leads to (an index or a manifest); `None` if it is made of packages alone.
+    pub root_digest: Option<Digest>,
+    /// The configuration.
+    pub config: Config,
+    /// The base's own layers.
+    pub layers: Vec<LayerBlob>,
+    /// Reads the base's own layers.
+    pub blobs: Option<Arc<dyn BlobSource>>,
+    /// The files of the base's own layers, merged.
+    pub below: Arc<Rootfs>,
+    /// The files that Ingot's layers stand on: the base's own, and those of the layer of OS packages.
     pub rootfs: Arc<Rootfs>,
-    /// What it is.
+    /// What that is.
     pub facts: BaseFacts,
+    /// The layer of OS packages.
+    pub os: Option<Os>,
 }
 
 impl Base {
     /// Opens the variant's base for one platform.
-    pub fn open(project: &Project, variant: &Variant, platform: &Platform, access: &Access) -> Result<Base> {
+    pub fn open(
+        project: &Project,
+        variant: &Variant,
+        platform: &Platform,
+        pin: Option<&Digest>,
+        access: &Access,
+    ) -> Result<Base> {
         let name = &variant.base.value;
         if name.ends_with(PACKAGES_SUFFIX) {
-            let hint = "name an image: a reference, `oci:DIR`, `oci-archive:FILE` or `docker-archive:FILE`";
-            let message = format!("base `{name}`: assembling a base from packages is not supported by this version");
-            return Err(variant.base.at.error(message, Some(hint.into())));
+            return Base::of_packages(variant, platform);
         }
         let parsed: ImageName = name
             .parse()
             .map_err(|error: crate::error::Error| variant.base.at.error(error.to_string(), error.hint()))?;
-        let parsed = below(parsed, &project.root);
+        let mut parsed = below(parsed, &project.root);
         if let Some(path) = missing(&parsed) {
             let message = format!("base `{name}` is not there: `{}` does not exist", path.display());
             return Err(variant.base.at.error(message, Some("paths are relative to the project file".into())));
         }
-        if let ImageName::Registry(reference) = &parsed {
-            known::check(variant, reference)?;
+        let mut reference = None;
+        if let ImageName::Registry(registry) = &parsed {
+            known::check(variant, registry)?;
+            reference = Some(registry.clone());
+            if let Some(digest) = pin {
+                parsed = ImageName::Registry(registry.pinned(*digest));
+            }
         }
         let mut image = image::open(&parsed, access)?.image(Some(platform))?;
+        if let Some(expected) = pin.filter(|pin| **pin != image.root_digest) {
+            let found = image.root_digest;
+            return Err(Error::OtherBase { base: name.clone(), expected: *expected, found }.into());
+        }
         let rootfs = Rootfs::open(&image.layers, image.blobs.clone(), &access.store, &access.progress)?;
         for (layer, size) in image.layers.iter_mut().zip(rootfs.layer_sizes()) {
             layer.uncompressed_size = Some(*size);
         }
-        let facts = BaseFacts::of(&rootfs)?;
-        Ok(Base { name: name.clone(), image, rootfs: Arc::new(rootfs), facts })
+        let rootfs = Arc::new(rootfs);
+        Ok(Base {
+            name: name.clone(),
+            reference,
+            root_digest: Some(image.root_digest),
+            config: image.config,
+            layers: image.layers,
+            blobs: Some(image.blobs),
+            facts: BaseFacts::of(&rootfs)?,
+            below: rootfs.clone(),
+            rootfs,
+            os: None,
+        })
+    }
+
+    /// A base without an image.
+    fn of_packages(variant: &Variant, platform: &Platform) -> Result<Base> {
+        let name = &variant.base.value;
+        if known_packages(name).is_none() {
+            let known = known_bases().filter(|base| base.packages_only).map(|base| format!("`{}`", base.reference));
+            let hint = format!("known are {}", known.collect::<Vec<_>>().join(", "));
+            let message = format!("base `{name}` is not known as one that is made of packages");
+            return Err(variant.base.at.error(message, Some(hint)));
+        }
+        let rootfs = Arc::new(Rootfs::empty());
+        Ok(Base {
+            name: name.clone(),
+            reference: None,
+            root_digest: None,
+            config: Config::empty(platform),
+            layers: Vec::new(),
+            blobs: None,
+            facts: BaseFacts::default(),
+            below: rootfs.clone(),
+            rootfs,
+            os: None,
+        })
+    }
+
+    /// What stands for all files of [`Base::rootfs`].
+    pub fn digest(&self) -> Digest {
+        let own = self.layers.iter().map(|layer| layer.diff_id);
+        let all = own.chain(self.os.iter().map(|os| os.blob.diff_id));
+        Digest::of(all.map(|diff_id| diff_id.to_string()).collect::<Vec<_>>().join(" ").as_bytes())
     }
 
     /// The interpreter that the project's version asks for; an error at that version if the base lacks it.
@@ -65,39 +130,12 @@ impl Base {
         let others: Vec<String> = self.facts.pythons.iter().map(|python| python.version.to_string()).collect();
         let has = if others.is_empty() { "no Python".to_string() } else { format!("Python {}", others.join(", ")) };
         let hint = if others.is_empty() {
-            "choose a base that has it (installing OS packages is not supported by this version)".to_string()
+            "choose a base that has it, or one whose packages have it (debian, ubuntu)".to_string()
         } else {
             format!("set the version to {}, or choose another base", wanted_of(&others))
         };
         let message = format!("base `{}` has no Python {}: it has {has}", self.name, wanted.short());
         Err(spec.version.at.error(message, Some(hint)))
-    }
-
-    /// Packages of `[os]` must be in the base already: installing them is another capability.
-    pub fn check_packages(&self, variant: &Variant) -> Result<()> {
-        if variant.os.packages.is_empty() && variant.os.upgrade == Upgrade::None {
-            return Ok(());
-        }
-        let status = match TreePath::new("var/lib/dpkg/status") {
-            Ok(path) => self.rootfs.read(&path, STATUS_LIMIT)?.unwrap_or_default(),
-            Err(_) => Vec::new(),
-        };
-        let status = String::from_utf8_lossy(&status);
-        for package in &variant.os.packages {
-            let name = package.value.split(['=', ':']).next().unwrap_or_default();
-            if !installed(&status, name) {
-                let message = format!(
-                    "package `{}` is not in base `{}`, and installing packages is not supported by this version",
-                    package.value, self.name
-                );
-                return Err(package.at.error(message, Some("choose a base that has it".into())));
-            }
-        }
-        if variant.os.upgrade != Upgrade::None {
-            let message = "`os.upgrade` is not supported by this version: only \"none\" is";
-            return Err(variant.at.error(message, Some("choose a newer base, or set `upgrade = \"none\"`".into())));
-        }
-        Ok(())
     }
 }
 
@@ -125,25 +163,4 @@ fn missing(name: &ImageName) -> Option<&Path> {
 fn wanted_of(others: &[String]) -> String {
     let short = |text: &String| text.split('.').take(2).collect::<Vec<_>>().join(".");
     others.iter().map(|other| format!("\"{}\"", short(other))).collect::<Vec<_>>().join(" or ")
-}
-
-/// Whether dpkg's database says that the package is installed.
-fn installed(status: &str, name: &str) -> bool {
-    status.split("\n\n").any(|paragraph| {
-        let field = |key: &str| paragraph.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
-        field("Package:") == Some(name) && field("Status:").is_some_and(|status| status.ends_with(" installed"))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_dpkg_calls_installed_is_installed() {
-        let status = "Package: python3\nStatus: install ok installed\nVersion: 3.11\n\n\
-                      Package: gone\nStatus: deinstall ok config-files\n\nPackage: python3-extra\nStatus: install ok installed\n";
-        assert!(installed(status, "python3") && installed(status, "python3-extra"));
-        assert!(!installed(status, "gone") && !installed(status, "python") && !installed("", "x"));
-    }
 }

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::Base;
 use super::layers::LAUNCHER;
-use crate::image::ImageName;
 use crate::oci::{Config, Platform};
 use crate::project::{AppSpec, Healthcheck, Variant};
 
@@ -17,7 +16,7 @@ const BASE_FIELDS: [&str; 6] = ["author", "container", "container_config", "dock
 
 /// The base's configuration with everything that the variant says, and without Ingot's layers.
 pub fn config(variant: &Variant, base: &Base, platform: &Platform, labels: &BTreeMap<String, String>) -> Config {
-    let mut config = base.image.config.clone();
+    let mut config = base.config.clone();
     BASE_FIELDS.iter().for_each(|field| config.remove(field));
     config.set_platform(platform);
     config.set_created(variant.epoch);
@@ -93,10 +92,10 @@ pub fn labels(variant: &Variant, base: &Base) -> BTreeMap<String, String> {
     set("revision", arg("VCS_REF"));
     set("created", &variant.epoch.rfc3339());
     // The path of a layout on this machine is nobody's business, and would make the digest depend on it.
-    if let ImageName::Registry(reference) = &base.image.name {
+    if let Some(reference) = &base.reference {
         set("base.name", &reference.to_string());
     }
-    set("base.digest", &base.image.root_digest.to_string());
+    set("base.digest", &base.root_digest.map(|digest| digest.to_string()).unwrap_or_default());
     labels.extend(variant.image.labels.clone());
     labels
 }

@@ -1,6 +1,7 @@
 //! What can be wrong with a plan. Mistakes in the project file are `project::Error`s, at their place.
 
 use crate::error::{Class, Explain};
+use crate::oci::Digest;
 
 /// A plan that cannot be made, or that must not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,16 @@ pub enum Error {
         /// The base.
         base: String,
     },
+    /// The base is not the one that the lock has.
+    #[error("base `{base}` is not the one of ingot.lock: expected {expected}, found {found}")]
+    OtherBase {
+        /// The base.
+        base: String,
+        /// What the lock has.
+        expected: Digest,
+        /// What is there.
+        found: Digest,
+    },
     /// A budget does not hold.
     #[error("`{image}` is over its budget: {}", excesses.join("; "))]
     OverBudget {
@@ -49,6 +60,7 @@ impl Explain for Error {
     fn class(&self) -> Class {
         match self {
             Error::OverBudget { .. } => Class::Policy,
+            Error::OtherBase { .. } => Class::Verification,
             _ => Class::Usage,
         }
     }
@@ -61,6 +73,7 @@ impl Explain for Error {
             }
             Error::TooManyLayers { .. } => "choose a base with fewer layers".into(),
             Error::NoLibc { .. } => "choose a base with glibc (debian, ubuntu) or musl (alpine)".into(),
+            Error::OtherBase { .. } => "run `ingot lock` if the base was replaced on purpose".into(),
             Error::OverBudget { .. } => {
                 "leave out what is not needed (see the table), raise the budget in the project \
                  file, or build with --no-size-check"

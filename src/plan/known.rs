@@ -15,9 +15,11 @@ pub fn check(variant: &Variant, reference: &Reference) -> Result<()> {
             let version = python.version.short();
             (format!("it has Python {version}"), format!("set the version to \"{version}\", or choose another base"))
         }
+        None if known.apt.python.compatible(&wanted) => return Ok(()),
         None => {
-            let hint = "choose a base that has it: installing OS packages is not supported by this version";
-            (format!("{} {} comes without Python", known.distribution, known.release), hint.to_string())
+            let version = known.apt.python.short();
+            let hint = format!("set the version to \"{version}\", or choose another base");
+            (format!("the packages of {} {} have Python {version}", known.distribution, known.release), hint)
         }
     };
     let message = format!("base `{}` has no Python {}: {has}", reference.familiar(), wanted.short());
@@ -44,17 +46,21 @@ mod tests {
     #[test]
     fn known_bases_are_refused_before_they_are_fetched() {
         assert_eq!(
-            refusal("ubuntu:22.04", "3.10").as_deref(),
-            Some("base `ubuntu:22.04` has no Python 3.10: ubuntu 22.04 comes without Python")
+            refusal("ubuntu:22.04", "3.11").as_deref(),
+            Some("base `ubuntu:22.04` has no Python 3.11: the packages of ubuntu 22.04 have Python 3.10")
         );
         assert_eq!(
-            refusal("nvidia/cuda:12.1.0-devel-ubuntu22.04", "3.10").as_deref(),
-            Some("base `nvidia/cuda:12.1.0-devel-ubuntu22.04` has no Python 3.10: ubuntu 22.04 comes without Python")
+            refusal("nvidia/cuda:12.1.0-devel-ubuntu20.04", "3.10").as_deref(),
+            Some(
+                "base `nvidia/cuda:12.1.0-devel-ubuntu20.04` has no Python 3.10: the packages of ubuntu 20.04 have \
+                 Python 3.8"
+            )
         );
         assert_eq!(
             refusal("python:3.11-slim", "3.12").as_deref(),
             Some("base `python:3.11-slim` has no Python 3.12: it has Python 3.11")
         );
+        assert_eq!(refusal("ubuntu:22.04", "3.10"), None);
         for unknown in ["python:3.12-slim", "localhost:5000/ubuntu:22.04", "registry.example/nvidia/cuda:12.1.0"] {
             assert_eq!(refusal(unknown, "3.12"), None, "{unknown}");
         }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Base;
 use super::python::Environment;
+use super::{Base, PlannedLayer};
 use crate::error::Result;
 use crate::layer::{LayerSource, TreePath};
 use crate::project::{AppSpec, Project, Variant};
@@ -18,13 +18,13 @@ pub const LAUNCHER: &str = crate::runtime::LAUNCHER_PATH;
 /// version control keeps (its content differs from clone to clone), and an environment of the developer's machine.
 const EXCLUDED: [&str; 5] = ["dist", ".git", ".hg", ".svn", ".venv"];
 
-/// Heavy wheels, the rest of the environment, the application, and the small files.
+/// OS packages, heavy wheels, the rest of the environment, the application, and the small files.
 pub fn sources(
     project: &Project,
     variant: &Variant,
     base: &Base,
     python: Option<Environment>,
-) -> Result<Vec<Arc<dyn LayerSource>>> {
+) -> Result<Vec<PlannedLayer>> {
     let mut layers: Vec<Arc<dyn LayerSource>> = Vec::new();
     let (venv, compiler) = match python {
         Some(environment) => {
@@ -49,8 +49,10 @@ pub fn sources(
             exclude: EXCLUDED.iter().map(PathBuf::from).collect(),
         })));
     }
-    layers.push(Arc::new(RuntimeLayer::new(runtime(variant, venv)?, base.rootfs())?));
-    Ok(layers)
+    layers.push(Arc::new(RuntimeLayer::new(runtime(variant, venv)?, &base.rootfs)?));
+    let planned = |source| PlannedLayer { source, below: base.rootfs.clone(), made: None };
+    let os = base.os.iter().map(|os| os.layer.clone());
+    Ok(os.chain(layers.into_iter().map(planned)).collect())
 }
 
 fn runtime(variant: &Variant, venv: Option<TreePath>) -> Result<RuntimeSpec> {

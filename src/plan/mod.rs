@@ -10,17 +10,19 @@ mod config;
 mod error;
 mod known;
 mod layers;
+pub mod os;
 mod python;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rayon::prelude::*;
 
 use crate::error::{During, Result};
 use crate::fs;
-use crate::image::{Access, BaseFacts, BaseImage, Rootfs};
+use crate::image::{Access, Rootfs};
 use crate::layer::LayerSource;
 use crate::oci::media_type::Compression;
 use crate::oci::{Config, Epoch, Platform};
@@ -67,7 +69,7 @@ pub struct ImagePlan {
     /// What it stands on.
     pub base: Base,
     /// Ingot's own layers, in order.
-    pub layers: Vec<Arc<dyn LayerSource>>,
+    pub layers: Vec<PlannedLayer>,
     /// The configuration, with the base's layers and history, and without Ingot's own.
     pub config: Config,
     /// The manifest's annotations.
@@ -78,6 +80,28 @@ pub struct ImagePlan {
     pub epoch: Epoch,
     /// What the environment was made for, if it has Python.
     pub target: Option<Target>,
+}
+
+/// One layer of Ingot's own.
+#[derive(Clone)]
+pub struct PlannedLayer {
+    /// What it is made of.
+    pub source: Arc<dyn LayerSource>,
+    /// The files of the layers that it stands on, as far as it may see them.
+    pub below: Arc<Rootfs>,
+    /// How long it took, if it had to be made while the build was planned.
+    pub made: Option<Duration>,
+}
+
+impl ImagePlan {
+    /// Whose layer it is, for the layer cache: project, variant, platform, layer.
+    pub fn slot(&self, root: &Path, layer: &str) -> String {
+        slot(root, &self.variant, &self.platform, layer)
+    }
+}
+
+fn slot(root: &Path, variant: &str, platform: &Platform, layer: &str) -> String {
+    format!("{}\n{variant}\n{platform}\n{layer}", root.display())
 }
 
 /// Plans every image that is asked for, in parallel.
@@ -121,15 +145,14 @@ fn variants(project: &Project, asked: &[String]) -> Result<Vec<String>> {
 }
 
 fn image(project: &Project, variant: &Variant, platform: &Platform, access: &Access) -> Result<ImagePlan> {
-    let base = Base::open(project, variant, platform, access)?;
-    base.check_packages(variant)?;
+    let base = Base::open(project, variant, platform, None, access)?;
     let python = match &variant.python {
         Some(spec) => Some(python::environment(project, spec, &base, platform, access)?),
         None => None,
     };
     let target = python.as_ref().map(|environment| environment.target.clone());
     let layers = layers::sources(project, variant, &base, python)?;
-    let total = base.image.layers.len() + layers.len();
+    let total = base.layers.len() + layers.len();
     if total > LAYERS_LIMIT {
         return Err(Error::TooManyLayers { total, limit: LAYERS_LIMIT }.into());
     }
@@ -155,22 +178,5 @@ impl Plan {
             self.images.iter().map(|image| (image.variant.clone(), image.name.clone())).collect();
         variants.dedup();
         variants
-    }
-}
-
-impl Base {
-    /// The image below.
-    pub fn image(&self) -> &BaseImage {
-        &self.image
-    }
-
-    /// Its files.
-    pub fn rootfs(&self) -> &Arc<Rootfs> {
-        &self.rootfs
-    }
-
-    /// What it is.
-    pub fn facts(&self) -> &BaseFacts {
-        &self.facts
     }
 }

@@ -36,7 +36,7 @@ pub fn environment(
     access: &Access,
 ) -> Result<Environment> {
     let (interpreter, version) = base.python(spec)?;
-    let libc = base.facts().libc.ok_or_else(|| Error::NoLibc { base: base.name.clone() })?;
+    let libc = base.facts.libc.ok_or_else(|| Error::NoLibc { base: base.name.clone() })?;
     let target = Target { python: version, platform: platform.clone(), libc };
     let compiler = compiler(version, spec, base, platform, access)?;
     let wheels = match &spec.lock {
@@ -70,8 +70,8 @@ fn compiler(
     access: &Access,
 ) -> Result<Arc<dyn Compile>> {
     let magic = python::magic(version).ok_or(BytecodeError::UnknownVersion { version })?;
-    let (store, platform, files) = (access.store.clone(), platform.clone(), base.rootfs().clone());
-    let (path, digest) = (base.python(spec)?.0, base.image().manifest_descriptor.digest);
+    let (store, platform, files) = (access.store.clone(), platform.clone(), base.rootfs.clone());
+    let (path, digest) = (base.python(spec)?.0, base.digest());
     let find = move || {
         let own = BaseInterpreter { files: files.as_ref(), base: &digest, platform: &platform, path: &path, version };
         let found = Interpreter::choose(version, Some(&own), &Search::from_environment(), &store)?;

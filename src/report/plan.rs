@@ -28,7 +28,8 @@ pub struct ImageLine {
     variant: String,
     platform: String,
     base: String,
-    base_digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base_digest: Option<String>,
     target: Option<String>,
     layers: Vec<LayerLine>,
 }
@@ -73,8 +74,8 @@ impl PlanReport {
 }
 
 fn line(image: &ImagePlan, states: &[LayerState]) -> ImageLine {
-    let base = image.base.image();
-    let mut layers: Vec<LayerLine> = base
+    let mut layers: Vec<LayerLine> = image
+        .base
         .layers
         .iter()
         .map(|layer| LayerLine {
@@ -86,7 +87,7 @@ fn line(image: &ImagePlan, states: &[LayerState]) -> ImageLine {
         })
         .collect();
     layers.extend(image.layers.iter().zip(states).map(|(source, state)| {
-        let name = source.name().to_string();
+        let name = source.source.name().to_string();
         match &state.lookup {
             Lookup::Hit(record) => LayerLine {
                 name,
@@ -104,7 +105,7 @@ fn line(image: &ImagePlan, states: &[LayerState]) -> ImageLine {
         variant: image.variant.clone(),
         platform: image.platform.to_string(),
         base: image.base.name.clone(),
-        base_digest: base.root_digest.to_string(),
+        base_digest: image.base.root_digest.map(|digest| digest.to_string()),
         target: image.target.as_ref().map(ToString::to_string),
         layers,
     }

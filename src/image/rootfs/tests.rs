@@ -50,6 +50,11 @@ fn later_layers_replace_and_hide() {
     assert_eq!(rootfs.list(&path("d")).len(), 2);
     assert_eq!(rootfs.lookup(&path("x")).unwrap().mode, 0o755);
     assert!(rootfs.read(&path("d/a"), 0).is_err());
+    let many = [path("d/a"), path("d/c"), path("root/test"), path("d"), path("gone")];
+    let found = rootfs.read_many(&many, 1).unwrap();
+    let found: Vec<_> = found.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
+    assert_eq!(found, [("d/a", &b"2"[..]), ("d/c", &b"3"[..]), ("root/test", &b"1"[..])]);
+    assert!(rootfs.read_many(&many, 0).is_err());
 }
 
 #[test]
