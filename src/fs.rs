@@ -357,6 +357,19 @@ impl Mapped {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Says that these bytes are not needed for now, so that they do not count as this program's memory. They are
+    /// read again from the file if they are.
+    pub fn release(&self, range: std::ops::Range<usize>) {
+        // A page is at most this large on any machine; what is mapped ends where the file does.
+        const PAGE: usize = 64 << 10;
+        let start = range.start.min(self.map.len()) / PAGE * PAGE;
+        let end = range.end.min(self.map.len()) / PAGE * PAGE;
+        if end > start {
+            // SAFETY: the mapping is of a file that nobody changes, so what is read again is what was there.
+            let _ = unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start) };
+        }
+    }
 }
 
 impl Deref for Mapped {

@@ -6,7 +6,15 @@
 //! dpkg status of the base -----------------------------+-> solve -> Solution -> debs -> unpack -> Root -> configure -> LayerTree
 //! ```
 
+mod ar;
 mod control;
+mod control_tar;
+mod data;
+mod data_stream;
+mod deb;
+mod deb_error;
+#[cfg(test)]
+pub(crate) mod deb_testing;
 mod error;
 mod package;
 mod relation;
@@ -14,6 +22,8 @@ mod root;
 mod version;
 
 pub use control::{Paragraph, paragraphs};
+pub use deb::Deb;
+pub use deb_error::DebError;
 pub use error::Error;
 pub use package::{Candidate, Location, MultiArch, Package, Provided, Universe};
 pub use relation::{Alternatives, ArchQualifier, Operator, Relation, parse_relations};

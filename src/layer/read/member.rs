@@ -40,6 +40,8 @@ pub struct Member {
     pub ordinal: u64,
     /// Where it is, or what a whiteout hides; `None` for the root folder.
     pub path: Option<TreePath>,
+    /// Whether the tar has its path, or the first name of a hard link, as an absolute one.
+    pub absolute: bool,
     /// Whether the path or the link's target is not what the tar has, byte for byte: it has bytes that are not
     /// UTF-8, or control characters.
     pub lossy: bool,
@@ -76,6 +78,7 @@ pub(super) fn build(ordinal: u64, block: &Block, mut extensions: Extensions) -> 
     Ok(Member {
         ordinal,
         path,
+        absolute: raw_path.starts_with(b"/") || (matches!(kind, MemberKind::Hardlink(_)) && raw_link.starts_with(b"/")),
         lossy,
         kind,
         mode: block.mode().map_err(at)?,

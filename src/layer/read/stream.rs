@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Read};
 
 use flate2::read::MultiGzDecoder;
 
-use super::Error;
+use super::{Error, TarSource};
 use crate::oci::media_type::Compression;
 use crate::oci::{Digest, Hasher};
 
@@ -107,40 +107,8 @@ impl Stream {
         Ok(Stream { decoder, hasher: Hasher::new(), digest, limit })
     }
 
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let count = loop {
-            match self.decoder.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other.map_err(|error| explain(self.digest, error))?,
-            }
-        };
-        self.hasher.update(buffer.get(..count).unwrap_or_default());
-        if self.hasher.length() > self.limit {
-            return Err(Error::Limit { digest: self.digest, what: "uncompressed bytes", limit: self.limit });
-        }
-        Ok(count)
-    }
-
-    pub(super) fn read_exact(&mut self, mut buffer: &mut [u8]) -> Result<(), Error> {
-        while !buffer.is_empty() {
-            let count = self.read(buffer)?;
-            if count == 0 {
-                let reason = "the tar ends too early, without its two blocks of zeros".into();
-                return Err(Error::Damaged { digest: self.digest, reason });
-            }
-            buffer = buffer.get_mut(count..).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    pub(super) fn skip(&mut self, mut count: u64) -> Result<(), Error> {
-        let mut buffer = [0; 32 << 10];
-        while count > 0 {
-            let most = usize::try_from(count).unwrap_or(usize::MAX).min(buffer.len());
-            self.read_exact(buffer.get_mut(..most).unwrap_or_default())?;
-            count -= most as u64;
-        }
-        Ok(())
+    pub(super) fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// Digest and length of the tar, once both it and its blob have ended.
@@ -156,6 +124,32 @@ impl Stream {
         }
         let length = self.hasher.length();
         Ok((self.hasher.finish(), length))
+    }
+}
+
+impl TarSource for Stream {
+    type Error = Error;
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let count = loop {
+            match self.decoder.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other.map_err(|error| explain(self.digest, error))?,
+            }
+        };
+        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        if self.hasher.length() > self.limit {
+            return Err(Error::Limit { digest: self.digest, what: "uncompressed bytes", limit: self.limit });
+        }
+        Ok(count)
+    }
+
+    fn damaged(&self, reason: String) -> Error {
+        Error::Damaged { digest: self.digest, reason }
+    }
+
+    fn limit(&self, what: &'static str, limit: u64) -> Error {
+        Error::Limit { digest: self.digest, what, limit }
     }
 }
 
