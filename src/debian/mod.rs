@@ -6,6 +6,7 @@
 //! dpkg status of the base -----------------------------+-> solve -> Solution -> debs -> unpack -> Root -> configure -> LayerTree
 //! ```
 
+mod apt_conf;
 mod ar;
 mod control;
 mod control_tar;
@@ -16,16 +17,22 @@ mod deb_error;
 #[cfg(test)]
 pub(crate) mod deb_testing;
 mod error;
+mod keyring;
 mod package;
+mod preferences;
 mod relation;
 mod root;
+mod sources;
 mod version;
 
 pub use control::{Paragraph, paragraphs};
 pub use deb::Deb;
 pub use deb_error::DebError;
 pub use error::Error;
+pub use keyring::{Keyring, Keys};
 pub use package::{Candidate, Location, MultiArch, Package, Provided, Universe};
+pub use preferences::{Pocket, Preferences};
 pub use relation::{Alternatives, ArchQualifier, Operator, Relation, parse_relations};
 pub use root::{Root, tree_path};
+pub use sources::{Machine, Source, Sources, SourcesError};
 pub use version::Version;
