@@ -8,6 +8,7 @@
 
 mod apt_conf;
 mod ar;
+pub mod configure;
 mod control;
 mod control_tar;
 mod data;

@@ -8,6 +8,7 @@
 //! - `determinism`: one project and one base give one digest, whatever the environment.
 //! - `faults`: full disks, limits, pipes, signals, damaged stores and company end well.
 //! - `golden`: every byte of a small image is known; a drift names the file.
+//! - `ldconfig`: what Ingot configures natively against ldconfig and its like on the same packages.
 //! - `lies`: registries that lie are found out, and passwords stay secret.
 //! - `machine`: the helpers themselves, and that this machine can do what the other tests need.
 //! - `outputs`: every kind of output, read by the programs that others use.
@@ -32,6 +33,7 @@ mod cli;
 mod determinism;
 mod faults;
 mod golden;
+mod ldconfig;
 mod lies;
 mod machine;
 mod outputs;

@@ -1,0 +1,105 @@
+//! What the scripts of packages would do, done without running any: accounts, links, caches, bundles.
+//!
+//! ```text
+//! unpacked packages -> accounts -> base files, time zone, tmpfiles -> alternatives, certificates -> libraries -> what is left
+//! ```
+//! Each topic has its file, and each is compared with the real tool (`tests/it/ldconfig.rs`). What nobody did is
+//! listed in [`Configured::not_run`], with the reason why it could matter.
+
+#[allow(dead_code, reason = "the calls in scripts use the rest")]
+mod accounts;
+mod base_files;
+mod elf;
+mod ldcache;
+mod ldcache_file;
+#[allow(dead_code, reason = "the calls in scripts use the rest")]
+mod site;
+mod sysusers;
+
+use std::collections::BTreeMap;
+
+use self::accounts::Accounts;
+use self::site::Site;
+use super::Root;
+use crate::error::Result;
+
+/// Who put things into the root that no package has.
+const INPUT: &str = "the configuration of packages";
+
+/// What the configuration needs to know of one package that was unpacked into the root.
+#[derive(Clone, Copy, Debug)]
+pub struct Scripts<'a> {
+    /// Its name.
+    pub package: &'a str,
+    /// The version that was unpacked.
+    pub version: &'a str,
+    /// Its maintainer scripts by name: preinst, postinst, prerm, postrm, config.
+    pub scripts: &'a BTreeMap<String, String>,
+    /// Its `triggers` file.
+    pub triggers: Option<&'a str>,
+    /// The version that it replaces.
+    pub upgraded_from: Option<&'a str>,
+}
+
+/// A script that was not run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NotRun {
+    /// Whose script.
+    pub package: String,
+    /// Which: "postinst".
+    pub script: String,
+    /// Why that could matter, in words; `None` if it does not.
+    pub matters: Option<String>,
+}
+
+/// What the configuration has to tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configured {
+    /// The scripts of which something was left undone.
+    pub not_run: Vec<NotRun>,
+    /// What was done otherwise than the real tools do it.
+    pub notes: Vec<String>,
+}
+
+/// How to configure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Debian's name of the architecture: "amd64".
+    pub architecture: String,
+    /// Nothing is below: the base is made of these packages alone.
+    pub fresh: bool,
+}
+
+/// Makes the folders and, with a merged /usr, the links that must be there before anything is unpacked.
+pub fn prepare_fresh(root: &mut Root, usr_merge: bool, architecture: &str) -> Result<()> {
+    base_files::prepare(&mut Site::new(root, INPUT), usr_merge, architecture)
+}
+
+/// Does what the packages' scripts would do, in the order of the packages.
+pub fn configure(root: &mut Root, packages: &[Scripts<'_>], options: &Options) -> Result<Configured> {
+    let mut site = Site::new(root, INPUT);
+    let has = |name: &str| packages.iter().any(|package| package.package == name);
+    let new = |name: &str| packages.iter().any(|package| package.package == name && package.upgraded_from.is_none());
+
+    let mut accounts = Accounts::read(&site)?;
+    if has("base-passwd") {
+        accounts.from_masters(&site)?;
+    }
+    if new("passwd") {
+        accounts.shadow();
+    }
+    for file in sysusers::files(&site) {
+        sysusers::apply(&site, &file, &mut accounts)?;
+    }
+    accounts.write(&mut site)?;
+
+    for package in packages.iter().filter(|package| package.upgraded_from.is_none()) {
+        base_files::first_installation(&mut site, package)?;
+    }
+    if has("tzdata") {
+        base_files::time_zone(&mut site)?;
+    }
+    base_files::shells(&mut site)?;
+    ldcache::update(&mut site, &options.architecture)?;
+    Ok(Configured::default())
+}
