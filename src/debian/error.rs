@@ -36,6 +36,16 @@ pub enum Error {
         /// The field.
         field: &'static str,
     },
+    // What is installed.
+    /// A paragraph of dpkg's status that does not parse.
+    #[error("dpkg's database has no readable description of package `{package}`")]
+    Status {
+        /// The package's name.
+        package: String,
+        /// Why not.
+        #[source]
+        source: Box<Error>,
+    },
 }
 
 impl Explain for Error {
@@ -44,6 +54,7 @@ impl Explain for Error {
             Error::Version { .. } | Error::Relation { .. } | Error::Field { .. } | Error::Path { .. } => {
                 Class::Verification
             }
+            Error::Status { .. } => Class::Verification,
         }
     }
 
@@ -52,6 +63,7 @@ impl Explain for Error {
             Error::Version { .. } | Error::Relation { .. } | Error::Field { .. } | Error::Path { .. } => {
                 "the package or the index that says so is broken: choose another version or another archive".into()
             }
+            Error::Status { .. } => "the base image's `/var/lib/dpkg/status` is damaged: choose another base".into(),
         })
     }
 }

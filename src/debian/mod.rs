@@ -18,11 +18,14 @@ mod deb_error;
 #[cfg(test)]
 pub(crate) mod deb_testing;
 mod error;
+mod installed;
 mod keyring;
 mod package;
 mod preferences;
 mod relation;
+mod request;
 mod root;
+mod solve;
 mod sources;
 mod version;
 
@@ -30,10 +33,13 @@ pub use control::{Paragraph, paragraphs};
 pub use deb::Deb;
 pub use deb_error::DebError;
 pub use error::Error;
+pub use installed::{Installed, InstalledPackage};
 pub use keyring::{Keyring, Keys};
 pub use package::{Candidate, Location, MultiArch, Package, Provided, Universe};
 pub use preferences::{Pocket, Preferences};
 pub use relation::{Alternatives, ArchQualifier, Operator, Relation, parse_relations};
+pub use request::{Request, Upgrade, Wanted};
 pub use root::{Root, tree_path};
+pub use solve::{Change, Left, Reason, Solution, SolveError, solve};
 pub use sources::{Machine, Source, Sources, SourcesError};
 pub use version::Version;
