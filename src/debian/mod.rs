@@ -8,6 +8,9 @@
 
 mod apt_conf;
 mod ar;
+mod archive;
+mod archive_error;
+mod armor;
 pub mod configure;
 mod control;
 mod control_tar;
@@ -18,26 +21,34 @@ mod deb_error;
 #[cfg(test)]
 pub(crate) mod deb_testing;
 mod error;
+mod fetch;
+mod index;
 mod installed;
 mod keyring;
 mod package;
 mod preferences;
 mod relation;
+mod release;
 mod request;
 mod root;
+mod signature;
 mod solve;
 mod sources;
 mod version;
 
+pub use archive::{Archive, ReleaseInfo};
+pub use archive_error::ArchiveError;
 pub use control::{Paragraph, paragraphs};
 pub use deb::Deb;
 pub use deb_error::DebError;
 pub use error::Error;
+pub use fetch::{Context, fetch_debs, fetch_locations};
 pub use installed::{Installed, InstalledPackage};
 pub use keyring::{Keyring, Keys};
 pub use package::{Candidate, Location, MultiArch, Package, Provided, Universe};
 pub use preferences::{Pocket, Preferences};
 pub use relation::{Alternatives, ArchQualifier, Operator, Relation, parse_relations};
+pub use release::Floor;
 pub use request::{Request, Upgrade, Wanted};
 pub use root::{Root, tree_path};
 pub use solve::{Change, Left, Reason, Solution, SolveError, solve};

@@ -6,6 +6,7 @@
 //!   layers-vN/            fingerprint -> finished layer
 //!   bases-vN/             listing of a base layer
 //!   pyc-vN/               source and magic -> bytecode
+//!   packages-vN/          Packages file -> what resolving needs of it
 //!   interpreters-vN/      the files of a base that its Python needs to compile
 //!   tmp/                  files without a final name
 //!   lock                  held by whoever uses the store, so that nobody clears tmp/ meanwhile
@@ -36,6 +37,8 @@ pub enum Bucket {
     Interpreters,
     /// `index-v1/`: what a package index said of a distribution.
     Index,
+    /// `packages-v1/BLOB`: what is needed of a Packages file of an apt archive.
+    Packages,
 }
 
 impl Bucket {
@@ -46,6 +49,7 @@ impl Bucket {
             Bucket::Bytecode => "pyc-v1",
             Bucket::Interpreters => "interpreters-v1",
             Bucket::Index => "index-v1",
+            Bucket::Packages => "packages-v1",
         }
     }
 }

@@ -1,0 +1,1 @@
+//! Signatures: good ones, and every kind of bad one.
