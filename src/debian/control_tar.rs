@@ -11,7 +11,7 @@ pub const CONTROL_LIMIT: u64 = 64 << 20;
 /// The most files in one.
 const FILES_LIMIT: usize = 200;
 /// Scripts that dpkg and debconf call.
-const SCRIPTS: [&str; 5] = ["preinst", "postinst", "prerm", "postrm", "config"];
+pub(super) const SCRIPTS: [&str; 5] = ["preinst", "postinst", "prerm", "postrm", "config"];
 
 /// What a control tar says.
 pub(super) struct Control {

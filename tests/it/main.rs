@@ -5,6 +5,7 @@
 //! - `budget`: what is over its budget is never written nor sent.
 //! - `build`: the example, cast by an ordinary user; what the program says, writes and leaves out.
 //! - `cli`: commands and options as they are typed.
+//! - `deb_files`: real packages are unpacked as dpkg unpacks them, and dpkg finds what was installed.
 //! - `determinism`: one project and one base give one digest, whatever the environment.
 //! - `faults`: full disks, limits, pipes, signals, damaged stores and company end well.
 //! - `golden`: every byte of a small image is known; a drift names the file.
@@ -30,6 +31,7 @@ mod bases;
 mod budget;
 mod build;
 mod cli;
+mod deb_files;
 mod determinism;
 mod faults;
 mod golden;

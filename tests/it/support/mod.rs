@@ -4,6 +4,7 @@
 mod archive;
 mod base;
 
+mod debs;
 mod docker;
 mod fixture;
 mod gameforge;
@@ -20,6 +21,7 @@ mod wheel;
 
 pub use archive::{Member, members};
 pub use base::{debian_base, tiny_base, tiny_bases};
+pub use debs::downloaded_debs;
 pub use docker::Docker;
 pub use fixture::{Project, example};
 pub use gameforge::{GameForge, gameforge};
