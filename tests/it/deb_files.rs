@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use ingot::debian::{Deb, Installed, Keep, Root, install, write_database};
+use ingot::debian::{Deb, Installed, Keep, Root, database, install};
 use ingot::fs::Mapped;
 use ingot::image::Rootfs;
 use ingot::layer::{Entry, Kind, LayerTree, Store, TreePath, write_layer};
@@ -183,7 +183,7 @@ fn dpkg_finds_what_was_installed() {
     let debs: Vec<Deb> = open_all(&store).into_iter().map(|(_, deb)| deb).collect();
     let installed = Installed::empty();
     let mut installation = install(merged_root(), &debs, &installed, &Keep::default()).unwrap();
-    write_database(&mut installation, &debs, &installed).unwrap();
+    database::write(&mut installation, &debs, &installed).unwrap();
     let privileged: Vec<&str> = installation.privileged.iter().map(|(path, _, _)| path.as_str()).collect();
     for path in ["usr/bin/passwd", "usr/bin/su", "usr/bin/sudo", "usr/bin/chage"] {
         assert!(privileged.contains(&path), "{path}: {privileged:?}");
