@@ -43,7 +43,11 @@ pub fn write(installation: &mut Installation, debs: &[Deb], installed: &Installe
     }
     database.disown()?;
     for (name, text) in database_triggers::merge(database.root(), &debs)? {
-        database.write(&format!("{}/{name}", database_triggers::TRIGGERS), text, 0o644)?;
+        let path = format!("{}/{name}", database_triggers::TRIGGERS);
+        match text.is_empty() {
+            true => database.installation.root.remove(&TreePath::new(&path)?),
+            false => database.write(&path, text, 0o644)?,
+        }
     }
     if !database.installation.diversions.new().is_empty() {
         let text = database.installation.diversions.render();
@@ -102,10 +106,17 @@ impl Database<'_> {
         Ok(())
     }
 
+    /// What was not left out of a package, whoever has it now.
+    fn shipped(&self, name: &str) -> BTreeSet<String> {
+        let all = [&self.installation.owned, &self.installation.lost];
+        all.into_iter().filter_map(|paths| paths.get(name)).flatten().cloned().collect()
+    }
+
     /// The list, sums, scripts and the rest of one package.
     fn info(&mut self, deb: &Deb) -> Result<()> {
         let name = info_name(&deb.package);
         let owned = self.installation.owned.get(&name).cloned().unwrap_or_default();
+        let shipped = self.shipped(&name);
         let list: String = owned.iter().map(|path| format!("{path}\n")).collect();
         self.write(&format!("{INFO}/{name}.list"), list, 0o644)?;
         for (script, text) in &deb.scripts {
@@ -116,7 +127,7 @@ impl Database<'_> {
         }
         for (other, bytes) in &deb.others {
             let mode = if SCRIPTS.contains(&other.as_str()) { 0o755 } else { 0o644 };
-            let bytes = if other == "md5sums" { sums(bytes, &owned) } else { bytes.clone() };
+            let bytes = if other == "md5sums" { sums(bytes, &shipped) } else { bytes.clone() };
             self.write(&format!("{INFO}/{name}.{other}"), bytes, mode)?;
         }
         Ok(())
@@ -138,14 +149,14 @@ impl Database<'_> {
     fn status_folder(&mut self, debs: &[&Deb], installed: &Installed) -> Result<()> {
         for deb in debs {
             let name = &deb.package.name;
-            let owned = self.installation.owned.get(&info_name(&deb.package)).cloned().unwrap_or_default();
+            let shipped = self.shipped(&info_name(&deb.package));
             let file = match predecessor(&deb.package, installed) {
                 Some(old) => self.status_file(&old.text)?.unwrap_or_else(|| name.clone()),
                 None => name.clone(),
             };
             self.write(&format!("{STATUS_FOLDER}/{file}"), deb.control.render(), 0o644)?;
             if let Some(md5sums) = deb.others.get("md5sums") {
-                self.write(&format!("{STATUS_FOLDER}/{file}.md5sums"), sums(md5sums, &owned), 0o644)?;
+                self.write(&format!("{STATUS_FOLDER}/{file}.md5sums"), sums(md5sums, &shipped), 0o644)?;
             }
         }
         Ok(())
@@ -164,13 +175,13 @@ impl Database<'_> {
     }
 }
 
-/// The lines of md5sums whose files the package has.
-fn sums(md5sums: &[u8], owned: &BTreeSet<String>) -> Vec<u8> {
+/// The lines of md5sums of files that are not left out.
+fn sums(md5sums: &[u8], shipped: &BTreeSet<String>) -> Vec<u8> {
     let lines = md5sums.split_inclusive(|byte| *byte == b'\n');
     let has = |line: &&[u8]| {
         let path = String::from_utf8_lossy(line.get(MD5_COLUMN..).unwrap_or_default());
         let path = path.trim_end_matches('\n').trim_start_matches("./").trim_start_matches('/');
-        owned.contains(&format!("/{path}"))
+        shipped.contains(&format!("/{path}"))
     };
     lines.filter(has).flatten().copied().collect()
 }

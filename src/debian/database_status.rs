@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::install_base::{md5, predecessor};
-use super::install_upgrade::CONFFILE_LIMIT;
-use super::{Deb, Installed, MultiArch, Package, Paragraph, paragraphs};
+use super::install_base::{info_name, md5, predecessor};
+use super::install_upgrade::{CONFFILE_LIMIT, Obsolete};
+use super::{Deb, Installed, MultiArch, Package, Paragraph, Relation, paragraphs, parse_relations};
 use crate::error::Result;
 use crate::layer::TreePath;
 
@@ -41,8 +41,9 @@ const FIELDS: [&str; 25] = [
     "Description",
 ];
 
-/// Conffiles that are still there though no version ships them, by package.
-type Obsolete = BTreeMap<String, BTreeMap<TreePath, String>>;
+/// Those of them that name packages.
+const RELATIONS: [&str; 9] =
+    ["Replaces", "Provides", "Depends", "Pre-Depends", "Recommends", "Suggests", "Breaks", "Conflicts", "Enhances"];
 
 /// The text of the status file: sorted by name, as dpkg writes it.
 pub(super) fn merge(base: &str, debs: &[&Deb], installed: &Installed, obsolete: &Obsolete) -> Result<String> {
@@ -60,7 +61,7 @@ pub(super) fn merge(base: &str, debs: &[&Deb], installed: &Installed, obsolete: 
         let key = (deb.package.name.clone(), deb.package.architecture.clone());
         let held = predecessor(&deb.package, installed).is_some_and(|old| old.held);
         let none = BTreeMap::new();
-        let old = obsolete.get(&deb.package.name).unwrap_or(&none);
+        let old = obsolete.get(&info_name(&deb.package)).unwrap_or(&none);
         all.insert(key, paragraph(deb, held, old)?.render());
     }
     Ok(all.into_values().map(|text| text + "\n").collect())
@@ -81,7 +82,12 @@ fn paragraph(deb: &Deb, held: bool, obsolete: &BTreeMap<TreePath, String>) -> Re
             "Status" => paragraph.set(field, status),
             "Conffiles" if conffiles.is_empty() => {}
             "Conffiles" => paragraph.set(field, &conffiles),
-            _ => deb.control.get(field).into_iter().for_each(|value| paragraph.set(field, value)),
+            // Only what is true is written.
+            "Essential" | "Protected" if deb.control.get(field) != Some("yes") => {}
+            _ => {
+                let value = deb.control.get(field).map(|value| normal(field, value));
+                value.into_iter().for_each(|value| paragraph.set(field, &value));
+            }
         }
     }
     for (name, value) in deb.control.fields() {
@@ -90,6 +96,19 @@ fn paragraph(deb: &Deb, held: bool, obsolete: &BTreeMap<TreePath, String>) -> Re
         }
     }
     Ok(paragraph)
+}
+
+/// The value of a field in dpkg's writing: relations are separated by `, ` and ` | `.
+fn normal(field: &str, value: &str) -> String {
+    match parse_relations(value) {
+        Ok(relations) if RELATIONS.contains(&field) => {
+            let one = |alternatives: &Vec<Relation>| {
+                alternatives.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
+            };
+            relations.iter().map(one).collect::<Vec<_>>().join(", ")
+        }
+        _ => value.to_string(),
+    }
 }
 
 /// Lines of path and MD5 of what the package ships, whatever is in the image now.

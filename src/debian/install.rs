@@ -10,6 +10,7 @@ use super::diversion::Diversions;
 use super::install_base::{BaseLists, info_name, who};
 use super::install_error::InstallError;
 use super::install_select::{Selected, select};
+use super::install_upgrade::Obsolete;
 use super::{Deb, Installed, Keep, MultiArch, Package, Root};
 use crate::error::Result;
 use crate::layer::{BaseKind, BaseView, Content, Entry, Kind, TreePath};
@@ -30,10 +31,12 @@ pub struct Installation {
     pub left_out: u64,
     /// Files that run with the rights of their owner or group, their modes, and the packages' names.
     pub privileged: Vec<(TreePath, u32, String)>,
+    /// Paths of new packages that others of them have, by the names of their lists.
+    pub(super) lost: BTreeMap<String, BTreeSet<String>>,
     /// Paths that packages of the base have lost to others, by the names of their lists.
     pub(super) disowned: BTreeMap<String, BTreeSet<TreePath>>,
-    /// Conffiles that new versions do not ship and that are still there, with their MD5, by package name.
-    pub(super) obsolete: BTreeMap<String, BTreeMap<TreePath, String>>,
+    /// Conffiles that new versions do not ship and that are still there, with their MD5, by the names of lists.
+    pub(super) obsolete: Obsolete,
     /// Names of the lists of versions that were replaced.
     pub(super) replaced: BTreeSet<String>,
     pub(super) diversions: Diversions,
@@ -58,6 +61,7 @@ pub fn install(root: Root, debs: &[Deb], installed: &Installed, keep: &Keep) -> 
         diversions,
         lists: None,
         owned: BTreeMap::new(),
+        lost: BTreeMap::new(),
         disowned: BTreeMap::new(),
     };
     installer.own();
@@ -93,6 +97,7 @@ pub(super) struct Installer<'a> {
     pub diversions: Diversions,
     pub lists: Option<Arc<BaseLists>>,
     owned: BTreeMap<String, BTreeSet<String>>,
+    lost: BTreeMap<String, BTreeSet<String>>,
     disowned: BTreeMap<String, BTreeSet<TreePath>>,
 }
 
@@ -158,10 +163,24 @@ impl<'a> Installer<'a> {
                 Some(BaseKind::Symlink(there)) if same_target(&place, &there, target) => {}
                 Some(_) if self.prefilled.contains(&place) => return Err(self.prefilled(&place, &deb.package)),
                 Some(_) if self.root.own(&place).is_some() => {}
+                Some(BaseKind::Symlink(_)) if self.leads(&place) => return Err(self.hides_link(&place, &deb.package)),
                 _ => self.root.replace(&place, entry.clone()),
             }
         }
         Ok(())
+    }
+
+    /// Whether this is a link of the base to a folder, at the top: `/lib` is not to lead elsewhere, or nowhere.
+    fn leads(&self, place: &TreePath) -> bool {
+        let below = self.root.below();
+        let link = below.lookup(place).is_some_and(|found| matches!(found.kind, BaseKind::Symlink(_)));
+        let real = below.entry(place).is_some_and(|real| real.kind == BaseKind::Directory);
+        place.parent().is_none() && link && real
+    }
+
+    fn hides_link(&self, place: &TreePath, package: &Package) -> crate::error::Error {
+        let (path, second) = (place.to_string(), "the base".to_string());
+        InstallError::Collision { path, first: who(package), second }.into()
     }
 
     /// Makes all folders. One that is there stays as it is, as with dpkg; so does a link to a folder.
@@ -253,6 +272,7 @@ impl<'a> Installer<'a> {
                     let other = format!("a file of {}", who(&deb.package));
                     return Err(InstallError::Folder { path: path.to_string(), folder, other }.into());
                 }
+                _ if !is_link && self.leads(path) => return Err(self.hides_link(path, &deb.package)),
                 _ if self.prefilled.contains(path) => match (there, &entry.kind) {
                     (Some(BaseKind::Symlink(there)), Kind::Symlink(target)) if same_target(path, &there, target) => {
                         continue;
@@ -297,7 +317,8 @@ impl<'a> Installer<'a> {
             })
             .collect();
         for (name, path) in lost {
-            self.owned.entry(name).or_default().remove(&path);
+            self.owned.entry(name.clone()).or_default().remove(&path);
+            self.lost.entry(name).or_default().insert(path);
         }
         Ok(Some(winner))
     }
@@ -388,15 +409,13 @@ impl<'a> Installer<'a> {
         entries.get(at).map(|(path, entry)| (path, entry.clone()))
     }
 
-    fn finish(
-        self,
-        left_out: u64,
-        privileged: Vec<(TreePath, u32, String)>,
-        obsolete: BTreeMap<String, BTreeMap<TreePath, String>>,
-    ) -> Installation {
+    fn finish(mut self, left_out: u64, privileged: Vec<(TreePath, u32, String)>, obsolete: Obsolete) -> Installation {
+        for (name, paths) in &obsolete {
+            self.owned.entry(name.clone()).or_default().extend(paths.keys().map(|path| format!("/{path}")));
+        }
         let replaced = self.replaced();
-        let Installer { root, owned, disowned, diversions, .. } = self;
-        Installation { root, owned, left_out, privileged, disowned, obsolete, replaced, diversions }
+        let Installer { root, owned, lost, disowned, diversions, .. } = self;
+        Installation { root, owned, left_out, privileged, lost, disowned, obsolete, replaced, diversions }
     }
 }
 

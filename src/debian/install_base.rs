@@ -54,19 +54,30 @@ impl BaseLists {
             let all = base.list(&TreePath::new(folder)?).into_iter().map(|(path, _)| path);
             Ok(all.filter(|path| path.as_str().ends_with(suffix)).collect())
         };
-        // Images without dpkg have no lists, but sums of the files.
+        // Images without dpkg have no lists, but sums of the files; the names of these may be the packages' in another
+        // writing.
         let mut paths = of(INFO, ".list")?;
-        paths.extend(of(STATUS_FOLDER, ".md5sums")?);
+        paths.extend(of(STATUS_FOLDER, "")?);
+        let files = base.read_many(&paths, LIST_LIMIT)?;
+        let package = |path: &TreePath, name: &str| {
+            let description = path.parent().and_then(|folder| files.get(&folder.join(name).ok()?));
+            let description = description.map(|bytes| Paragraph::parse(&String::from_utf8_lossy(bytes)));
+            description.and_then(|found| found.get("Package").map(str::to_string)).unwrap_or_else(|| name.to_string())
+        };
         let mut lists: BTreeMap<String, Vec<TreePath>> = BTreeMap::new();
-        for (path, bytes) in base.read_many(&paths, LIST_LIMIT)? {
-            let text = String::from_utf8_lossy(&bytes);
-            let (name, listed): (_, Vec<&str>) = match path.name().strip_suffix(".md5sums") {
-                Some(name) => (name, text.lines().filter_map(|line| line.get(MD5_COLUMN..)).collect()),
-                None => (path.name().trim_end_matches(".list"), text.lines().collect()),
-            };
+        for (path, bytes) in &files {
+            let text = String::from_utf8_lossy(bytes);
+            let (name, listed): (_, Vec<&str>) =
+                match (path.name().strip_suffix(".md5sums"), path.name().strip_suffix(".list")) {
+                    (Some(name), _) => {
+                        (package(path, name), text.lines().filter_map(|line| line.get(MD5_COLUMN..)).collect())
+                    }
+                    (None, Some(name)) => (name.to_string(), text.lines().collect()),
+                    _ => continue,
+                };
             // What no image can have is not there either.
             let listed = listed.into_iter().filter_map(|path| TreePath::new(path).ok());
-            lists.entry(name.to_string()).or_default().extend(listed);
+            lists.entry(name).or_default().extend(listed);
         }
         Ok(BaseLists { lists })
     }

@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::install::{Claims, Installer};
-use super::install_base::{BaseLists, conffiles, md5, predecessor, recorded_conffiles};
+use super::install_base::{BaseLists, conffiles, info_name, md5, predecessor, recorded_conffiles};
 use super::{InstalledPackage, Package};
 use crate::error::Result;
-use crate::layer::{BaseKind, BaseView, Kind, TreePath};
+use crate::layer::{BaseKind, BaseView, Entry, Kind, TreePath};
 
 /// The longest conffile, in bytes.
 pub(super) const CONFFILE_LIMIT: u64 = 64 << 20;
 
 /// Who has a path of the base: names of lists, and the path as it is in them.
 pub(super) type Owners = BTreeMap<TreePath, Vec<(String, TreePath)>>;
+
+/// Conffiles that no version ships any more and that are still there, with their MD5, by the names of lists.
+pub(super) type Obsolete = BTreeMap<String, BTreeMap<TreePath, String>>;
 
 impl Installer<'_> {
     /// The lists of the base, read when they are needed for the first time.
@@ -68,7 +71,9 @@ impl Installer<'_> {
         let mut changed = BTreeMap::new();
         for package in self.packages {
             let own = conffiles(package.deb);
-            for (path, _) in package.entries.iter().filter(|(path, _)| own.contains(path.as_str())) {
+            let is_file = |entry: &Entry| matches!(entry.kind, Kind::File(_) | Kind::Hardlink(_));
+            let entries = package.entries.iter();
+            for (path, _) in entries.filter(|(path, entry)| is_file(entry) && own.contains(path.as_str())) {
                 let place = self.place(&self.diversions.apply(path, &package.deb.package.name).clone());
                 let found = base.lookup(&place).filter(|_| claims.contains_key(&place)).map(|found| found.kind);
                 match (shipped.get(*path), found) {
@@ -90,10 +95,10 @@ impl Installer<'_> {
     }
 
     /// Older versions of the packages that are installed now.
-    fn predecessors(&self) -> Vec<(&str, &InstalledPackage)> {
+    fn predecessors(&self) -> Vec<(String, &InstalledPackage)> {
         let pairs = self.packages.iter().filter_map(|package| {
             let new = &package.deb.package;
-            Some((new.name.as_str(), predecessor(new, self.installed)?))
+            Some((info_name(new), predecessor(new, self.installed)?))
         });
         pairs.collect()
     }
@@ -106,15 +111,15 @@ impl Installer<'_> {
     }
 
     /// Removes the files of older versions that the new ones do not have. Conffiles stay, and are returned.
-    pub fn remove_old(&mut self, claims: &Claims) -> Result<BTreeMap<String, BTreeMap<TreePath, String>>> {
-        let mut obsolete: BTreeMap<String, BTreeMap<TreePath, String>> = BTreeMap::new();
+    pub fn remove_old(&mut self, claims: &Claims) -> Result<Obsolete> {
+        let mut obsolete = Obsolete::new();
         if self.predecessors().is_empty() {
             return Ok(obsolete);
         }
         let lists = self.lists()?;
         let base = self.root.below().clone();
         let old: Vec<(String, InstalledPackage)> =
-            self.predecessors().into_iter().map(|(name, old)| (name.to_string(), old.clone())).collect();
+            self.predecessors().into_iter().map(|(name, old)| (name, old.clone())).collect();
         let mut gone = BTreeSet::new();
         for (name, old) in &old {
             let Some((list, paths)) = lists.of(&old.package) else { continue };

@@ -32,6 +32,8 @@ mod install;
 mod install_base;
 mod install_error;
 mod install_select;
+#[cfg(test)]
+mod install_testing;
 mod install_upgrade;
 mod installed;
 mod keyring;

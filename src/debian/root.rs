@@ -130,7 +130,12 @@ impl Root {
     /// The tree of the layer, with whiteouts for what it removes of the layers below (image-spec layer.md).
     pub fn finish(mut self) -> Result<LayerTree> {
         let input: Arc<str> = "removed by an upgrade".into();
+        let mut hidden = BTreeSet::new();
         for path in std::mem::take(&mut self.removed) {
+            // A whiteout of a folder hides all that is in it.
+            if path.ancestors().iter().any(|folder| hidden.contains(folder)) {
+                continue;
+            }
             if self.tree.get(&path).is_some() || self.tree.below(&path).next().is_some() {
                 continue;
             }
@@ -140,6 +145,7 @@ impl Root {
                 None => TreePath::new(&name)?,
             };
             self.tree.insert(whiteout, Entry::file("", 0o644, &input))?;
+            hidden.insert(path);
         }
         Ok(self.tree)
     }
@@ -232,5 +238,22 @@ mod tests {
         root.remove(&path("lib/a.so"));
         assert!(!root.exists("lib/a.so"));
         assert_eq!(root.finish().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn one_whiteout_hides_a_folder() {
+        use crate::layer::read::testing::{RawTar, layer};
+        let folder = tempfile::tempdir().unwrap();
+        let store = crate::layer::Store::open_at(folder.path()).unwrap();
+        let tar = RawTar::new().file("a/b/c", b"").file("a-/b", b"").file("a/b-", b"").file("d/e", b"").end();
+        let progress = crate::progress::Progress::silent();
+        let below = Rootfs::open(&[layer(&store, "base", tar)], Arc::new(store.clone()), &store, &progress).unwrap();
+        let mut root = Root::new(Arc::new(below));
+        for gone in ["a", "a/b", "a/b/c", "a-/b", "d/e", "nothing"] {
+            root.remove(&path(gone));
+        }
+        assert!(!root.exists("a/b") && root.exists("d"));
+        let tree = root.finish().unwrap();
+        assert_eq!(tree.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), [".wh.a", "a-/.wh.b", "d/.wh.e"]);
     }
 }

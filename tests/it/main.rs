@@ -7,6 +7,7 @@
 //! - `cli`: commands and options as they are typed.
 //! - `deb_files`: real packages are unpacked as dpkg unpacks them, and dpkg finds what was installed.
 //! - `determinism`: one project and one base give one digest, whatever the environment.
+//! - `dpkg_upgrade`: packages over older ones give the root that dpkg makes.
 //! - `faults`: full disks, limits, pipes, signals, damaged stores and company end well.
 //! - `golden`: every byte of a small image is known; a drift names the file.
 //! - `ldconfig`: what Ingot configures natively against ldconfig and its like on the same packages.
@@ -33,6 +34,7 @@ mod build;
 mod cli;
 mod deb_files;
 mod determinism;
+mod dpkg_upgrade;
 mod faults;
 mod golden;
 mod ldconfig;
