@@ -46,6 +46,8 @@ mod root;
 mod signature;
 mod solve;
 mod sources;
+#[cfg(test)]
+pub(crate) mod trust_testing;
 mod version;
 
 pub use archive::{Archive, ReleaseInfo};
