@@ -251,6 +251,13 @@ pub(crate) fn xz(bytes: &[u8]) -> Vec<u8> {
     packed
 }
 
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// An archive with one suite, for one component and amd64; its files by path, ready to be served.
 #[derive(Clone)]
 pub(crate) struct Repository {
