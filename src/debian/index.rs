@@ -1,16 +1,17 @@
 //! Packages files: fetched, verified, reduced to what resolving needs, and read without parsing them.
 //!
-//! The reduced text of an index is kept in the store under the digest of the compressed file, with its own digest
-//! before it. A warm run maps it, hashes it, and hops from paragraph to paragraph: no xz, no scan of lines.
+//! The reduced text of an index for one architecture is kept in the store under the digest of the compressed file, with
+//! tables of where names are, and its own digest before all. A warm run maps it and hashes it, and that is all: no xz,
+//! no scan, no table in memory.
 //!
 //! ```text
 //! ingot-packages 1 DIGEST-OF-THE-REST
-//! #LENGTH                     the length of this paragraph, from the next line to the empty one
-//! Package: NAME
-//! Architecture: ARCH
-//! Provides: ...               empty if there is none
-//! Version: ...                and what else is needed, each field on one line
+//! LENGTH-OF-TEXT PACKAGES PROVIDED
+//! Package: NAME               the text: paragraphs of the fields that are needed, each on one line
+//! ...
 //!
+//! paragraph's start and end                            per package, sorted by name: u32, little-endian
+//! start and end of the name, paragraph's start and end per name that is provided, sorted
 //! ```
 
 use std::io::{Cursor, Read};
@@ -36,8 +37,10 @@ const RATIO_FLOOR: u64 = 1 << 20;
 const MEMORY_LIMIT: u64 = 256 << 20;
 /// The first line, up to the digest.
 const MAGIC: &str = "ingot-packages 1 ";
-/// The fields that are kept after the first three, in this order.
-const FIELDS: [&str; 16] = [
+/// The fields that are kept, in this order.
+const FIELDS: [&str; 18] = [
+    "Package",
+    "Architecture",
     "Version",
     "Source",
     "Multi-Arch",
@@ -49,11 +52,11 @@ const FIELDS: [&str; 16] = [
     "Conflicts",
     "Breaks",
     "Replaces",
+    "Provides",
     "Installed-Size",
     "Filename",
     "Size",
     "SHA256",
-    "Protected",
 ];
 
 /// How a Packages file is compressed, the preferred way first.
@@ -68,13 +71,20 @@ pub(super) enum Packing {
     None,
 }
 
-/// A Packages file in memory.
+/// A Packages file, ready to be asked.
 pub(super) struct Index {
-    text: Text,
-    /// Sorted by name, then as they stand in the file.
-    packages: Vec<Span>,
-    /// Name that is provided, and the package that does; sorted.
-    provided: Vec<(Span, Span)>,
+    bytes: Text,
+    /// Where the text begins.
+    text: usize,
+    packages: Table<2>,
+    provided: Table<4>,
+}
+
+/// Rows of numbers, by where they begin.
+#[derive(Clone, Copy)]
+struct Table<const WIDTH: usize> {
+    start: usize,
+    rows: usize,
 }
 
 enum Text {
@@ -82,7 +92,7 @@ enum Text {
     Loaded(Vec<u8>),
 }
 
-/// A part of the text: of `packages` the paragraph, whose name is found by its first line.
+/// A part of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Span {
     start: u32,
@@ -92,6 +102,36 @@ struct Span {
 /// A paragraph of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct At(Span);
+
+impl<const WIDTH: usize> Table<WIDTH> {
+    fn row(&self, bytes: &[u8], row: usize) -> [u32; WIDTH] {
+        let mut numbers = [0; WIDTH];
+        let start = self.start + row * WIDTH * 4;
+        for (number, at) in numbers.iter_mut().zip((start..).step_by(4)) {
+            let bytes = bytes.get(at..).and_then(|rest| rest.first_chunk());
+            *number = bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        }
+        numbers
+    }
+
+    /// The rows whose name this is, of rows that are sorted by it.
+    fn find<'a>(
+        self,
+        bytes: &'a [u8],
+        wanted: &'a [u8],
+        name: impl Fn([u32; WIDTH]) -> &'a [u8] + 'a,
+    ) -> impl Iterator<Item = [u32; WIDTH]> + 'a {
+        let (mut low, mut high) = (0, self.rows);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match name(self.row(bytes, middle)) < wanted {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        (low..self.rows).map(move |row| self.row(bytes, row)).take_while(move |row| name(*row) == wanted)
+    }
+}
 
 impl Text {
     fn bytes(&self) -> &[u8] {
@@ -105,85 +145,72 @@ impl Text {
 impl Index {
     /// The packages for one architecture and for all of an index whose compressed file is in the store.
     pub(super) fn open(store: &Store, packed: &Packed<'_>, architecture: &str) -> Result<Index> {
-        let name = packed.digest.hex();
+        let name = format!("{}-{architecture}", packed.digest.hex());
         let path = store.entry_path(Bucket::Packages, &name);
         // What is damaged is made anew.
         if let Ok(mapped) = Mapped::open(&path)
-            && let Some(index) = Index::of(Text::Mapped(mapped), architecture)
+            && let Some(index) = Index::of(Text::Mapped(mapped))
         {
             return Ok(index);
         }
-        let reduced = reduce(&packed.unpack(store)?).map_err(|reason| packed.malformed(reason))?;
+        let reduced = reduce(&packed.unpack(store)?, architecture).map_err(|reason| packed.malformed(reason))?;
         store.put_entry(Bucket::Packages, &name, &reduced)?;
-        Index::of(Text::Loaded(reduced), architecture).ok_or_else(|| packed.malformed("it is too large".into()).into())
+        Index::of(Text::Loaded(reduced)).ok_or_else(|| packed.malformed("it is too large".into()).into())
     }
 
     /// Reads a reduced text; `None` if it is not sound.
-    fn of(text: Text, architecture: &str) -> Option<Index> {
-        let bytes = text.bytes();
-        u32::try_from(bytes.len()).ok()?;
-        let rest = bytes.strip_prefix(MAGIC.as_bytes())?;
-        let (digest, rest) = rest.split_at_checked(64)?;
-        let body = rest.strip_prefix(b"\n")?;
+    fn of(bytes: Text) -> Option<Index> {
+        let all = bytes.bytes();
+        let (digest, body) = all.strip_prefix(MAGIC.as_bytes())?.split_at_checked(64)?;
+        let body = body.strip_prefix(b"\n")?;
         if Digest::of(body).hex().as_bytes() != digest {
             return None;
         }
-        let mut at = bytes.len() - body.len();
-        let (mut packages, mut provided) = (Vec::new(), Vec::new());
-        while at < bytes.len() {
-            let (length, start) = header(bytes, at)?;
-            let end = start.checked_add(length)?;
-            let paragraph = bytes.get(start..end)?;
-            at = end + 1;
-            let (_, rest) = line(paragraph, b"Package: ")?;
-            let (its, rest) = line(rest, b"Architecture: ")?;
-            if its != architecture.as_bytes() && its != b"all" {
-                continue;
-            }
-            let span = Span { start: start as u32, end: end as u32 };
-            packages.push(span);
-            let (names, _) = line(rest, b"Provides: ")?;
-            if !names.is_empty() {
-                let names_at = end - rest.len() + b"Provides: ".len();
-                provided.extend(provides(names, names_at).map(|name| (name, span)));
-            }
-        }
-        packages.sort_by(|a, b| name_of(bytes, *a).cmp(name_of(bytes, *b)).then(a.start.cmp(&b.start)));
-        provided.sort_by(|a, b| slice(bytes, a.0).cmp(slice(bytes, b.0)).then(a.1.start.cmp(&b.1.start)));
-        provided.dedup_by(|a, b| a.1 == b.1 && slice(bytes, a.0) == slice(bytes, b.0));
-        Some(Index { text, packages, provided })
+        let end = body.iter().take(64).position(|byte| *byte == b'\n')?;
+        let head = std::str::from_utf8(body.get(..end)?).ok()?;
+        let mut numbers = head.split(' ').map(|number| number.parse::<u32>().ok().map(|number| number as usize));
+        let (length, packages, provided) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        let text = all.len() - body.len() + end + 1;
+        let packages = Table { start: text.checked_add(length)?, rows: packages };
+        let provided = Table { start: packages.start.checked_add(packages.rows.checked_mul(8)?)?, rows: provided };
+        let whole = provided.start.checked_add(provided.rows.checked_mul(16)?)? == all.len();
+        whole.then_some(Index { bytes, text, packages, provided })
+    }
+
+    fn text(&self) -> &[u8] {
+        self.bytes.bytes().get(self.text..self.packages.start).unwrap_or_default()
     }
 
     /// The paragraphs of a package.
     pub(super) fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = At> + 'a {
-        let bytes = self.text.bytes();
-        let first = self.packages.partition_point(|span| name_of(bytes, *span) < name.as_bytes());
-        let rest = self.packages.get(first..).unwrap_or_default();
-        rest.iter().take_while(move |span| name_of(bytes, **span) == name.as_bytes()).map(|span| At(*span))
-    }
-
-    /// How many packages it has.
-    pub(super) fn len(&self) -> usize {
-        self.packages.len()
+        let text = self.text();
+        let rows = self.packages.find(self.bytes.bytes(), name.as_bytes(), |row| name_of(text, of_package(row)));
+        rows.map(|row| At(of_package(row)))
     }
 
     /// The paragraphs of packages that provide a name.
     pub(super) fn providing<'a>(&'a self, name: &'a str) -> impl Iterator<Item = At> + 'a {
-        let bytes = self.text.bytes();
-        let first = self.provided.partition_point(|(span, _)| slice(bytes, *span) < name.as_bytes());
-        let rest = self.provided.get(first..).unwrap_or_default();
-        rest.iter().take_while(move |(span, _)| slice(bytes, *span) == name.as_bytes()).map(|(_, span)| At(*span))
+        let text = self.text();
+        let name_of = |[start, end, ..]: [u32; 4]| slice(text, Span { start, end });
+        let rows = self.provided.find(self.bytes.bytes(), name.as_bytes(), name_of);
+        rows.map(|[_, _, start, end]| At(Span { start, end }))
+    }
+
+    /// How many packages it has.
+    pub(super) fn len(&self) -> usize {
+        self.packages.rows
     }
 
     /// All names, sorted; a name may be there more than once.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        let bytes = self.text.bytes();
-        self.packages.iter().filter_map(move |span| std::str::from_utf8(name_of(bytes, *span)).ok())
+        let text = self.text();
+        let rows = (0..self.packages.rows).map(|row| self.packages.row(self.bytes.bytes(), row));
+        rows.filter_map(move |row| std::str::from_utf8(name_of(text, of_package(row))).ok())
     }
 
     /// Parses a paragraph.
     pub(super) fn package(&self, at: At, archive: &Arc<str>) -> Result<Package, super::Error> {
-        let text = slice(self.text.bytes(), at.0);
+        let text = slice(self.text(), at.0);
         let paragraph = Paragraph::parse(&String::from_utf8_lossy(text));
         let mut package = Package::parse(&paragraph)?;
         let missing = |field| super::Error::Field { package: package.name.clone(), field };
@@ -196,39 +223,18 @@ impl Index {
     }
 }
 
-/// `#LENGTH` and a line feed; returns the length and where the paragraph begins.
-fn header(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
-    let rest = bytes.get(at..)?.strip_prefix(b"#")?;
-    let digits = rest.iter().take(10).take_while(|byte| byte.is_ascii_digit()).count();
-    let length = std::str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()?;
-    (rest.get(digits) == Some(&b'\n')).then_some((length, at + digits + 2))
-}
-
-/// The value of the field that a text begins with, and the text after its line.
-fn line<'a>(text: &'a [u8], field: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let rest = text.strip_prefix(field)?;
-    let end = rest.iter().position(|byte| *byte == b'\n')?;
-    Some((rest.get(..end)?, rest.get(end + 1..)?))
+fn of_package([start, end]: [u32; 2]) -> Span {
+    Span { start, end }
 }
 
 fn slice(bytes: &[u8], span: Span) -> &[u8] {
     bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
 }
 
-fn name_of(bytes: &[u8], span: Span) -> &[u8] {
-    line(slice(bytes, span), b"Package: ").map(|(name, _)| name).unwrap_or_default()
-}
-
-/// The names in a `Provides` that begins at `at`.
-fn provides(text: &[u8], at: usize) -> impl Iterator<Item = Span> {
-    let mut next = at;
-    text.split(|byte| *byte == b',').map(move |part| {
-        let begin = next + part.iter().take_while(|byte| **byte == b' ').count();
-        let name = part.trim_ascii_start();
-        let length = name.iter().take_while(|byte| !b" (:[<".contains(byte)).count();
-        next += part.len() + 1;
-        Span { start: begin as u32, end: (begin + length) as u32 }
-    })
+/// The name stands first.
+fn name_of(text: &[u8], paragraph: Span) -> &[u8] {
+    let line = slice(text, paragraph).strip_prefix(b"Package: ").unwrap_or_default();
+    line.split(|byte| *byte == b'\n').next().unwrap_or_default()
 }
 
 /// A compressed Packages file in the store.
@@ -288,16 +294,37 @@ impl Packed<'_> {
     }
 }
 
-/// The reduced form of a Packages file. A package without a hash, a size or a file name is left out: nothing could
-/// ever be installed from it.
-fn reduce(text: &[u8]) -> Result<Vec<u8>, String> {
-    let text = String::from_utf8_lossy(text);
-    let mut body = Vec::with_capacity(text.len() / 2);
-    let mut fields: [Option<&str>; FIELDS.len() + 3] = [None; FIELDS.len() + 3];
-    for paragraph in super::paragraphs(&text) {
+/// The reduced form of a Packages file for one architecture and for all. A package without a hash, a size or a file
+/// name is left out: nothing could ever be installed from it.
+fn reduce(plain: &[u8], architecture: &str) -> Result<Vec<u8>, String> {
+    let plain = String::from_utf8_lossy(plain);
+    let mut text: Vec<u8> = Vec::with_capacity(plain.len() / 2);
+    let (mut packages, mut provided) = (Vec::new(), Vec::new());
+    let mut fields: [Option<&str>; FIELDS.len()] = [None; FIELDS.len()];
+    for paragraph in super::paragraphs(&plain) {
         fields.fill(None);
         collect(paragraph, &mut fields);
-        write(&fields, &mut body)?;
+        let start = text.len();
+        let names = match write(&fields, architecture, &mut text)? {
+            Some(names) => names,
+            None => continue,
+        };
+        let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(text.len())) else {
+            return Err("it is too large".into());
+        };
+        packages.push(Span { start, end });
+        provided.extend(names.map(|name| (name, Span { start, end })));
+        text.push(b'\n');
+    }
+    packages.sort_by(|a, b| name_of(&text, *a).cmp(name_of(&text, *b)).then(a.start.cmp(&b.start)));
+    provided.sort_by(|a, b| slice(&text, a.0).cmp(slice(&text, b.0)).then(a.1.start.cmp(&b.1.start)));
+    provided.dedup_by(|a, b| a.1 == b.1 && slice(&text, a.0) == slice(&text, b.0));
+    let mut body = format!("{} {} {}\n", text.len(), packages.len(), provided.len()).into_bytes();
+    body.append(&mut text);
+    let rows = packages.into_iter().chain(provided.into_iter().flat_map(|(name, package)| [name, package]));
+    for Span { start, end } in rows {
+        body.extend_from_slice(&start.to_le_bytes());
+        body.extend_from_slice(&end.to_le_bytes());
     }
     let mut reduced = format!("{MAGIC}{}\n", Digest::of(&body).hex()).into_bytes();
     reduced.append(&mut body);
@@ -305,8 +332,7 @@ fn reduce(text: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 fn place(name: &str) -> Option<usize> {
-    let first = ["Package", "Architecture", "Provides"].into_iter().chain(FIELDS);
-    first.into_iter().position(|known| known.len() == name.len() && known.eq_ignore_ascii_case(name))
+    FIELDS.iter().position(|known| known.len() == name.len() && known.eq_ignore_ascii_case(name))
 }
 
 /// The values of the fields that are kept, with their further lines.
@@ -330,41 +356,55 @@ fn collect<'a>(paragraph: &'a str, fields: &mut [Option<&'a str>]) {
     }
 }
 
-fn write(fields: &[Option<&str>], body: &mut Vec<u8>) -> Result<(), String> {
+/// Writes a paragraph, unless it is for another architecture or cannot be installed; returns where the names are that
+/// it provides.
+fn write(
+    fields: &[Option<&str>],
+    architecture: &str,
+    text: &mut Vec<u8>,
+) -> Result<Option<impl Iterator<Item = Span> + use<>>, String> {
     let value = |name: &str| place(name).and_then(|at| fields.get(at).copied().flatten()).map_or("", str::trim);
-    let name = value("Package");
+    let (name, its) = (value("Package"), value("Architecture"));
     let path = value("Filename").trim_start_matches("./");
-    if name.is_empty() || path.is_empty() || value("Size").is_empty() || value("SHA256").is_empty() {
-        return Ok(());
+    if [name, path, value("Size"), value("SHA256")].contains(&"") || (its != architecture && its != "all") {
+        return Ok(None);
     }
     if path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains(char::is_control) {
         return Err(format!("the file of package `{}` is not below the archive", shown(name)));
     }
-    let mut text = String::new();
-    let mut put = |name: &str, value: &str| {
-        text.push_str(name);
-        text.push_str(": ");
-        let mut lines = value.lines().map(str::trim).filter(|line| !line.is_empty());
-        text.push_str(lines.next().unwrap_or_default());
-        lines.for_each(|line| {
-            text.push(' ');
-            text.push_str(line);
-        });
-        text.push('\n');
-    };
-    put("Package", name);
-    put("Architecture", value("Architecture"));
-    put("Provides", value("Provides"));
+    let mut names = 0..0;
     for field in FIELDS {
         let value = if field == "Filename" { path } else { value(field) };
-        if !value.is_empty() {
-            put(field, value);
+        if value.is_empty() {
+            continue;
         }
+        text.extend_from_slice(field.as_bytes());
+        text.extend_from_slice(b": ");
+        let start = text.len();
+        for (number, line) in value.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
+            text.extend_from_slice(if number == 0 { b"" } else { b" " });
+            text.extend_from_slice(line.as_bytes());
+        }
+        if field == "Provides" {
+            names = start..text.len();
+        }
+        text.push(b'\n');
     }
-    body.extend_from_slice(format!("#{}\n", text.len()).as_bytes());
-    body.extend_from_slice(text.as_bytes());
-    body.push(b'\n');
-    Ok(())
+    let provided: Vec<Span> = provides(text.get(names.clone()).unwrap_or_default(), names.start).collect();
+    Ok(Some(provided.into_iter()))
+}
+
+/// The names in a `Provides` that begins at `at`.
+fn provides(text: &[u8], at: usize) -> impl Iterator<Item = Span> {
+    let mut next = at;
+    let names = text.split(|byte| *byte == b',').map(move |part| {
+        let start = next + part.iter().take_while(|byte| **byte == b' ').count();
+        let name = part.trim_ascii_start();
+        let length = name.iter().take_while(|byte| !b" (:[<".contains(byte)).count();
+        next += part.len() + 1;
+        Span { start: start as u32, end: (start + length) as u32 }
+    });
+    names.filter(|name| name.start < name.end)
 }
 
 fn shown(name: &str) -> String {

@@ -37,7 +37,7 @@ pub enum Bucket {
     Interpreters,
     /// `index-v1/`: what a package index said of a distribution.
     Index,
-    /// `packages-v1/BLOB`: what is needed of a Packages file of an apt archive.
+    /// `packages-v1/BLOB-ARCHITECTURE`: what is needed of a Packages file of an apt archive.
     Packages,
 }
 
