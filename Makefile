@@ -2,25 +2,27 @@
 # missing are installed with apt-get (as root, or with sudo).
 
 CARGO ?= cargo
-DEMO_BASE = dist/base
-DEMO_IMAGE = oci:dist/gameforge-local:latest
-# The base is made of this machine's own release, so it has the Python of that release.
-DEMO_PYTHON = $(shell /usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+DEMO_IMAGE = oci:dist/gameforge-distroless:latest
+# The packages of this machine's own release, because its apt has the mirror and the keys of that one.
+DEMO_BASE = $(shell . /etc/os-release; echo "$$ID:$$VERSION_ID/packages")
+# The Python of that release.
+DEMO_PYTHON = $(shell . /etc/os-release; sed -n '/^\[apt\]/,$$s/^python = "\(.*\)"/\1/p' base-manifests/$$ID-$$VERSION_ID.toml)
+DEMO_ARGS = --build-arg DISTROLESS_BASE=$(DEMO_BASE) --build-arg DISTROLESS_PYTHON=$(DEMO_PYTHON)
 # The installed cargo-deny, or one of our own.
 DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 
-.PHONY: all demo test check fmt clippy deny tidy doc bench install-test-tools install-demo-tools clean
+.PHONY: all demo test check fmt clippy deny tidy doc bench install-test-tools clean
 
 all: check test
 
 # Builds ingot, casts the example into dist/ and shows what is in it.
-demo: install-demo-tools
+demo:
 	$(CARGO) build --release --quiet --locked
-	examples/base/make-base.sh $(DEMO_BASE)
-	target/release/ingot build examples/gameforge --variant local --build-arg LOCAL_PYTHON=$(DEMO_PYTHON) -o $(DEMO_IMAGE)
+	target/release/ingot plan examples/gameforge --variant distroless $(DEMO_ARGS)
+	target/release/ingot build examples/gameforge --variant distroless $(DEMO_ARGS) -o $(DEMO_IMAGE)
 	target/release/ingot inspect $(DEMO_IMAGE)
 	target/release/ingot history $(DEMO_IMAGE)
-	@du -sh dist/gameforge-local
+	@du -sh dist/gameforge-distroless
 
 # All tests: the library's own, the rules of the house, and the black-box tests with real registries and engines.
 test: install-test-tools
@@ -55,9 +57,6 @@ bench:
 
 install-test-tools:
 	@tests/tools/install.sh test
-
-install-demo-tools:
-	@tests/tools/install.sh demo
 
 clean:
 	rm -rf dist

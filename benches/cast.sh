@@ -10,11 +10,11 @@ rounds=${2:-5}
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=$root/target/bench
 mkdir -p "$work"
-"$root/examples/base/make-base.sh" "$work/base" >&2
+"$root/tests/tools/base/make-base.sh" "$work/base" >&2
 rm -rf "$work/app" "$work/cache" "$work/out"
 cp -r "$root/examples/gameforge" "$work/app"
 export INGOT_CACHE=$work/cache SOURCE_DATE_EPOCH=315532800
-build=("$ingot" build -q "$work/app" --variant local --build-arg "LOCAL_BASE_IMAGE=oci:$work/base" -o "oci:$work/out")
+build=("$ingot" build -q "$work/app" --variant distroless --build-arg "DISTROLESS_BASE=oci:$work/base" -o "oci:$work/out")
 "${build[@]}" >/dev/null
 
 # The peer's wheels are those of the same lock: fetched once, by pip, from the same index.

@@ -10,6 +10,7 @@ pub mod error;
 pub mod fs;
 pub mod image;
 pub mod layer;
+pub mod lock;
 pub mod net;
 pub mod oci;
 pub mod plan;

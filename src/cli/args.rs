@@ -68,6 +68,8 @@ pub enum Command {
     Build(Build),
     /// Show what would be built, layer by layer, and why
     Plan(Plan),
+    /// Write ingot.lock: the digests of bases, OS packages and wheels that every build then uses
+    Lock(Lock),
     /// Send an image to a registry
     Push(Copy),
     /// Fetch an image from a registry
@@ -103,6 +105,12 @@ pub struct Selection {
     /// Set a build argument
     #[arg(long, value_name = "NAME=VALUE", value_parser = build_arg)]
     pub build_arg: Vec<(String, String)>,
+    /// For a base of packages alone: the archive that its packages come from, instead of this machine's apt sources
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<url::Url>,
+    /// The OpenPGP keys that sign that archive's index, instead of this machine's apt keys
+    #[arg(long, value_name = "FILE")]
+    pub keyring: Option<PathBuf>,
     /// How Ingot's own layers are compressed
     #[arg(long, value_enum, default_value_t = LayerCompression::Gzip, value_name = "KIND")]
     pub compression: LayerCompression,
@@ -132,6 +140,9 @@ pub struct Build {
     /// Push every tag to its registry
     #[arg(long)]
     pub push: bool,
+    /// Use only what ingot.lock has, and fail if it is missing or stale
+    #[arg(long)]
+    pub locked: bool,
     /// Ignore the layer cache and make every layer anew
     #[arg(long)]
     pub clean: bool,
@@ -149,6 +160,20 @@ pub struct Plan {
     /// What to plan.
     #[command(flatten)]
     pub selection: Selection,
+    /// Use only what ingot.lock has, and fail if it is missing or stale
+    #[arg(long)]
+    pub locked: bool,
+}
+
+/// `ingot lock`.
+#[derive(Debug, Args)]
+pub struct Lock {
+    /// What to lock: all variants, if none is named.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Write nothing, and fail if ingot.lock is missing or not what would be written
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// `ingot push`, `ingot pull`, `ingot copy`.

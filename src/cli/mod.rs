@@ -45,6 +45,7 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitCode> {
     match cli.command {
         Command::Build(args) => commands::build::run(&args, &session)?,
         Command::Plan(args) => commands::plan::run(&args, &session)?,
+        Command::Lock(args) => commands::lock::run(&args, &session)?,
         Command::Push(args) => commands::copy::push(&args, &session)?,
         Command::Pull(args) => commands::copy::pull(&args, &session)?,
         Command::Copy(args) => commands::copy::run(&args, &session)?,

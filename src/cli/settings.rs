@@ -6,7 +6,7 @@ use crate::error::{Class, Explain, Result};
 use crate::image::Access;
 use crate::layer::Store;
 use crate::oci::media_type::Compression;
-use crate::plan::Request;
+use crate::plan::{Locking, Request};
 use crate::progress::Progress;
 use crate::project::{BuildArgs, Project, facts};
 use crate::registry;
@@ -99,8 +99,13 @@ fn store_folder(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, E
         .ok_or(Error::NoStore)
 }
 
+/// `--locked` or not.
+pub fn locking(locked: bool) -> Locking {
+    if locked { Locking::Only } else { Locking::Obey }
+}
+
 /// The project in `dir` and what is asked of it.
-pub fn request(selection: &Selection, session: &Session) -> Result<(Project, Request)> {
+pub fn request(selection: &Selection, locking: Locking, session: &Session) -> Result<(Project, Request)> {
     let project = Project::load(Path::new(&selection.dir))?;
     let (defaults, warning) = facts(&project.root)?;
     if let Some(warning) = warning {
@@ -115,6 +120,9 @@ pub fn request(selection: &Selection, session: &Session) -> Result<(Project, Req
             LayerCompression::Gzip => Compression::Gzip,
             LayerCompression::Zstd => Compression::Zstd,
         },
+        locking,
+        mirror: selection.mirror.clone(),
+        keyring: selection.keyring.clone(),
     };
     Ok((project, request))
 }

@@ -11,8 +11,8 @@ use super::frozen::Frozen;
 use super::layout::{Found, Layout, check_length};
 use crate::engine::Kind;
 use crate::error::{During, Result};
-use crate::layer::{BlobSource, Origin};
-use crate::oci::{Descriptor, Document, Reference};
+use crate::layer::{BlobSource, Origin, Store};
+use crate::oci::{DOCUMENT_LIMIT, Descriptor, Document, Reference};
 use crate::registry::{Registry, RemoteBlobs};
 
 /// A source that was opened: blobs, and documents by descriptor.
@@ -20,7 +20,7 @@ pub(super) struct Source {
     pub blobs: Arc<dyn BlobSource>,
     pub origin: Origin,
     /// Manifests and indexes of a registry are not among its blobs.
-    registry: Option<(Registry, Reference)>,
+    registry: Option<(Registry, Reference, Store)>,
 }
 
 impl Source {
@@ -28,31 +28,47 @@ impl Source {
         Source { blobs: Arc::new(blobs), origin: Origin::Store, registry: None }
     }
 
-    /// The document behind a reference. The digest in a reference is checked by the registry room.
+    /// The document behind a reference. The digest in a reference is checked by the registry room. A pinned one that
+    /// was seen before is in the store: then nobody is asked.
     fn remote(reference: &Reference, access: &Access) -> Result<(Source, Frozen)> {
         let registry = access.registry()?;
-        let fetched = registry.manifest(reference)?;
-        let media_type = match Document::parse(&fetched.bytes, fetched.content_type.as_deref())? {
+        let known = reference.digest().filter(|digest| access.store.has(digest));
+        let (bytes, content_type) = match known {
+            Some(digest) => (access.store.read(&digest, DOCUMENT_LIMIT)?.into(), None),
+            None => {
+                let fetched = registry.manifest(reference)?;
+                (fetched.bytes, fetched.content_type)
+            }
+        };
+        let media_type = match Document::parse(&bytes, content_type.as_deref())? {
             Document::Manifest(manifest) => manifest.media_type,
             Document::Index(index) => index.media_type,
         };
+        access.store.put(&bytes)?;
         let (store, progress) = (access.store.clone(), access.progress.clone());
-        let blobs = RemoteBlobs::new(registry.clone(), reference.clone(), store, progress);
+        let blobs = RemoteBlobs::new(registry.clone(), reference.clone(), store.clone(), progress);
         let source = Source {
             blobs: Arc::new(blobs),
             origin: Origin::Remote(reference.clone()),
-            registry: Some((registry, reference.clone())),
+            registry: Some((registry, reference.clone(), store)),
         };
-        Ok((source, Frozen::new(&media_type, fetched.bytes)))
+        Ok((source, Frozen::new(&media_type, bytes)))
     }
 
     /// A manifest or index, verified.
     pub fn document(&self, descriptor: &Descriptor, name: &ImageName) -> Result<Frozen> {
         let bytes = match &self.registry {
             None => read_document(&*self.blobs, descriptor, &name.to_string())?,
-            Some((registry, reference)) => {
+            Some((_, _, store)) if store.has(&descriptor.digest) => {
+                check_size(descriptor, &name.to_string())?;
+                let bytes = store.read(&descriptor.digest, DOCUMENT_LIMIT)?;
+                check_length(&name.to_string(), descriptor, bytes.len() as u64)?;
+                bytes.into()
+            }
+            Some((registry, reference, store)) => {
                 check_size(descriptor, &name.to_string())?;
                 let bytes = registry.manifest(&reference.pinned(descriptor.digest))?.bytes;
+                store.put(&bytes)?;
                 check_length(&name.to_string(), descriptor, bytes.len() as u64)?;
                 bytes
             }

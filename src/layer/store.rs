@@ -6,6 +6,7 @@
 //!   layers-vN/            fingerprint -> finished layer
 //!   bases-vN/             listing of a base layer
 //!   pyc-vN/               source and magic -> bytecode
+//!   os-vN/                what happened while OS packages became a layer
 //!   packages-vN/          Packages file -> what resolving needs of it
 //!   interpreters-vN/      the files of a base that its Python needs to compile
 //!   tmp/                  files without a final name
@@ -39,6 +40,8 @@ pub enum Bucket {
     Index,
     /// `packages-v1/BLOB-ARCHITECTURE`: what is needed of a Packages file of an apt archive.
     Packages,
+    /// `os-v1/FINGERPRINT.json`: what happened while OS packages became a layer.
+    OsReports,
 }
 
 impl Bucket {
@@ -50,6 +53,7 @@ impl Bucket {
             Bucket::Interpreters => "interpreters-v1",
             Bucket::Index => "index-v1",
             Bucket::Packages => "packages-v1",
+            Bucket::OsReports => "os-v1",
         }
     }
 }

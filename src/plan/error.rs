@@ -34,6 +34,18 @@ pub enum Error {
         /// The base.
         base: String,
     },
+    /// Debian has no packages for this platform.
+    #[error("there are no OS packages for {platform}")]
+    NoArchitecture {
+        /// The platform.
+        platform: String,
+    },
+    /// A base with packages, and without a word on where they come from.
+    #[error("base `{base}` has no apt sources, and its release is not one that is known")]
+    NoSources {
+        /// The base.
+        base: String,
+    },
     /// The base is not the one that the lock has.
     #[error("base `{base}` is not the one of ingot.lock: expected {expected}, found {found}")]
     OtherBase {
@@ -73,6 +85,12 @@ impl Explain for Error {
             }
             Error::TooManyLayers { .. } => "choose a base with fewer layers".into(),
             Error::NoLibc { .. } => "choose a base with glibc (debian, ubuntu) or musl (alpine)".into(),
+            Error::NoArchitecture { .. } => {
+                "choose one of amd64, arm64, arm/v7, 386, ppc64le, s390x and riscv64".into()
+            }
+            Error::NoSources { .. } => {
+                "choose a base with apt sources in /etc/apt, or name the archive with --mirror and --keyring".into()
+            }
             Error::OtherBase { .. } => "run `ingot lock` if the base was replaced on purpose".into(),
             Error::OverBudget { .. } => {
                 "leave out what is not needed (see the table), raise the budget in the project \

@@ -10,6 +10,7 @@ mod config;
 mod error;
 mod known;
 mod layers;
+mod lock;
 pub mod os;
 mod python;
 
@@ -19,11 +20,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rayon::prelude::*;
+use url::Url;
 
 use crate::error::{During, Result};
 use crate::fs;
 use crate::image::{Access, Rootfs};
 use crate::layer::LayerSource;
+use crate::lock::LockedImage;
 use crate::oci::media_type::Compression;
 use crate::oci::{Config, Epoch, Platform};
 use crate::project::{Budget, BuildArgs, Project, Variant};
@@ -31,6 +34,9 @@ use crate::python::Target;
 
 pub use base::Base;
 pub use error::Error;
+pub use lock::Locking;
+
+use lock::Pins;
 
 /// The most layers of an image, base included: overlay file systems and engines stop near 125, and images made on
 /// top of this one need some of them.
@@ -46,6 +52,12 @@ pub struct Request {
     pub args: BuildArgs,
     /// How Ingot's own layers are compressed.
     pub compression: Compression,
+    /// What ingot.lock means.
+    pub locking: Locking,
+    /// The archive of bases that are made of packages alone, instead of what the project or the machine says.
+    pub mirror: Option<Url>,
+    /// The keys of that archive.
+    pub keyring: Option<PathBuf>,
 }
 
 /// What will be built.
@@ -80,6 +92,8 @@ pub struct ImagePlan {
     pub epoch: Epoch,
     /// What the environment was made for, if it has Python.
     pub target: Option<Target>,
+    /// What all moving inputs are now.
+    pub locked: LockedImage,
 }
 
 /// One layer of Ingot's own.
@@ -112,10 +126,12 @@ pub fn plan(project: &Project, request: &Request, access: &Access) -> Result<Pla
     let wanted: Vec<(&Variant, &Platform)> =
         variants.iter().flat_map(|variant| platforms.iter().map(move |platform| (variant, platform))).collect();
     let several = wanted.len() > 1;
+    let root = fs::canonical(&project.root);
+    let pins = Pins::open(&project.root, request.locking)?;
     let images: Vec<Result<ImagePlan>> = wanted
         .par_iter()
         .map(|(variant, platform)| {
-            let planned = image(project, variant, platform, access);
+            let planned = image(&Planning { project, request, pins: &pins, root: &root, access }, variant, platform);
             if several {
                 planned.during(|| format!("planning variant `{}` for {platform}", variant.name))
             } else {
@@ -124,7 +140,7 @@ pub fn plan(project: &Project, request: &Request, access: &Access) -> Result<Pla
         })
         .collect();
     let images = images.into_iter().collect::<Result<Vec<_>>>()?;
-    Ok(Plan { root: fs::canonical(&project.root), images, compression: request.compression })
+    Ok(Plan { root, images, compression: request.compression })
 }
 
 fn variants(project: &Project, asked: &[String]) -> Result<Vec<String>> {
@@ -144,13 +160,43 @@ fn variants(project: &Project, asked: &[String]) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn image(project: &Project, variant: &Variant, platform: &Platform, access: &Access) -> Result<ImagePlan> {
-    let base = Base::open(project, variant, platform, None, access)?;
+/// What all images of a plan have in common.
+struct Planning<'a> {
+    project: &'a Project,
+    request: &'a Request,
+    pins: &'a Pins,
+    root: &'a Path,
+    access: &'a Access,
+}
+
+fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Result<ImagePlan> {
+    let Planning { project, request, access, .. } = *planning;
+    let inputs = lock::inputs(variant)?;
+    let pins = planning.pins.of(variant, platform, &inputs, &access.progress)?;
+    let base = Base::open(project, variant, platform, pins.and_then(|pins| pins.base.as_ref()), access)?;
+    let settings = os::Settings {
+        pins,
+        last: planning.pins.last(variant, platform),
+        mirror: request.mirror.as_ref(),
+        keyring: request.keyring.as_deref(),
+        compression: request.compression,
+        slot: slot(planning.root, &variant.name, platform, os::LAYER),
+    };
+    let base = os::install(base, variant, platform, &settings, access)?;
     let python = match &variant.python {
-        Some(spec) => Some(python::environment(project, spec, &base, platform, access)?),
+        Some(spec) => Some(python::environment(project, spec, &base, platform, pins, access)?),
         None => None,
     };
     let target = python.as_ref().map(|environment| environment.target.clone());
+    let locked = LockedImage {
+        variant: variant.name.clone(),
+        platform: platform.to_string(),
+        inputs,
+        base: base.root_digest.filter(|_| base.reference.is_some()),
+        suites: base.os.as_ref().map(|os| os.suites.clone()).unwrap_or_default(),
+        packages: base.os.as_ref().map(|os| os.packages.clone()).unwrap_or_default(),
+        wheels: python.as_ref().map(|environment| environment.wheels.clone()).unwrap_or_default(),
+    };
     let layers = layers::sources(project, variant, &base, python)?;
     let total = base.layers.len() + layers.len();
     if total > LAYERS_LIMIT {
@@ -168,6 +214,7 @@ fn image(project: &Project, variant: &Variant, platform: &Platform, access: &Acc
         base,
         layers,
         target,
+        locked,
     })
 }
 

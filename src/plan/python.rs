@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use super::{Base, Error};
 use crate::error::{During, Result};
+use crate::fs;
 use crate::image::Access;
 use crate::layer::{LayerSource, TreePath};
+use crate::lock::{Hex, LockedImage, LockedWheel};
 use crate::net::Http;
 use crate::oci::Platform;
 use crate::project::{Project, PythonSpec};
 use crate::python::bytecode::{BytecodeMode, Compile};
 use crate::python::{
-    self, BaseInterpreter, BytecodeError, Compiler, Indexes, Interpreter, LazyCompiler, Lock, PythonVersion, Search,
-    Target, VenvSpec, fetch, venv_layers,
+    self, BaseInterpreter, BytecodeError, Compiler, Indexes, Interpreter, LazyCompiler, Lock, Locked, PythonVersion,
+    Search, StdlibLayer, Target, VenvSpec, Wheel, fetch, venv_layers,
 };
 
 /// An environment, planned.
@@ -25,6 +27,8 @@ pub struct Environment {
     pub layers: Vec<Box<dyn LayerSource>>,
     /// Compiles for its Python.
     pub compiler: Arc<dyn Compile>,
+    /// The wheels, for ingot.lock.
+    pub wheels: Vec<LockedWheel>,
 }
 
 /// Plans the environment of one image: wheels are chosen and fetched into the store.
@@ -33,6 +37,7 @@ pub fn environment(
     spec: &PythonSpec,
     base: &Base,
     platform: &Platform,
+    pins: Option<&LockedImage>,
     access: &Access,
 ) -> Result<Environment> {
     let (interpreter, version) = base.python(spec)?;
@@ -45,8 +50,7 @@ pub fn environment(
             let lock = Lock::read(&lock.value).during(|| format!("reading `{}`", lock.value.display()))?;
             let locked = lock.select(&target)?;
             let indexes = Indexes::of_this_machine(&project.root)?.with(&lock.options);
-            let client = || Ok(Http::new()?);
-            fetch(&locked, &target, &indexes, &access.store, &client, &access.progress)?
+            wheels(locked, pins, &target, &indexes, access)?
         }
     };
     let path = TreePath::new(&spec.venv.value)?;
@@ -57,8 +61,73 @@ pub fn environment(
         bytecode: spec.bytecode,
         compiler: (spec.bytecode != BytecodeMode::None).then(|| compiler.clone()),
     };
-    let layers = venv_layers(wheels, Arc::new(venv), &access.store)?;
-    Ok(Environment { target, path, layers, compiler })
+    let locked = wheels.iter().map(|wheel| LockedWheel {
+        name: wheel.name.clone(),
+        file: wheel.filename.clone(),
+        sha256: Hex(wheel.digest),
+    });
+    let mut locked: Vec<LockedWheel> = locked.collect();
+    locked.sort();
+    let mut layers = venv_layers(wheels, Arc::new(venv), &access.store)?;
+    if spec.bytecode != BytecodeMode::None
+        && let Some(stdlib) = stdlib(&interpreter, base, &compiler)?
+    {
+        layers.insert(0, Box::new(stdlib));
+    }
+    Ok(Environment { target, path, layers, compiler, wheels: locked })
+}
+
+/// The wheel of each requirement, in the store. One that ingot.lock names is the only one that will do.
+fn wheels(
+    mut locked: Vec<Locked>,
+    pins: Option<&LockedImage>,
+    target: &Target,
+    indexes: &Indexes,
+    access: &Access,
+) -> Result<Vec<Wheel>> {
+    let mut here: Vec<Option<Wheel>> = Vec::new();
+    for locked in &mut locked {
+        let pin = pins.and_then(|pins| pins.wheels.iter().find(|wheel| wheel.name == locked.name));
+        let pin = pin.filter(|pin| locked.hashes.contains(&pin.sha256.0));
+        let Some(LockedWheel { file, sha256: Hex(digest), .. }) = pin else {
+            here.push(None);
+            continue;
+        };
+        locked.hashes = vec![*digest];
+        let size = fs::symlink_metadata(&access.store.blob_path(digest)).ok().map(|found| found.len());
+        here.push(size.map(|size| Wheel {
+            name: locked.name.clone(),
+            version: locked.version.clone(),
+            filename: file.clone(),
+            digest: *digest,
+            size,
+            place: locked.place.clone(),
+        }));
+    }
+    let missing: Vec<Locked> =
+        locked.into_iter().zip(&here).filter(|(_, here)| here.is_none()).map(|(locked, _)| locked).collect();
+    let client = || Ok(Http::new()?);
+    let mut fetched = fetch(&missing, target, indexes, &access.store, &client, &access.progress)?.into_iter();
+    Ok(here.into_iter().filter_map(|here| here.or_else(|| fetched.next())).collect())
+}
+
+/// The bytecode of a standard library that OS packages bring.
+fn stdlib(interpreter: &TreePath, base: &Base, compiler: &Arc<dyn Compile>) -> Result<Option<StdlibLayer>> {
+    let Some(os) = &base.os else { return Ok(None) };
+    let python = compiler.version().name();
+    let mut packages: Vec<(String, String)> = os
+        .packages
+        .iter()
+        .filter(|package| package.name.contains(&python))
+        .map(|package| (package.name.clone(), package.sha256.0.to_string()))
+        .collect();
+    if packages.is_empty() || interpreter.as_str() != format!("usr/bin/{python}") {
+        return Ok(None);
+    }
+    // A part of the library may be the base's own.
+    packages.extend(base.root_digest.map(|digest| ("base".to_string(), digest.to_string())));
+    let library = TreePath::new(&format!("usr/lib/{python}"))?;
+    Ok(Some(StdlibLayer::new(base.rootfs.clone(), library, compiler.clone(), packages)))
 }
 
 /// The compiler for the base's Python, which is looked for when a module has to be compiled.

@@ -113,6 +113,7 @@ impl Check<'_> {
             (Kind::Text(rule), _) => self.text(node, *rule, scope.path),
             (Kind::Choice(choices), Value::String(text)) => self.choice(text, choices, node, scope.path),
             (Kind::Number(low, high), Value::Integer(number)) => self.number(*number, *low, *high, node, scope.path),
+            (Kind::Flag, Value::Boolean(_)) => Ok(()),
             (Kind::Size, Value::String(text)) => self.unless_open(text, |text| rule::size(text).map(drop), node),
             (Kind::Size, Value::Integer(bytes)) => {
                 self.unless_open(&bytes.to_string(), |text| rule::size(text).map(drop), node)
@@ -242,7 +243,7 @@ impl Check<'_> {
         let place = self.place(node.span.clone());
         let found = node.value.describe();
         let hint = match (&node.value, expected) {
-            (Value::Integer(_) | Value::Boolean | Value::Other("a float" | "a date"), "a string") => {
+            (Value::Integer(_) | Value::Boolean(_) | Value::Other("a float" | "a date"), "a string") => {
                 Some(format!("put it in quotes: `\"{}\"`", place.text()))
             }
             (Value::String(text), "an array of strings") => {

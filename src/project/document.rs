@@ -39,7 +39,7 @@ pub enum Value {
     /// An integer that fits.
     Integer(i64),
     /// A boolean.
-    Boolean,
+    Boolean(bool),
     /// A value that no key takes: "a float".
     Other(&'static str),
     /// An array.
@@ -54,7 +54,7 @@ impl Value {
         match self {
             Value::String(_) => "a string",
             Value::Integer(_) => "an integer",
-            Value::Boolean => "a boolean",
+            Value::Boolean(_) => "a boolean",
             Value::Other(name) => name,
             Value::Array(_) => "an array",
             Value::Table(_) => "a table",
@@ -95,7 +95,7 @@ fn node(value: &Spanned<DeValue<'_>>) -> Node {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or(Value::Other("a too large integer"), Value::Integer),
         DeValue::Float(_) => Value::Other("a float"),
-        DeValue::Boolean(_) => Value::Boolean,
+        DeValue::Boolean(value) => Value::Boolean(*value),
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Array(items) => Value::Array(items.iter().map(node).collect()),
         DeValue::Table(table) => Value::Table(members(table)),

@@ -16,6 +16,8 @@ pub enum Error {
         message: String,
         /// What to do about it.
         hint: Option<String>,
+        /// Lines that belong to it.
+        details: Option<String>,
         /// Where it is.
         place: Place,
     },
@@ -82,6 +84,13 @@ impl Explain for Error {
             Error::NothingFound { .. } => Some(
                 "`ingot init` looks for Flask, FastAPI, Django, a `main.py` or a package with `__main__.py`".into(),
             ),
+        }
+    }
+
+    fn details(&self) -> Option<String> {
+        match self {
+            Error::Mistake { details, .. } => details.clone(),
+            _ => None,
         }
     }
 

@@ -208,7 +208,7 @@ impl Project {
             base: reader.text("base").unwrap_or(Located { value: String::new(), at: self.place(at) }),
             app: reader.app(&self.root, python.as_ref())?,
             python,
-            os: reader.os(),
+            os: reader.os(&self.root)?,
             user: reader.user(),
             env: reader.map("env"),
             healthcheck: reader.healthcheck(),

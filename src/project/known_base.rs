@@ -93,6 +93,8 @@ pub struct Apt {
     pub components: Vec<String>,
     /// What the package `python3` is.
     pub python: PythonVersion,
+    /// What a base that is made of packages alone has, besides what the project asks for.
+    pub packages: Vec<String>,
 }
 
 /// A file of `base-manifests/` as it is written: `{name}` stands for each of the choices of that name.
@@ -121,6 +123,8 @@ struct WrittenApt {
     suites: Vec<String>,
     components: Vec<String>,
     python: String,
+    #[serde(default)]
+    packages: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -212,6 +216,7 @@ fn one(
             suites: manifest.apt.suites.clone(),
             components: manifest.apt.components.clone(),
             python: version(&manifest.apt.python)?,
+            packages: manifest.apt.packages.clone(),
         },
         packages_only,
     })
@@ -254,6 +259,7 @@ mod tests {
         for base in all {
             assert!(!base.reference.contains('{'), "{}", base.reference);
             assert!(base.apt.suites.iter().all(|suite| suite.starts_with(&base.codename)), "{}", base.reference);
+            assert!(!base.packages_only || base.apt.packages.contains(&"base-files".to_string()), "{}", base.reference);
             assert_eq!(base.packages_only, base.reference.ends_with(PACKAGES_SUFFIX));
         }
     }

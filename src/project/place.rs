@@ -74,7 +74,12 @@ impl Place {
 
     /// The same, as this room's error.
     pub(super) fn mistake(&self, message: impl Into<String>, hint: Option<String>) -> ProjectError {
-        ProjectError::Mistake { message: message.into(), hint, place: self.clone() }
+        ProjectError::Mistake { message: message.into(), hint, details: None, place: self.clone() }
+    }
+
+    /// An error at this place, with lines that belong to it.
+    pub fn error_with(&self, message: impl Into<String>, hint: Option<String>, details: Option<String>) -> Error {
+        ProjectError::Mistake { message: message.into(), hint, details, place: self.clone() }.into()
     }
 
     /// File, line and column, the line itself, and a caret below it: plain text.

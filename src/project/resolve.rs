@@ -134,15 +134,22 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    /// `[os]`.
-    pub fn os(&self) -> OsSpec {
-        let Some(os) = self.inner("os") else { return OsSpec::default() };
+    /// `[os]`; its keyring must be there.
+    pub fn os(&self, root: &Path) -> Result<OsSpec, Error> {
+        let Some(os) = self.inner("os") else { return Ok(OsSpec::default()) };
         let upgrade = match os.text("upgrade").as_ref().map(|text| text.value.as_str()) {
             Some("security") => Upgrade::Security,
             Some("all") => Upgrade::All,
             _ => Upgrade::None,
         };
-        OsSpec { packages: os.texts("packages"), upgrade }
+        Ok(OsSpec {
+            packages: os.texts("packages"),
+            upgrade,
+            recommends: matches!(os.node("recommends").map(|node| &node.value), Some(Value::Boolean(true))),
+            keep: os.words("keep"),
+            mirror: os.text("mirror"),
+            keyring: os.text("keyring").map(|keyring| file(root, keyring)).transpose()?,
+        })
     }
 
     /// `[app]`; its source folder must be there.

@@ -223,6 +223,37 @@ pub fn package(value: &str) -> Result<(), Complaint> {
     }
 }
 
+/// A kind of files that packages bring and images usually do without.
+pub fn keep(value: &str) -> Result<(), Complaint> {
+    let language = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '@' | '.' | '-');
+    let locale = value.strip_prefix("locale:").is_some_and(|name| !name.is_empty() && name.chars().all(language));
+    match locale || ["docs", "man", "info", "locales", "all"].contains(&value) {
+        true => Ok(()),
+        false => complain(
+            format!("`{}` is not a kind of files to keep", value.escape_debug()),
+            Some("choose from docs, man, info, locales, locale:LANGUAGE and all"),
+        ),
+    }
+}
+
+/// The base URL of an archive of packages.
+pub fn mirror(value: &str) -> Result<(), Complaint> {
+    let refuse = |why: &str, hint| complain(format!("`{}` is not an archive: {why}", value.escape_debug()), hint);
+    let Ok(url) = url::Url::parse(value) else {
+        return refuse("it is not a URL", Some("write the URL of the folder that has `dists` and `pool`"));
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return refuse("it is neither http nor https", None);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return complain(
+            "the archive's URL has a user name or a password".into(),
+            Some("put them into apt's auth.conf"),
+        );
+    }
+    Ok(())
+}
+
 /// A port and its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port {
@@ -344,6 +375,12 @@ mod tests {
         table(source_path, &["src", ".", "a/b", "./src"], &["", "/src", "../src", "a/../../b"]);
         table(project_path, &["../uv.lock", "x"], &["", "/x", "a\0"]);
         table(python_version, &["3.8", "3.13", "3.11.7"], &["3", "3.7", "2.7", "py3", "3.x", "3.11.7.1"]);
+        table(keep, &["docs", "all", "locale:de", "locale:pt_BR"], &["", "doc", "locale:", "locale:a/b"]);
+        table(
+            mirror,
+            &["https://mirror.example/debian"],
+            &["", "mirror.example", "file:///x", "https://u:p@mirror.example/"],
+        );
         table(
             package,
             &["python3", "g++", "libc6:amd64", "curl=7.88.1-10+deb12u5"],

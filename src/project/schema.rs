@@ -12,6 +12,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// An integer from the first to the second.
     Number(i64, i64),
+    /// `true` or `false`.
+    Flag,
     /// A string such as "500MB", or an integer of bytes.
     Size,
     /// A string such as "30s".
@@ -36,6 +38,7 @@ impl Kind {
         match self {
             Kind::Text(_) | Kind::Choice(_) => "a string",
             Kind::Number(..) => "an integer",
+            Kind::Flag => "true or false",
             Kind::Size => "a size such as \"500MB\"",
             Kind::Duration => "a duration such as \"30s\"",
             Kind::Set(_) | Kind::Command => "an array of strings",
@@ -219,6 +222,28 @@ static OS: &[Key] = &[
         "\"none\"",
         "\"security\"",
         "Which packages of the base are brought up to date: \"none\", \"security\" or \"all\".",
+    ),
+    Key::new("recommends", Kind::Flag, "false", "true", "Whether what packages recommend is installed, too."),
+    Key::new(
+        "keep",
+        Kind::Set(rule::keep),
+        "[]",
+        "[\"locale:de\"]",
+        "What is not left out of packages: \"docs\", \"man\", \"info\", \"locales\", \"locale:LANGUAGE\" or \"all\". Licences always stay.",
+    ),
+    Key::new(
+        "mirror",
+        Kind::Text(rule::mirror),
+        "this machine's apt sources",
+        "\"https://mirror.example/debian/\"",
+        "For a base of packages alone: the archive that its packages come from.",
+    ),
+    Key::new(
+        "keyring",
+        Kind::Text(rule::project_path),
+        "this machine's apt keys",
+        "\"archive-keyring.gpg\"",
+        "For a base of packages alone: the OpenPGP keys that sign the archive's index; relative to the project file.",
     ),
 ];
 

@@ -81,6 +81,14 @@ pub struct OsSpec {
     pub packages: Vec<Located<String>>,
     /// What to upgrade.
     pub upgrade: Upgrade,
+    /// Whether what packages recommend is installed.
+    pub recommends: bool,
+    /// What is not left out of packages: "docs", "locale:de".
+    pub keep: Vec<String>,
+    /// The archive of a base of packages.
+    pub mirror: Option<Located<String>>,
+    /// The keys of that archive, joined to the project's folder; it is there.
+    pub keyring: Option<Located<PathBuf>>,
 }
 
 /// `[app]`.

@@ -14,6 +14,7 @@ mod lazy;
 mod magic;
 pub mod marshal;
 mod pyc_cache;
+mod stdlib;
 mod worker;
 
 pub use app::{AppError, AppLayer, AppSpec, BadModule};
@@ -23,6 +24,7 @@ pub use compiler::Compiler;
 pub use interpreter::{Interpreter, Search};
 pub use lazy::LazyCompiler;
 pub use magic::{cache_tag, magic};
+pub use stdlib::StdlibLayer;
 
 mod config;
 mod entry_points;

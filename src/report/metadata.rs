@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use crate::build::{Built, Outcome};
 use crate::image::{Artifact, Receipt};
 use crate::oci::Descriptor;
+use crate::plan::{ImagePlan, Plan};
+use crate::report::os::OsLines;
 
 /// One layer.
 #[derive(Serialize)]
@@ -29,6 +31,8 @@ pub struct ImageReport {
     digest: String,
     size: u64,
     layers: Vec<LayerReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    os: Option<OsLines>,
 }
 
 /// One artifact: an image, or an index.
@@ -55,14 +59,24 @@ pub struct BuildReport {
 impl BuildReport {
     /// Of what was built, and what was written of each artifact. Two variants may be the same image: what was written
     /// of one is not what was written of the other.
-    pub fn new(outcome: &Outcome, artifacts: &[(String, String, Artifact)], receipts: Vec<Vec<Receipt>>) -> Self {
+    pub fn new(
+        plan: &Plan,
+        outcome: &Outcome,
+        artifacts: &[(String, String, Artifact)],
+        receipts: Vec<Vec<Receipt>>,
+    ) -> Self {
         let report =
             |((variant, name, artifact), outputs): (&(String, String, Artifact), Vec<Receipt>)| ArtifactReport {
                 variant: variant.clone(),
                 name: references(&outputs).unwrap_or_else(|| name.clone()),
                 digest: artifact.digest().to_string(),
                 descriptor: artifact.root().descriptor.clone(),
-                images: outcome.images.iter().filter(|built| built.variant == *variant).map(image).collect(),
+                images: outcome
+                    .images
+                    .iter()
+                    .filter(|built| built.variant == *variant)
+                    .map(|built| image(plan, built))
+                    .collect(),
                 outputs,
             };
         BuildReport { artifacts: artifacts.iter().zip(receipts).map(report).collect() }
@@ -76,7 +90,9 @@ fn references(receipts: &[Receipt]) -> Option<String> {
     (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(","))
 }
 
-fn image(built: &Built) -> ImageReport {
+fn image(plan: &Plan, built: &Built) -> ImageReport {
+    let same = |image: &&ImagePlan| image.variant == built.variant && image.platform == built.image.platform;
+    let os = plan.images.iter().find(same).and_then(|image| image.base.os.as_ref());
     let own: BTreeMap<_, _> = built.layers.iter().map(|layer| (layer.blob.descriptor.digest, layer)).collect();
     let layer = |blob: &crate::layer::LayerBlob| {
         let made = own.get(&blob.descriptor.digest);
@@ -94,6 +110,7 @@ fn image(built: &Built) -> ImageReport {
         digest: built.image.digest().to_string(),
         size: built.image.compressed_size(),
         layers: built.image.layers.iter().map(layer).collect(),
+        os: os.map(OsLines::new),
     }
 }
 

@@ -3,7 +3,9 @@
 pub mod doctor;
 pub mod files;
 pub mod image;
+pub mod lock;
 pub mod metadata;
+pub mod os;
 pub mod plan;
 
 /// Indented JSON with sorted keys.

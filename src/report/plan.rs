@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::build::LayerState;
 use crate::layer::Lookup;
 use crate::plan::{ImagePlan, Plan};
+use crate::report::os::OsLines;
 use crate::text::{Align, Table, escape, size};
 
 /// How many reasons of a miss are shown.
@@ -32,6 +33,8 @@ pub struct ImageLine {
     base_digest: Option<String>,
     target: Option<String>,
     layers: Vec<LayerLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    os: Option<OsLines>,
 }
 
 /// `ingot plan`.
@@ -65,6 +68,10 @@ impl PlanReport {
                 table.row([layer.name.clone(), layer.state.into(), size, why.join(", ")]);
             }
             out.push_str(&table.render());
+            if let Some(os) = &image.os {
+                out.push('\n');
+                out.push_str(&os.text());
+            }
             out.push('\n');
         }
         // A blank line between images, none behind the last.
@@ -108,5 +115,6 @@ fn line(image: &ImagePlan, states: &[LayerState]) -> ImageLine {
         base_digest: image.base.root_digest.map(|digest| digest.to_string()),
         target: image.target.as_ref().map(ToString::to_string),
         layers,
+        os: image.base.os.as_ref().map(OsLines::new),
     }
 }

@@ -12,6 +12,7 @@
 //! - `golden`: every byte of a small image is known; a drift names the file.
 //! - `ldconfig`: what Ingot configures natively against ldconfig and its like on the same packages.
 //! - `lies`: registries that lie are found out, and passwords stay secret.
+//! - `distroless`: images made of packages alone: programs run in them, dpkg believes their database, a lock pins them.
 //! - `machine`: the helpers themselves, and that this machine can do what the other tests need.
 //! - `outputs`: every kind of output, read by the programs that others use.
 //! - `push`: real registries: what is sent, in which order, with which credentials, and how it comes back.
@@ -35,6 +36,7 @@ mod cli;
 mod deb_files;
 mod determinism;
 mod dpkg_upgrade;
+mod distroless;
 mod faults;
 mod golden;
 mod ldconfig;

@@ -1,19 +1,17 @@
 #!/bin/sh
-# install.sh test|demo: installs the missing ones of the programs that the tests or the demo call, with apt-get.
+# install.sh test: installs the missing ones of the programs that the tests call, with apt-get.
 # Does nothing, and needs no right, if they are all there.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
 # program=package
-demo="mmdebstrap=mmdebstrap python3=python3 curl=curl"
-test="$demo faketime=faketime podman=podman runc=runc netavark=netavark aardvark-dns=aardvark-dns iptables=iptables newuidmap=uidmap
+test="mmdebstrap=mmdebstrap python3=python3 curl=curl faketime=faketime podman=podman runc=runc netavark=netavark aardvark-dns=aardvark-dns iptables=iptables newuidmap=uidmap
 slirp4netns=slirp4netns skopeo=skopeo umoci=umoci docker-registry=docker-registry dockerd=docker.io
 htpasswd=apache2-utils openssl=openssl setpriv=util-linux git=git zstd=zstd pigz=pigz make=make"
 
 case ${1:-} in
-    demo) wanted=$demo ;;
     test) wanted=$test ;;
-    *) echo "usage: install.sh test|demo" >&2; exit 2 ;;
+    *) echo "usage: install.sh test" >&2; exit 2 ;;
 esac
 
 missing=
@@ -25,7 +23,7 @@ for pair in $wanted; do
     fi
 done
 # pip judges our environments: Debian's, because an ordinary user may not read root's.
-if [ "$1" = test ] && ! /usr/bin/python3 -c 'import pip, venv, ensurepip' 2>/dev/null; then
+if ! /usr/bin/python3 -c 'import pip, venv, ensurepip' 2>/dev/null; then
     missing="$missing python3 python3-pip python3-venv"
 fi
 [ -n "$missing" ] || exit 0

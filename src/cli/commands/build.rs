@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::build::{self, Options};
 use crate::cli::args::Build;
 use crate::cli::destinations::{self, destinations};
-use crate::cli::settings::{Session, request};
+use crate::cli::settings::{Session, locking, request};
 use crate::error::Result;
 use crate::fs;
 use crate::image::{Receipt, sink};
@@ -16,7 +16,7 @@ use crate::report::plan::PlanReport;
 /// Runs the command.
 pub fn run(args: &Build, session: &Session) -> Result<()> {
     destinations::check(args)?;
-    let (project, request) = request(&args.selection, session)?;
+    let (project, request) = request(&args.selection, locking(args.locked), session)?;
     let access = session.access()?;
     let plan = plan::plan(&project, &request, &access)?;
     let variants = plan.variants();
@@ -25,6 +25,12 @@ pub fn run(args: &Build, session: &Session) -> Result<()> {
     if session.global.verbose {
         let states = build::survey(&plan, &access.store, &session.progress)?;
         PlanReport::new(&plan, &states).text().lines().for_each(|line| session.printer.message(line));
+    }
+    for os in plan.images.iter().filter_map(|image| image.base.os.as_ref()).filter(|_| !session.global.verbose) {
+        for script in &os.report.not_run {
+            let reason = script.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            session.printer.message(&format!("note: {} of {} was not run{reason}", script.script, script.package));
+        }
     }
     let options = Options { clean: args.clean, no_size_check: args.no_size_check };
     let outcome = build::build(&plan, options, &access.store, &session.progress)?;
@@ -48,7 +54,7 @@ pub fn run(args: &Build, session: &Session) -> Result<()> {
     let by_variant: Vec<Vec<Receipt>> =
         places.iter().map(|place| receipts.by_ref().take(place.outputs.len()).collect()).collect();
 
-    let report = BuildReport::new(&outcome, &artifacts, by_variant);
+    let report = BuildReport::new(&plan, &outcome, &artifacts, by_variant);
     if let Some(file) = &args.metadata_file {
         fs::write_atomic(file, metadata::file(&report).as_bytes())?;
     }

@@ -7,5 +7,6 @@ pub mod doctor;
 pub mod history;
 pub mod init;
 pub mod inspect;
+pub mod lock;
 pub mod ls;
 pub mod plan;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::program::{Ran, tool};
 
-/// A layout of Debian with Python, made once by `examples/base/make-base.sh` and readable for everybody.
+/// A layout of Debian with Python, made once by `tests/tools/base/make-base.sh` and readable for everybody.
 pub fn debian_base() -> PathBuf {
     static LAYOUT: OnceLock<PathBuf> = OnceLock::new();
     LAYOUT
@@ -23,12 +23,12 @@ pub fn debian_base() -> PathBuf {
             let package = Path::new(env!("CARGO_MANIFEST_DIR"));
             let recipe: Vec<u8> = ["make-base.sh", "layout.py"]
                 .iter()
-                .flat_map(|name| std::fs::read(package.join("examples/base").join(name)).unwrap())
+                .flat_map(|name| std::fs::read(package.join("tests/tools/base").join(name)).unwrap())
                 .collect();
             let layout = folder.join(Digest::of(&recipe).short());
             // Another test program may make the same one at the same time.
             let mut command = Command::new(tool("flock", "util-linux"));
-            command.arg(folder.join("lock")).arg(package.join("examples/base/make-base.sh")).arg(&layout);
+            command.arg(folder.join("lock")).arg(package.join("tests/tools/base/make-base.sh")).arg(&layout);
             Ran::of(command).ok();
             layout
         })

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use super::program::Ran;
 use super::{Ingot, Project, TestUser, debian_base, example};
 
-/// `examples/gameforge`, variant `local`, as an unprivileged user made it.
+/// `examples/gameforge`, variant `distroless` on a base image, as an unprivileged user made it.
 pub struct GameForge {
     folder: PathBuf,
     project: Project,
@@ -77,11 +77,11 @@ impl GameForge {
         ingot
     }
 
-    /// `ingot COMMAND PROJECT --variant local ...`: the same project on the same base.
+    /// `ingot COMMAND PROJECT --variant distroless ...`: the same project on the same base.
     pub fn args(&self, command: &str, more: &[&str]) -> Vec<String> {
-        let base = format!("LOCAL_BASE_IMAGE=oci:{}:latest", debian_base().display());
+        let base = format!("DISTROLESS_BASE=oci:{}:latest", debian_base().display());
         let project = self.project.folder().display().to_string();
-        let mut args = vec![command.into(), project, "--variant".into(), "local".into()];
+        let mut args = vec![command.into(), project, "--variant".into(), "distroless".into()];
         args.extend(["--build-arg".into(), base]);
         args.extend(more.iter().map(ToString::to_string));
         args

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "the tests of the product use the rest")]
 mod archive;
 mod base;
+mod distroless;
 
 mod debs;
 mod docker;
@@ -22,6 +23,7 @@ mod wheel;
 pub use archive::{Member, members};
 pub use base::{debian_base, tiny_base, tiny_bases};
 pub use debs::downloaded_debs;
+pub use distroless::{Distroless, distroless, release, release_args};
 pub use docker::Docker;
 pub use fixture::{Project, example};
 pub use gameforge::{GameForge, gameforge};

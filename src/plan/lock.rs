@@ -1,0 +1,107 @@
+//! What a plan takes from ingot.lock, and what it puts there.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::error::Result;
+use crate::lock::{self, FILE_NAME, Lock, LockedImage};
+use crate::oci::Platform;
+use crate::progress::Progress;
+use crate::project::{Upgrade, Variant};
+use crate::python;
+
+/// What ingot.lock means for a plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Locking {
+    /// What it has is used; what it does not have, or has for other inputs, is resolved anew.
+    #[default]
+    Obey,
+    /// Nothing but what it has is used (`--locked`).
+    Only,
+    /// It is written anew (`ingot lock`).
+    Renew,
+}
+
+/// The lock of one project, as one plan uses it.
+pub struct Pins {
+    locking: Locking,
+    lock: Option<Lock>,
+    file: String,
+}
+
+impl Pins {
+    /// Reads the lock beside the project file in `root`.
+    pub fn open(root: &Path, locking: Locking) -> Result<Pins> {
+        let file = root.join(FILE_NAME).display().to_string();
+        let lock = Lock::read(root)?;
+        if lock.is_none() && locking == Locking::Only {
+            return Err(lock::Error::Missing { file }.into());
+        }
+        Ok(Pins { locking, lock, file })
+    }
+
+    /// What is locked for an image with these inputs, if it may be used.
+    pub fn of(
+        &self,
+        variant: &Variant,
+        platform: &Platform,
+        inputs: &BTreeMap<String, String>,
+        progress: &Progress,
+    ) -> Result<Option<&LockedImage>> {
+        if self.locking == Locking::Renew {
+            return Ok(None);
+        }
+        let Some(lock) = &self.lock else { return Ok(None) };
+        let stale = |reason: String| lock::Error::Stale {
+            file: self.file.clone(),
+            variant: variant.name.clone(),
+            platform: platform.to_string(),
+            reason,
+        };
+        let reason = match lock.image(&variant.name, &platform.to_string()) {
+            Some(image) => match &image.difference(inputs)[..] {
+                [] => return Ok(Some(image)),
+                changes => changes.join(", "),
+            },
+            None => "it is not in there".to_string(),
+        };
+        if self.locking == Locking::Only {
+            return Err(stale(reason).into());
+        }
+        progress.message(&format!("warning: {}: resolved anew (run `ingot lock`)", stale(reason)));
+        Ok(None)
+    }
+
+    /// What the lock has for the image, fresh or not: nothing older than that is accepted.
+    pub fn last(&self, variant: &Variant, platform: &Platform) -> Option<&LockedImage> {
+        self.lock.as_ref()?.image(&variant.name, &platform.to_string())
+    }
+}
+
+/// All that decides what an image is resolved to, by name.
+pub fn inputs(variant: &Variant) -> Result<BTreeMap<String, String>> {
+    let mut inputs = BTreeMap::from([("base".to_string(), variant.base.value.clone())]);
+    let packages: Vec<&str> = variant.os.packages.iter().map(|package| package.value.as_str()).collect();
+    let mut set = |name: &str, value: String| {
+        if !value.is_empty() {
+            inputs.insert(name.to_string(), value);
+        }
+    };
+    set("os.packages", packages.join(" "));
+    set(
+        "os.upgrade",
+        match variant.os.upgrade {
+            Upgrade::None => String::new(),
+            Upgrade::Security => "security".into(),
+            Upgrade::All => "all".into(),
+        },
+    );
+    set("os.recommends", if variant.os.recommends { "true".into() } else { String::new() });
+    if let Some(python) = &variant.python {
+        set("python.version", python.version.value.to_string());
+        if let Some(file) = &python.lock {
+            set("python.lock", python::Lock::read(&file.value)?.digest.to_string());
+        }
+    }
+    Ok(inputs)
+}
