@@ -127,15 +127,27 @@ impl Base {
         if let Some(found) = self.facts.python(&wanted) {
             return Ok((found.path.clone(), found.version));
         }
+        Err(self.lacks(spec, None))
+    }
+
+    /// The error that it does not have the project's Python, and why it does not get it.
+    pub fn lacks(&self, spec: &PythonSpec, why: Option<&str>) -> crate::error::Error {
+        let wanted = spec.version.value;
         let others: Vec<String> = self.facts.pythons.iter().map(|python| python.version.to_string()).collect();
         let has = if others.is_empty() { "no Python".to_string() } else { format!("Python {}", others.join(", ")) };
-        let hint = if others.is_empty() {
-            "choose a base that has it, or one whose packages have it (debian, ubuntu)".to_string()
-        } else {
-            format!("set the version to {}, or choose another base", wanted_of(&others))
+        let offered = known_packages(&self.name).map(|known| known.apt.python.short());
+        let hint = match (&offered, others.is_empty()) {
+            (Some(offered), _) => format!("set the version to \"{offered}\", or choose another base"),
+            (None, true) => "choose a base that has it, or one whose packages have it (debian, ubuntu)".to_string(),
+            (None, false) => format!("set the version to {}, or choose another base", wanted_of(&others)),
         };
-        let message = format!("base `{}` has no Python {}: it has {has}", self.name, wanted.short());
-        Err(spec.version.at.error(message, Some(hint)))
+        let has = match (offered, why) {
+            (Some(offered), _) => format!("its packages have Python {offered}"),
+            (None, Some(why)) => format!("it has {has}, and of its packages {why}"),
+            (None, None) => format!("it has {has}"),
+        };
+        let message = format!("base `{}` has no Python {}: {has}", self.name, wanted.short());
+        spec.version.at.error(message, Some(hint))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{During, Result};
 use crate::lock::{self, FILE_NAME, Lock, LockedImage};
 use crate::oci::Platform;
 use crate::progress::Progress;
@@ -100,7 +100,8 @@ pub fn inputs(variant: &Variant) -> Result<BTreeMap<String, String>> {
     if let Some(python) = &variant.python {
         set("python.version", python.version.value.to_string());
         if let Some(file) = &python.lock {
-            set("python.lock", python::Lock::read(&file.value)?.digest.to_string());
+            let read = python::Lock::read(&file.value).during(|| format!("reading `{}`", file.value.display()))?;
+            set("python.lock", read.digest.to_string());
         }
     }
     Ok(inputs)

@@ -22,7 +22,7 @@ use crate::lock::{Hex, LockedImage, LockedPackage, LockedSuite};
 use crate::net::Http;
 use crate::oci::Platform;
 use crate::oci::media_type::Compression;
-use crate::project::{self, KnownBase, Variant, known_packages};
+use crate::project::{self, KnownBase, PythonSpec, Variant, known_packages};
 
 /// The name of the layer.
 pub const LAYER: &str = debian::OS_LAYER;
@@ -164,7 +164,7 @@ fn wanted(base: &Base, variant: &Variant, fresh: bool) -> Result<Vec<Wanted>> {
     }
     if let Some(python) = &variant.python
         && base.facts.python(&python.version.value).is_none()
-        && (fresh || base.facts.dpkg)
+        && offers_python(base, python, fresh)?
     {
         let name = python.version.value.name();
         add(&format!("{name}-minimal"));
@@ -174,6 +174,20 @@ fn wanted(base: &Base, variant: &Variant, fresh: bool) -> Result<Vec<Wanted>> {
         }
     }
     Ok(wanted)
+}
+
+/// Whether the packages of the base's release may have this Python. What its apt knows besides, nobody knows before
+/// it is asked.
+fn offers_python(base: &Base, python: &PythonSpec, fresh: bool) -> Result<bool> {
+    let known = known_packages(&base.name).or_else(|| of_release(base));
+    let compatible = known.is_some_and(|known| known.apt.python.compatible(&python.version.value));
+    Ok(compatible || !fresh && base.facts.dpkg && Sources::of_base(&base.below)?.is_some())
+}
+
+/// The packages of the base's release, as far as its os-release says which one it is.
+fn of_release(base: &Base) -> Option<KnownBase> {
+    let (id, release) = (base.facts.id()?, base.facts.version_id()?);
+    known_packages(&format!("{id}:{release}{}", project::PACKAGES_SUFFIX))
 }
 
 impl Work<'_> {
@@ -196,7 +210,8 @@ impl Work<'_> {
         let http = || Ok(Http::new()?);
         let context = debian::Context::new(&self.access.store, &self.access.progress, &http);
         let archive = Archive::open(&sources, self.architecture, &self.floor(&sources), &context)?;
-        let solution = debian::solve(&archive, &self.installed, &request).map_err(|error| self.unsolved(error))?;
+        let solution =
+            debian::solve(&archive, &self.installed, &request).map_err(|error| self.unsolved(base, error))?;
         Ok(self.selection(solution, &archive, sources))
     }
 
@@ -241,16 +256,16 @@ impl Work<'_> {
     }
 
     /// The error of the resolver, at the line of the project file that it is about.
-    fn unsolved(&self, error: debian::SolveError) -> crate::error::Error {
+    fn unsolved(&self, base: &Base, error: debian::SolveError) -> crate::error::Error {
         use crate::error::Explain as _;
-        let at = match error.wanted_index().and_then(|index| self.variant.os.packages.get(index)) {
-            Some(package) => &package.at,
-            None => match &self.variant.python {
-                Some(python) if error.wanted_index().is_some() => &python.version.at,
-                _ => return error.into(),
+        match error.wanted_index().map(|index| self.variant.os.packages.get(index)) {
+            Some(Some(package)) => package.at.error_with(error.to_string(), error.hint(), error.details()),
+            Some(None) => match &self.variant.python {
+                Some(python) => base.lacks(python, Some(&error.to_string())),
+                None => error.into(),
             },
-        };
-        at.error_with(error.to_string(), error.hint(), error.details())
+            None => error.into(),
+        }
     }
 
     /// The base's own sources; of a base of packages those of the machine, or what the caller says.
@@ -271,11 +286,9 @@ impl Work<'_> {
                 return Ok(sources);
             }
         }
-        let known = self.known.clone().or_else(|| {
-            let (id, release) = (base.facts.id()?, base.facts.version_id()?);
-            known_packages(&format!("{id}:{release}{}", project::PACKAGES_SUFFIX))
-        });
-        let Some(known) = known else { return Err(Error::NoSources { base: base.name.clone() }.into()) };
+        let Some(known) = self.known.clone().or_else(|| of_release(base)) else {
+            return Err(Error::NoSources { base: base.name.clone() }.into());
+        };
         let machine = Sources::of_machine()?;
         Sources::for_release(
             &machine,

@@ -74,7 +74,7 @@ fn a_second_build_makes_nothing_anew_and_says_so() {
     let states: Vec<_> = plan["images"][0]["layers"].as_array().unwrap().iter().map(|l| l["state"].clone()).collect();
     assert_eq!(states, ["base", "hit", "hit", "hit", "hit"]);
     let text = ingot.run(example.args("plan", &[])).ok().stdout;
-    assert!(text.starts_with("local for linux/amd64: ") && text.contains("venv: numpy"), "{text}");
+    assert!(text.starts_with("distroless for linux/amd64: ") && text.contains("venv: numpy"), "{text}");
 
     // No index is needed where nothing is made anew.
     let offline = example.ingot().env("PIP_INDEX_URL", "http://127.0.0.1:9/simple").env("PIP_FIND_LINKS", "");
@@ -161,7 +161,6 @@ fn the_configuration_is_the_contract() {
 
 #[test]
 fn the_commands_of_the_demo_show_the_image() {
-    let cast = gameforge();
     let folder = Scratch::new();
     // The demo's own commands, from the Makefile, in a folder that looks like the checkout.
     let mut make = Command::new(tool("make", "make"));
@@ -175,14 +174,23 @@ fn the_commands_of_the_demo_show_the_image() {
     }
     std::fs::rename(example().folder(), folder.join("examples/gameforge")).unwrap();
     TestUser::get().own(&folder.join("dist"));
-    std::os::unix::fs::symlink(debian_base(), folder.join("dist/base")).unwrap();
-    let ingot = cast.ingot().within(folder.path());
-    let said: String = commands.iter().map(|line| ingot.run(line.split_whitespace()).ok().stdout).collect();
+    let cast = distroless();
+    let said: String = commands
+        .iter()
+        .map(|line| {
+            let mut command = cast.ingot().command(line.split_whitespace());
+            command.current_dir(folder.path());
+            Ran::of(command).ok().stdout
+        })
+        .collect();
 
-    let digest = digest_of(&Layout::open(&cast.path("image")));
-    assert!(said.starts_with(&format!("oci:dist/gameforge-local:latest@{digest}\n")), "{said}");
-    for layer in Layout::open(&cast.path("image")).manifest()["layers"].as_array().unwrap() {
+    let layout = Layout::open(&cast.layout());
+    let digest = digest_of(&layout);
+    assert!(said.contains(&format!("\noci:dist/gameforge-distroless:latest@{digest}\n")), "{said}");
+    for layer in layout.manifest()["layers"].as_array().unwrap() {
         assert!(said.contains(layer["digest"].as_str().unwrap()), "{layer}: {said}");
     }
-    assert!(said.contains("gunicorn") && said.contains("1001:1001") && said.contains("launcher"), "{said}");
+    for expected in ["gunicorn", "1001:1001", "launcher", "libc6", "os packages"] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
 }

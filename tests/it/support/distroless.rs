@@ -20,9 +20,8 @@ pub fn distroless() -> &'static Distroless {
     DISTROLESS.get_or_init(|| {
         let (ingot, project) = (Ingot::new(), example());
         let mut made = Distroless { ingot, project, ran: Ran::default() };
-        let output = format!("oci:{}", made.layout().display());
-        let metadata = made.ingot.path("metadata.json").display().to_string();
-        made.ran = made.ingot.run(made.args("build", &["-o", &output, "--metadata-file", &metadata])).ok();
+        let outputs = ["-o", "oci:image:1", "-o", "oci-archive:image.tar", "--metadata-file", "metadata.json"];
+        made.ran = made.ingot.run(made.args("build", &outputs)).ok();
         made
     })
 }
@@ -41,6 +40,11 @@ impl Distroless {
     /// The image's layout, with one image.
     pub fn layout(&self) -> PathBuf {
         self.ingot.path("image")
+    }
+
+    /// The same image as podman and skopeo read it.
+    pub fn archive(&self) -> String {
+        format!("oci-archive:{}", self.ingot.path("image.tar").display())
     }
 
     /// What `--metadata-file` has.
