@@ -77,13 +77,13 @@ fn options() -> Options {
     Options { architecture: architecture.ok().stdout.trim().to_string(), fresh: true }
 }
 
-/// The links below /usr/lib and /lib, by path.
-fn links(root: &Root) -> BTreeMap<String, String> {
+/// The links below a folder, by path.
+fn links(root: &Root, folder: &str) -> BTreeMap<String, String> {
     let link = |(path, entry): (&TreePath, &Entry)| match &entry.kind {
         Kind::Symlink(target) => Some((path.to_string(), target.clone())),
         _ => None,
     };
-    root.tree().iter().filter_map(link).filter(|(path, _)| path.starts_with("usr/lib")).collect()
+    root.tree().iter().filter_map(link).filter(|(path, _)| path.starts_with(folder)).collect()
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn the_cache_of_libraries_is_ldconfigs_own() {
             assert_eq!(print("ours"), print("etc/ld.so.cache"), "{name}");
             panic!("{name}: same entries, other bytes: {} and {}", ours.len(), theirs.len());
         }
-        assert_eq!(links(&root), links(&load(&folder)), "{name}");
+        assert_eq!(links(&root, "usr/lib"), links(&load(&folder), "usr/lib"), "{name}");
     }
 }
 
@@ -158,4 +158,77 @@ fn hardware_folders(folder: &Path) {
     std::fs::copy(&zlib, folder.join("usr/local/lib/more/libother.so")).unwrap();
     std::fs::write(folder.join("etc/ld.so.conf.d/more.conf"), "# more\n/usr/local/lib/more/ # here\n/nowhere\n")
         .unwrap();
+}
+
+/// Packages as they are configured after their first installation.
+fn scripts<'a>(debs: &[&'a str], scripts: &'a BTreeMap<String, BTreeMap<String, String>>) -> Vec<Scripts<'a>> {
+    let one = |package: &&'a str| Scripts {
+        package,
+        version: "1",
+        scripts: &scripts[*package],
+        triggers: None,
+        upgraded_from: None,
+    };
+    debs.iter().map(one).collect()
+}
+
+/// The maintainer scripts of packages.
+fn read_scripts(debs: &BTreeMap<String, PathBuf>) -> BTreeMap<String, BTreeMap<String, String>> {
+    let read = |deb: &PathBuf| {
+        let found = ["preinst", "postinst", "prerm", "postrm", "config"].into_iter().filter_map(|name| {
+            let mut command = Command::new(tool("dpkg-deb", "dpkg"));
+            command.arg("-I").arg(deb).arg(name);
+            let ran = Ran::of(command);
+            (ran.code == 0).then(|| (name.to_string(), ran.stdout))
+        });
+        found.collect()
+    };
+    debs.iter().map(|(package, deb)| (package.clone(), read(deb))).collect()
+}
+
+#[test]
+fn trusted_certificates_are_those_of_update_ca_certificates() {
+    let scratch = Scratch::new();
+    let packages = ["ca-certificates"];
+    let debs = download(&scratch, &packages);
+    let folder = unpack(&scratch, "certificates", &debs, &packages);
+    // Names that are changed, a file without a line end, one that is there twice, one that is no certificate.
+    let local = folder.join("usr/local/share/ca-certificates/deep");
+    std::fs::create_dir_all(&local).unwrap();
+    let mozilla = folder.join("usr/share/ca-certificates/mozilla");
+    let some = std::fs::read_to_string(mozilla.join("GlobalSign_Root_R46.crt")).unwrap();
+    std::fs::write(local.join("A (new), one.crt"), some.trim_end()).unwrap();
+    std::fs::write(local.join("none.crt"), "nothing\n").unwrap();
+    std::fs::write(folder.join("etc/ssl/certs/own.pem"), &some).unwrap();
+
+    let mut root = load(&folder);
+    let all = read_scripts(&debs);
+    configure(&mut root, &scripts(&packages, &all), &options()).unwrap();
+    let configuration = root.read_text("/etc/ca-certificates.conf", 1 << 20).unwrap().unwrap();
+    assert!(configuration.starts_with("# This file lists certificates that you wish to use or to ignore to be\n"));
+    let mut listed: Vec<&str> = configuration.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(listed.len() > 100 && listed.is_sorted(), "{}", listed.len());
+    listed.dedup();
+    assert_eq!(listed.len(), std::fs::read_dir(&mozilla).unwrap().count());
+
+    std::fs::write(folder.join("etc/ca-certificates.conf"), &configuration).unwrap();
+    tool("openssl", "openssl");
+    let mut command = Command::new("sh");
+    command.arg(folder.join("usr/sbin/update-ca-certificates")).arg("--sysroot").arg(&folder).args(["--hooksdir", ""]);
+    Ran::of(command).ok();
+    let prefix = format!("{}/", folder.to_str().unwrap());
+    let theirs: BTreeMap<String, String> = links(&load(&folder), "etc/ssl/certs")
+        .into_iter()
+        .map(|(path, target)| {
+            (
+                path,
+                target
+                    .strip_prefix(&prefix)
+                    .map_or(target.clone(), |rest| format!("/{}", rest.trim_start_matches('/'))),
+            )
+        })
+        .collect();
+    assert_eq!(links(&root, "etc/ssl/certs"), theirs);
+    let bundle = root.read("/etc/ssl/certs/ca-certificates.crt", 1 << 24).unwrap().unwrap();
+    assert!(bundle == std::fs::read(folder.join("etc/ssl/certs/ca-certificates.crt")).unwrap(), "{}", bundle.len());
 }

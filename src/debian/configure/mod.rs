@@ -9,11 +9,13 @@
 #[allow(dead_code, reason = "the calls in scripts use the rest")]
 mod accounts;
 mod base_files;
+mod certificates;
 mod elf;
 mod ldcache;
 mod ldcache_file;
 #[allow(dead_code, reason = "the calls in scripts use the rest")]
 mod site;
+mod subject_hash;
 mod sysusers;
 
 use std::collections::BTreeMap;
@@ -100,6 +102,9 @@ pub fn configure(root: &mut Root, packages: &[Scripts<'_>], options: &Options) -
         base_files::time_zone(&mut site)?;
     }
     base_files::shells(&mut site)?;
+    if has("ca-certificates") {
+        certificates::update(&mut site)?;
+    }
     ldcache::update(&mut site, &options.architecture)?;
     Ok(Configured::default())
 }
