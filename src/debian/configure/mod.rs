@@ -6,17 +6,24 @@
 //! Each topic has its file, and each is compared with the real tool (`tests/it/ldconfig.rs`). What nobody did is
 //! listed in [`Configured::not_run`], with the reason why it could matter.
 
-#[allow(dead_code, reason = "the calls in scripts use the rest")]
 mod accounts;
+mod alternatives;
 mod base_files;
 mod certificates;
+mod commands;
+mod curated;
 mod elf;
+mod files;
 mod ldcache;
 mod ldcache_file;
-#[allow(dead_code, reason = "the calls in scripts use the rest")]
+mod reader;
+mod scripts;
+mod shell;
 mod site;
 mod subject_hash;
 mod sysusers;
+mod tmpfiles;
+mod users;
 
 use std::collections::BTreeMap;
 
@@ -90,21 +97,20 @@ pub fn configure(root: &mut Root, packages: &[Scripts<'_>], options: &Options) -
     if new("passwd") {
         accounts.shadow();
     }
-    for file in sysusers::files(&site) {
-        sysusers::apply(&site, &file, &mut accounts)?;
-    }
-    accounts.write(&mut site)?;
-
     for package in packages.iter().filter(|package| package.upgraded_from.is_none()) {
         base_files::first_installation(&mut site, package)?;
     }
     if has("tzdata") {
         base_files::time_zone(&mut site)?;
     }
+    let not_run = scripts::read(&mut site, &mut accounts, packages, &options.architecture)?;
+    let strangers = tmpfiles::apply(&mut site, &accounts)?;
+    accounts.write(&mut site)?;
     base_files::shells(&mut site)?;
     if has("ca-certificates") {
         certificates::update(&mut site)?;
     }
     ldcache::update(&mut site, &options.architecture)?;
-    Ok(Configured::default())
+    let notes = strangers.into_iter().map(|line| format!("{line} names a user or a group that is not there"));
+    Ok(Configured { not_run, notes: notes.collect() })
 }
