@@ -4,7 +4,7 @@
 use super::alternatives;
 use super::curated;
 use super::reader::{Known, Reader, Status};
-use super::shell::Simple;
+use super::syntax::Simple;
 use crate::debian::Version;
 use crate::error::Result;
 use crate::layer::BaseKind;
@@ -182,6 +182,10 @@ impl Reader<'_, '_> {
             }
             ("dirname", [path]) => {
                 self.answer(&format!("{}\n", path.rsplit_once('/').map_or(".", |(folder, _)| folder)))
+            }
+            ("basename", [path, suffix]) => {
+                let name = path.rsplit('/').next().unwrap_or(path);
+                self.answer(&format!("{}\n", name.strip_suffix(suffix).unwrap_or(name)))
             }
             ("basename", [path]) => self.answer(&format!("{}\n", path.rsplit('/').next().unwrap_or(path))),
             ("readlink", [path] | ["-n", path]) => match self.site.path(path).ok().and_then(|path| self.site.at(&path))

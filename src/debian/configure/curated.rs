@@ -53,7 +53,7 @@ pub(super) fn trigger(name: &str) -> Option<Verdict> {
 fn verdict(table: &'static BTreeMap<String, String>, name: &str) -> Option<Verdict> {
     let found = table.get(name).or_else(|| {
         let mut patterns = table.iter().filter(|(pattern, _)| pattern.contains(['*', '?']));
-        patterns.find(|(pattern, _)| super::reader::matches(name, pattern)).map(|(_, verdict)| verdict)
+        patterns.find(|(pattern, _)| super::expand::matches(name, pattern)).map(|(_, verdict)| verdict)
     })?;
     Some(match found.as_str() {
         "native" => Verdict::Native,

@@ -164,3 +164,7 @@ fn triggers(site: &Site<'_>, package: &Scripts<'_>, triggered: &BTreeSet<String>
     }
     left
 }
+
+#[cfg(test)]
+#[path = "scripts_tests.rs"]
+mod tests;

@@ -1,9 +1,10 @@
-//! The grammar of maintainer scripts: enough of POSIX sh to say which commands a script would come to.
-//!
-//! Only read, never run: `reader` decides what of it Ingot does itself.
+//! Reads a maintainer script: only its grammar. `reader` says what of it Ingot does.
+
+use super::shell_words::{document, quoted};
+use super::syntax::{List, Node, PartKind, Redirection, Script, Simple, Target, Word};
 
 /// The deepest nesting that is read.
-const DEPTH_LIMIT: usize = 48;
+pub(super) const DEPTH_LIMIT: usize = 48;
 /// The longest script that is read, in bytes.
 const LENGTH_LIMIT: usize = 1 << 20;
 
@@ -11,95 +12,7 @@ const LENGTH_LIMIT: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unreadable;
 
-type Result<T> = std::result::Result<T, Unreadable>;
-
-/// One command of any kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Node {
-    /// Assignments, words and redirections.
-    Simple(Simple),
-    /// `a | b`; turned around by `!`.
-    Pipeline(Vec<Node>, bool),
-    /// `a && b || c`: whether each goes on after success.
-    AndOr(Box<Node>, Vec<(bool, Node)>),
-    /// `if`, `elif`, `else`.
-    If(Vec<(List, List)>, List),
-    /// `case`.
-    Case(Word, Vec<(Vec<Word>, List)>),
-    /// `for`; without `in`, over the arguments.
-    For(String, Option<Vec<Word>>, List),
-    /// `while`, and `until`.
-    While(List, List, bool),
-    /// `{ ...; }` with its redirections.
-    Group(List, Vec<Redirection>),
-    /// `( ... )` with its redirections.
-    Subshell(List, Vec<Redirection>),
-    /// `name() { ... }`.
-    Function(String, Box<Node>),
-}
-
-/// Commands one after the other.
-pub(super) type List = Vec<Node>;
-
-/// A command with its words.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Simple {
-    pub assignments: Vec<(String, Word)>,
-    pub words: Vec<Word>,
-    pub redirections: Vec<Redirection>,
-    /// As it is written, in one line.
-    pub text: String,
-}
-
-/// `2>/dev/null`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Redirection {
-    /// `>`, `>>`, `<`, `>&`, `<&`, `<<`.
-    pub operator: &'static str,
-    /// 0 or 1 if it is not said.
-    pub descriptor: u32,
-    /// The file; the number of the text for `<<`.
-    pub target: Target,
-}
-
-/// Where a redirection leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    File(Word),
-    /// The place of a here-document in [`Script::texts`].
-    Text(usize),
-}
-
-/// A word with what is to be put into it.
-pub(super) type Word = Vec<Part>;
-
-/// A part of a word.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Part {
-    pub kind: PartKind,
-    /// Within quotes: neither split nor expanded.
-    pub quoted: bool,
-}
-
-/// What a part of a word is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum PartKind {
-    Text(String),
-    /// `$name` or `${name OPERATOR word}`.
-    Parameter(String, Option<(String, Word)>),
-    /// `$(...)` and backquotes: a script of its own.
-    Command(String),
-    /// `$((...))`, which is not computed.
-    Arithmetic,
-}
-
-/// A script that was understood.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Script {
-    pub list: List,
-    /// The here-documents.
-    pub texts: Vec<Word>,
-}
+pub(super) type Result<T> = std::result::Result<T, Unreadable>;
 
 /// Reads a script.
 pub(super) fn parse(text: &str) -> Result<Script> {
@@ -114,35 +27,35 @@ pub(super) fn parse(text: &str) -> Result<Script> {
     Ok(Script { list, texts: parser.texts })
 }
 
-struct Parser {
-    text: Vec<char>,
-    at: usize,
-    depth: usize,
-    texts: Vec<Word>,
+pub(super) struct Parser {
+    pub(super) text: Vec<char>,
+    pub(super) at: usize,
+    pub(super) depth: usize,
+    pub(super) texts: Vec<Word>,
     /// Here-documents whose text begins on the next line: place, delimiter, `<<-`, whether nothing is put into it.
-    pending: Vec<(usize, String, bool, bool)>,
+    pub(super) pending: Vec<(usize, String, bool, bool)>,
 }
 
 impl Parser {
-    fn peek(&self) -> Option<char> {
+    pub(super) fn peek(&self) -> Option<char> {
         self.text.get(self.at).copied()
     }
 
-    fn peek_at(&self, ahead: usize) -> Option<char> {
+    pub(super) fn peek_at(&self, ahead: usize) -> Option<char> {
         self.text.get(self.at + ahead).copied()
     }
 
-    fn next(&mut self) -> Option<char> {
+    pub(super) fn next(&mut self) -> Option<char> {
         let found = self.peek();
         self.at += usize::from(found.is_some());
         found
     }
 
-    fn looking_at(&self, text: &str) -> bool {
+    pub(super) fn looking_at(&self, text: &str) -> bool {
         text.chars().enumerate().all(|(n, c)| self.peek_at(n) == Some(c))
     }
 
-    fn take(&mut self, text: &str) -> bool {
+    pub(super) fn take(&mut self, text: &str) -> bool {
         let found = self.looking_at(text);
         self.at += if found { text.chars().count() } else { 0 };
         found
@@ -392,7 +305,7 @@ impl Parser {
         Ok(Node::For(name, words, self.body()?))
     }
 
-    fn name(&mut self) -> Option<String> {
+    pub(super) fn name(&mut self) -> Option<String> {
         let is_part = |c: char| c == '_' || c.is_ascii_alphanumeric();
         if self.peek().is_none_or(|c| c.is_ascii_digit()) {
             return None;
@@ -513,223 +426,5 @@ impl Parser {
             Target::File(word)
         };
         Ok(Some(Redirection { operator, descriptor, target }))
-    }
-
-    /// A word; `None` if an operator stands here.
-    fn word(&mut self) -> Result<Option<Word>> {
-        let mut word = Word::new();
-        let mut text = String::new();
-        let start = self.at;
-        while let Some(c) = self.peek() {
-            match c {
-                '\\' if self.peek_at(1) == Some('\n') => self.at += 2,
-                c if c.is_whitespace() || ";&|()<>".contains(c) => break,
-                '\\' => {
-                    flush(&mut word, &mut text, false);
-                    self.at += 1;
-                    word.push(quoted(PartKind::Text(self.next().ok_or(Unreadable)?.to_string())));
-                }
-                '\'' => {
-                    flush(&mut word, &mut text, false);
-                    self.at += 1;
-                    let mut body = String::new();
-                    loop {
-                        match self.next().ok_or(Unreadable)? {
-                            '\'' => break,
-                            c => body.push(c),
-                        }
-                    }
-                    word.push(quoted(PartKind::Text(body)));
-                }
-                '"' => {
-                    flush(&mut word, &mut text, false);
-                    self.at += 1;
-                    word.extend(self.double_quoted()?);
-                }
-                '$' | '`' => match self.expansion(false)? {
-                    Some(part) => {
-                        flush(&mut word, &mut text, false);
-                        word.push(part);
-                    }
-                    None => {
-                        text.push(c);
-                        self.at += 1;
-                    }
-                },
-                c => {
-                    text.push(c);
-                    self.at += 1;
-                }
-            }
-        }
-        flush(&mut word, &mut text, false);
-        Ok((self.at > start).then_some(word))
-    }
-
-    /// What stands between double quotes, the opening one taken already.
-    fn double_quoted(&mut self) -> Result<Word> {
-        let mut word = Word::new();
-        let mut text = String::new();
-        loop {
-            match self.peek().ok_or(Unreadable)? {
-                '"' => {
-                    self.at += 1;
-                    // `""` is an empty word, not none.
-                    if !text.is_empty() || word.is_empty() {
-                        word.push(quoted(PartKind::Text(text)));
-                    }
-                    return Ok(word);
-                }
-                '\\' if self.peek_at(1).is_some_and(|c| "$`\"\\\n".contains(c)) => {
-                    self.at += 1;
-                    text.extend(self.next().filter(|c| *c != '\n'));
-                }
-                '$' | '`' => match self.expansion(true)? {
-                    Some(part) => {
-                        flush(&mut word, &mut text, true);
-                        word.push(part);
-                    }
-                    None => text.extend(self.next()),
-                },
-                _ => text.extend(self.next()),
-            }
-        }
-    }
-
-    /// `$...` or a backquoted command; `None` for a `$` that is only that.
-    fn expansion(&mut self, is_quoted: bool) -> Result<Option<Part>> {
-        let part = |kind| Ok(Some(Part { kind, quoted: is_quoted }));
-        if self.take("`") {
-            let mut body = String::new();
-            loop {
-                match self.next().ok_or(Unreadable)? {
-                    '`' => return part(PartKind::Command(body)),
-                    '\\' if self.peek().is_some_and(|c| "$`\\".contains(c)) => body.extend(self.next()),
-                    c => body.push(c),
-                }
-            }
-        }
-        if self.take("$((") {
-            self.balanced(2)?;
-            return part(PartKind::Arithmetic);
-        }
-        if self.take("$(") {
-            let body = self.balanced(1)?;
-            return part(PartKind::Command(body));
-        }
-        if self.take("${") {
-            return self.braced().map(|kind| Some(Part { kind, quoted: is_quoted }));
-        }
-        let start = self.at;
-        self.at += 1;
-        if let Some(name) = self.name() {
-            return part(PartKind::Parameter(name, None));
-        }
-        match self.peek() {
-            Some(c) if c.is_ascii_digit() || "@*#?$!-".contains(c) => {
-                self.at += 1;
-                part(PartKind::Parameter(c.to_string(), None))
-            }
-            _ => {
-                self.at = start;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Up to the parenthesis that closes what `open` opened.
-    fn balanced(&mut self, open: usize) -> Result<String> {
-        let mut depth = open;
-        let mut body = String::new();
-        let mut quote = None;
-        loop {
-            let c = self.next().ok_or(Unreadable)?;
-            match (quote, c) {
-                (Some('\''), '\'') | (Some('"'), '"') => quote = None,
-                (Some('\''), _) => {}
-                (_, '\\') => {
-                    body.push(c);
-                    body.extend(self.next());
-                    continue;
-                }
-                (None, '\'' | '"') => quote = Some(c),
-                (None, '(') => depth += 1,
-                (None, ')') => {
-                    depth -= 1;
-                    if depth == 0 {
-                        return Ok(body);
-                    }
-                }
-                _ => {}
-            }
-            body.push(c);
-        }
-    }
-
-    /// `name}`, `#name}`, `name:-word}`, the opening brace taken already.
-    fn braced(&mut self) -> Result<PartKind> {
-        let length = self.looking_at("#") && self.peek_at(1) != Some('}');
-        self.at += usize::from(length);
-        let name = match self.name() {
-            Some(name) => name,
-            None => {
-                let mut name: String = self.next().ok_or(Unreadable)?.to_string();
-                while name.bytes().all(|c| c.is_ascii_digit()) && self.peek().is_some_and(|c| c.is_ascii_digit()) {
-                    name.extend(self.next());
-                }
-                name
-            }
-        };
-        if self.take("}") {
-            return Ok(PartKind::Parameter(name, length.then(|| ("length".to_string(), Word::new()))));
-        }
-        let operators = [":-", ":=", ":+", ":?", "##", "%%", "-", "=", "+", "?", "#", "%"];
-        let operator = operators.into_iter().find(|sign| self.looking_at(sign)).ok_or(Unreadable)?;
-        self.at += operator.len();
-        let mut depth = 1;
-        let mut body = String::new();
-        loop {
-            let c = self.next().ok_or(Unreadable)?;
-            match c {
-                '{' if body.ends_with('$') => depth += 1,
-                '}' => {
-                    depth -= 1;
-                    if depth == 0 {
-                        break;
-                    }
-                }
-                '\\' => {
-                    body.push(c);
-                    body.extend(self.next());
-                    continue;
-                }
-                _ => {}
-            }
-            body.push(c);
-        }
-        let quoted_parts = document(&body.replace(['"', '\''], ""), self.depth)?;
-        let parts = quoted_parts.into_iter().map(|part| Part { quoted: false, ..part }).collect();
-        Ok(PartKind::Parameter(name, Some((operator.to_string(), parts))))
-    }
-}
-
-/// Text into which parameters are put, as in a here-document.
-fn document(text: &str, depth: usize) -> Result<Word> {
-    if depth > DEPTH_LIMIT {
-        return Err(Unreadable);
-    }
-    let escaped = text.replace('"', "\\\"");
-    let text = format!("{escaped}\"").chars().collect();
-    let mut parser = Parser { text, at: 0, depth: depth + 1, texts: Vec::new(), pending: Vec::new() };
-    parser.double_quoted()
-}
-
-fn quoted(kind: PartKind) -> Part {
-    Part { kind, quoted: true }
-}
-
-fn flush(word: &mut Word, text: &mut String, quoted: bool) {
-    if !text.is_empty() {
-        word.push(Part { kind: PartKind::Text(std::mem::take(text)), quoted });
     }
 }
