@@ -1,5 +1,6 @@
 //! Black-box tests: the built program, from outside, with real registries, engines, wheels and users.
 //!
+//! - `apt_solve`: our resolver chooses the packages that apt chooses.
 //! - `bad_input`: what is wrong with a project, a lock, a wheel or a base is refused in clear words.
 //! - `bases`: a base in any form, from any place, gives the same layers.
 //! - `budget`: what is over its budget is never written nor sent.
@@ -28,6 +29,7 @@
     reason = "tests look from outside"
 )]
 
+mod apt_solve;
 mod bad_input;
 mod bases;
 mod budget;

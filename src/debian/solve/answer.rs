@@ -25,13 +25,10 @@ impl Kept<'_, '_> {
         }
     }
 
-    /// Keeps one that satisfies the group, unless one is kept already.
+    /// Keeps the first that satisfies the group: that others would do as well is no reason to do without it.
     fn satisfy(&mut self, group: &Group, reason: impl Fn() -> Reason) {
-        let found: Vec<SolvableId> = group.ids().filter(|id| self.ids.contains(id)).collect();
-        if let Some(first) = found.first()
-            && !found.iter().any(|id| self.reasons.contains_key(id))
-        {
-            self.keep(*first, reason());
+        if let Some(first) = group.ids().find(|id| self.ids.contains(id)) {
+            self.keep(first, reason());
         }
     }
 

@@ -231,4 +231,6 @@ fn check_version(pool: &Pool, wanted: &Wanted, version: &Version, found: &Choice
 }
 
 #[cfg(test)]
+mod random_tests;
+#[cfg(test)]
 mod tests;

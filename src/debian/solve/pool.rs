@@ -244,7 +244,8 @@ impl<'a> Pool<'a> {
             return Ok(known.clone());
         }
         let mut found = Vec::new();
-        let fits = |item: &Item| item.package().name == relation.name && relation.fits(Some(&item.package().version));
+        // A package may provide its own name in another version.
+        let fits = |item: &Item| relation.fits(Some(&item.package().version)) || provides(item, relation);
         self.choice(&relation.name, relation, fits, &mut found)?;
         let mut providers = Vec::new();
         for name in self.providers(&relation.name)? {

@@ -30,6 +30,10 @@ impl Archive {
         });
         Archive { all }
     }
+
+    pub fn all(&self) -> &[Candidate] {
+        &self.all
+    }
 }
 
 impl Universe for Archive {

@@ -1,6 +1,7 @@
 //! What black-box tests stand on: programs with a time limit, an unprivileged user, registries, engines, fixtures.
 
 #![allow(dead_code, unused_imports, reason = "the tests of the product use the rest")]
+mod apt;
 mod archive;
 mod base;
 mod distroless;
@@ -20,6 +21,7 @@ mod service;
 mod user;
 mod wheel;
 
+pub use apt::{AptLists, apt_lists, apt_simulate};
 pub use archive::{Member, members};
 pub use base::{debian_base, tiny_base, tiny_bases};
 pub use debs::downloaded_debs;
