@@ -1,7 +1,7 @@
 //! Our resolver against apt's own, with this machine's lists: what is installed on top of nothing, and on top of this
 //! machine.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use ingot::debian::{Change, Installed, Request, Universe, Upgrade, Wanted, solve};

@@ -102,9 +102,24 @@ fn satisfy(
 ) -> Result<Option<BTreeSet<SolvableId>>, Error> {
     let all: Vec<Group> = wanted.iter().chain(recommended).cloned().collect();
     let walk = Walk::new(pool, base, &all)?;
-    let provider = Provider::new(pool, &walk);
-    let kept = base.iter().map(|choice| provider.requirement_of(choice));
-    let requirements = all.iter().map(|group| provider.requirement(group)).chain(kept);
+    match attempt(pool, base, &all, &walk, true)? {
+        Some(ids) => Ok(Some(ids)),
+        None => attempt(pool, base, &all, &walk, false),
+    }
+}
+
+/// The solver's answer; if `exactly`, only the walk's choice will do.
+fn attempt(
+    pool: &Pool,
+    base: &[Choice],
+    wanted: &[Group],
+    walk: &Walk,
+    exactly: bool,
+) -> Result<Option<BTreeSet<SolvableId>>, Error> {
+    let provider = Provider::new(pool, walk);
+    let kept = base.iter().cloned().chain(walk.choices().filter(|_| exactly));
+    let kept: Vec<_> = kept.map(|choice| provider.requirement_of(&choice)).collect();
+    let requirements = wanted.iter().map(|group| provider.requirement(group)).chain(kept);
     let problem = Problem::new().requirements(requirements.map(ConditionalRequirement::from).collect());
     let mut solver = Solver::new(provider);
     let found = solver.solve(problem);

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use resolvo::{NameId, SolvableId};
 
-use super::pool::{Choice, Group, Pool};
+use super::pool::{Choice, Group, Pool, Set};
 use crate::debian::Error;
 
 /// What the walk has chosen: one version of each package.
@@ -40,7 +40,9 @@ impl Walk {
         for id in walk.chosen.values().copied().collect::<Vec<_>>() {
             walk.forbid(pool, id)?;
         }
-        for group in wanted {
+        // Names of packages go before names that others provide.
+        let (real, others): (Vec<&Group>, Vec<&Group>) = wanted.iter().partition(|group| group.choices.len() == 1);
+        for group in real.into_iter().chain(others) {
             if !walk.satisfies(group)
                 && let Some(id) = walk.best(pool, group)?
             {
@@ -62,6 +64,11 @@ impl Walk {
     fn choose(&mut self, pool: &Pool, id: SolvableId) -> Result<(), Error> {
         self.chosen.insert(pool.name_of(id), id);
         self.forbid(pool, id)
+    }
+
+    /// All that it has chosen.
+    pub fn choices(&self) -> impl Iterator<Item = Choice> + '_ {
+        self.chosen.iter().map(|(name, id)| Choice { name: *name, set: Set([*id].into()) })
     }
 
     pub fn has(&self, pool: &Pool, id: SolvableId) -> bool {

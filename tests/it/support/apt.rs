@@ -102,6 +102,7 @@ pub fn apt_simulate(status: &Path, cache: &Path, action: &[&str]) -> Result<Vec<
         (format!("Dir::State::status={}", status.display()), format!("Dir::Cache={}", cache.display()));
     command.args(["-s", "-q", "--no-install-recommends", "-o", &status, "-o", &cache, "-o", "Debug::NoLocking=1"]);
     command.args(["-o", "Dir::Etc::preferences=/dev/null", "-o", "Dir::Etc::preferencesparts=/dev/null"]);
+    command.args(["-o", "Dir::Cache::pkgcache=pkgcache.bin", "-o", "Dir::Cache::srcpkgcache=srcpkgcache.bin"]);
     command.args(["-o", "Dir::State::extended_states=/dev/null"]).args(action).env("LC_ALL", "C");
     let ran = Ran::of(command);
     if ran.code != 0 {
