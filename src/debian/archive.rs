@@ -307,7 +307,10 @@ impl Want<'_> {
                 done => return done,
             }
         }
-        get(&self.path)
+        match get(&self.path) {
+            Err(error) if is_absent(&error) => Err(ArchiveError::Absent { url: self.url.clone() }.into()),
+            done => done,
+        }
     }
 
     fn open(&self, architecture: &str, context: &Context<'_>, http: &Http) -> Result<Part> {

@@ -79,6 +79,12 @@ pub enum ArchiveError {
         /// The architecture.
         architecture: String,
     },
+    /// The signed file lists an index that the server does not have.
+    #[error("`{url}` is not there, though it is listed as signed")]
+    Absent {
+        /// The index.
+        url: String,
+    },
     /// The bytes are not the ones that were signed.
     #[error("`{url}` is not what was signed: expected {expected}, found {found}")]
     Mismatch {
@@ -112,6 +118,7 @@ impl Explain for ArchiveError {
     fn class(&self) -> Class {
         match self {
             ArchiveError::NoIndex { .. } => Class::Usage,
+            ArchiveError::Absent { .. } => Class::Network,
             _ => Class::Verification,
         }
     }
@@ -137,6 +144,10 @@ impl Explain for ArchiveError {
                 "the mirror is behind, or replays old packages: use another one, or write the lock anew".into()
             }
             ArchiveError::NoIndex { .. } => "correct the components of the source, or the platform".into(),
+            ArchiveError::Absent { .. } => {
+                "the archive may keep this architecture elsewhere (Ubuntu: at its archive of ports): name that mirror"
+                    .into()
+            }
             ArchiveError::Malformed { .. }
             | ArchiveError::Mismatch { .. }
             | ArchiveError::Unpack { .. }

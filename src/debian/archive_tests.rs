@@ -107,6 +107,11 @@ fn by_hash_that_is_not_there_falls_back_to_the_plain_path() {
     let server = never.sign().serve();
     home.open(&of(&[&server])).unwrap();
     assert_eq!(asked(&server), ["Packages.xz"]);
+    let (home, mut gone) = (Home::new(), repository("1").sign());
+    gone.files.retain(|path, _| !path.contains("binary-"));
+    let error = home.open(&of(&[&gone.serve()])).err().unwrap();
+    assert!(error.to_string().ends_with("Packages.xz` is not there, though it is listed as signed"), "{error}");
+    assert_eq!(error.class(), Class::Network);
     // Refused is not absent.
     let home = Home::new();
     let server = repository("1").sign().serve_with(|seen| seen.path().contains("by-hash").then(|| Act::status(403)));

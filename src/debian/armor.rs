@@ -161,7 +161,7 @@ mod tests {
             ("END PGP SIGNATURE-----\n", "END PGP SIGNATURE-----\nx", "there is something after its signature"),
             ("END PGP SIGNATURE-----\n", "END PGP SIGNATURE-----\n \n", "there is something after its signature"),
             ("-----END PGP SIGNATURE-----", "", "its signature has no end"),
-            ("-----BEGIN PGP SIGNATURE-----\n", "", "it has no signature"),
+            ("-----BEGIN PGP SIGNATURE-----\n", "", "a line of it begins with a dash that is not escaped"),
             ("a: 1", "a:\r 1", "it has a NUL, a carriage return or another control character"),
             ("a: 1", "a:\0 1", "it has a NUL, a carriage return or another control character"),
             ("\n", "\r\n", "it has a NUL, a carriage return or another control character"),

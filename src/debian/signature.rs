@@ -6,19 +6,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pgp::composed::{Deserializable, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{Packet, PacketParser, Signature, SignatureType, SubpacketData};
+use pgp::packet::{Packet, PacketParser, PublicSubkey, Signature, SignatureType, SubpacketData};
 use pgp::ser::Serialize;
 use pgp::types::{KeyDetails, KeyVersion, PublicParams, Tag, VerifyingKey};
 
-use super::armor;
-use super::keyring::{Keyring, Keys};
+use super::keyring::{Certificate, Keyring, Keys};
 
 /// The most signatures of one text that are looked at.
 const SIGNATURE_LIMIT: usize = 64;
-/// The most keys of one keyring that are looked at.
-const KEY_LIMIT: usize = 4096;
 /// The shortest RSA key, in bits.
 const RSA_BITS: u16 = 2048;
 /// How far in the future something may have been made, in seconds: clocks differ.
@@ -63,8 +59,7 @@ fn packets(bytes: &[u8]) -> Result<Vec<Signature>, Vec<String>> {
 
 fn check_all(signatures: &[Signature], data: &[u8], keys: &Keys, when: When) -> Result<String, Vec<String>> {
     let mut reasons = Vec::new();
-    let rings: Vec<(&Keyring, Vec<SignedPublicKey>)> =
-        keys.rings.iter().map(|ring| (ring, certificates(ring))).collect();
+    let rings: Vec<(&Keyring, Vec<Certificate>)> = keys.rings.iter().map(|ring| (ring, ring.certificates())).collect();
     for signature in signatures {
         let mut known = false;
         for certificate in rings.iter().flat_map(|(_, certificates)| certificates) {
@@ -91,21 +86,6 @@ fn check_all(signatures: &[Signature], data: &[u8], keys: &Keys, when: When) -> 
     Err(reasons)
 }
 
-/// The keys of a keyring; those that cannot be read are none.
-fn certificates(ring: &Keyring) -> Vec<SignedPublicKey> {
-    let binary = match armor::is_binary(&ring.bytes) {
-        true => vec![ring.bytes.to_vec()],
-        false => armor::blocks(&ring.bytes, armor::KEYS).unwrap_or_default(),
-    };
-    let mut found = Vec::new();
-    for bytes in &binary {
-        if let Ok(keys) = SignedPublicKey::from_bytes_many(bytes.as_slice()) {
-            found.extend(keys.take(KEY_LIMIT).filter_map(Result::ok));
-        }
-    }
-    found
-}
-
 /// Who a signature says it is by.
 fn issuer(signature: &Signature) -> String {
     let prints = signature.issuer_fingerprint().into_iter().map(|print| format!("{print:X}"));
@@ -115,54 +95,55 @@ fn issuer(signature: &Signature) -> String {
 
 /// The key of a keyring that a signature says it is by.
 struct Signer<'a> {
-    certificate: &'a SignedPublicKey,
-    /// Not the primary key, but this one.
-    subkey: Option<&'a SignedPublicSubKey>,
+    certificate: &'a Certificate,
+    /// Not the primary key, but this one, with what is said of it.
+    subkey: Option<&'a (PublicSubkey, Vec<Signature>)>,
 }
 
 impl<'a> Signer<'a> {
-    fn find(certificate: &'a SignedPublicKey, signature: &Signature) -> Option<Signer<'a>> {
+    fn find(certificate: &'a Certificate, signature: &Signature) -> Option<Signer<'a>> {
         let (prints, ids) = (signature.issuer_fingerprint(), signature.issuer_key_id());
         let is = |key: &dyn KeyDetails| match prints.is_empty() {
             false => prints.contains(&&key.fingerprint()),
             true => ids.contains(&&key.legacy_key_id()),
         };
-        if is(&certificate.primary_key) {
+        if is(&certificate.primary) {
             return Some(Signer { certificate, subkey: None });
         }
-        let subkey = certificate.public_subkeys.iter().find(|subkey| is(&subkey.key))?;
+        let subkey = certificate.subkeys.iter().find(|(subkey, _)| is(subkey))?;
         Some(Signer { certificate, subkey: Some(subkey) })
     }
 
     fn fingerprint(&self) -> String {
         match self.subkey {
-            Some(subkey) => format!("{:X}", subkey.key.fingerprint()),
-            None => format!("{:X}", self.certificate.primary_key.fingerprint()),
+            Some((subkey, _)) => format!("{:X}", subkey.fingerprint()),
+            None => format!("{:X}", self.certificate.primary.fingerprint()),
         }
     }
 
     fn check(&self, signature: &Signature, data: &[u8], keys: &Keys, when: When) -> Result<(), String> {
         self.check_allowed(keys)?;
         let made = check_form(signature, when)?;
-        let primary = &self.certificate.primary_key;
+        let primary = &self.certificate.primary;
         check_strength(primary)?;
         match self.subkey {
-            Some(subkey) => {
-                check_strength(&subkey.key)?;
-                holds(signature.verify(&subkey.key, data))?;
+            Some((subkey, _)) => {
+                check_strength(subkey)?;
+                holds(signature.verify(subkey, data))?;
             }
             None => holds(signature.verify(primary, data))?,
         }
         // A key that signed before it expired has still expired.
         let at = if when.then { made } else { when.now.max(made) };
-        check_primary(self.certificate, self.subkey.is_none(), made, at, when)?;
-        self.subkey.map_or(Ok(()), |subkey| check_subkey(self.certificate, subkey, made, at, when))
+        let lived = Lived { made, at };
+        check_primary(self.certificate, self.subkey.is_none(), lived, when)?;
+        self.subkey.map_or(Ok(()), |(key, said)| check_subkey(self.certificate, key, said, lived, when))
     }
 
     /// Whether the fingerprints that are allowed, if any are named, have this key or its primary key.
     fn check_allowed(&self, keys: &Keys) -> Result<(), String> {
         let own = self.fingerprint();
-        let primary = format!("{:X}", self.certificate.primary_key.fingerprint());
+        let primary = format!("{:X}", self.certificate.primary.fingerprint());
         let fits = |allowed: &String| match allowed.strip_suffix('!') {
             Some(exact) => *exact == own,
             None => *allowed == own || *allowed == primary,
@@ -249,26 +230,37 @@ fn newest<'a>(signatures: impl Iterator<Item = &'a Signature>) -> Option<&'a Sig
     signatures.max_by_key(|signature| signature.created().map(|made| made.as_secs()))
 }
 
-fn check_primary(certificate: &SignedPublicKey, signs: bool, made: i64, at: i64, when: When) -> Result<(), String> {
-    let (key, details) = (&certificate.primary_key, &certificate.details);
+/// When a key must have lived.
+#[derive(Clone, Copy)]
+struct Lived {
+    /// Born before this.
+    made: i64,
+    /// Not expired at this.
+    at: i64,
+}
+
+fn check_primary(certificate: &Certificate, signs: bool, lived: Lived, when: When) -> Result<(), String> {
+    let key = &certificate.primary;
     let revoked = |signature: &Signature| {
         signature.typ() == Some(SignatureType::KeyRevocation) && signature.verify_key(key).is_ok()
     };
-    if details.revocation_signatures.iter().chain(&details.direct_signatures).any(revoked) {
+    if certificate.signatures.iter().any(revoked) {
         return Err("the key was revoked".into());
     }
-    let direct = details.direct_signatures.iter().filter(|signature| {
+    let direct = certificate.signatures.iter().filter(|signature| {
         signature.typ() == Some(SignatureType::Key) && is_sound(signature, when) && signature.verify_key(key).is_ok()
     });
-    let of_users = details.users.iter().flat_map(|user| {
-        let own = |signature: &&Signature| signature.verify_certification(key, Tag::UserId, &user.id).is_ok();
+    let of_users = certificate.users.iter().flat_map(|(user, signatures)| {
+        let own = move |signature: &&Signature| {
+            signature.is_certification() && signature.verify_certification(key, Tag::UserId, user).is_ok()
+        };
         let is_revocation = |signature: &&Signature| signature.typ() == Some(SignatureType::CertRevocation);
-        let gone = user.signatures.iter().filter(is_revocation).any(|signature| own(&signature));
-        let certifications = user.signatures.iter().filter(move |signature| !gone && !is_revocation(signature));
+        let gone = signatures.iter().filter(is_revocation).any(|signature| own(&signature));
+        let certifications = signatures.iter().filter(move |signature| !gone && !is_revocation(signature));
         certifications.filter(move |signature| is_sound(signature, when)).filter(own)
     });
     let newest = newest(direct.chain(of_users)).ok_or("the key has not signed itself")?;
-    check_lifetime(key, newest, made, at)?;
+    check_lifetime(key, newest, lived)?;
     match flags(newest) {
         Some(may_sign) if signs && !may_sign => Err("the key may not sign".into()),
         _ => Ok(()),
@@ -276,40 +268,40 @@ fn check_primary(certificate: &SignedPublicKey, signs: bool, made: i64, at: i64,
 }
 
 fn check_subkey(
-    certificate: &SignedPublicKey,
-    subkey: &SignedPublicSubKey,
-    made: i64,
-    at: i64,
+    certificate: &Certificate,
+    subkey: &PublicSubkey,
+    signatures: &[Signature],
+    lived: Lived,
     when: When,
 ) -> Result<(), String> {
-    let primary = &certificate.primary_key;
-    let bound = |signature: &&Signature| signature.verify_subkey_binding(primary, &subkey.key).is_ok();
-    let of = |kind: SignatureType| subkey.signatures.iter().filter(move |signature| signature.typ() == Some(kind));
+    let primary = &certificate.primary;
+    let bound = |signature: &&Signature| signature.verify_subkey_binding(primary, subkey).is_ok();
+    let of = |kind: SignatureType| signatures.iter().filter(move |signature| signature.typ() == Some(kind));
     if of(SignatureType::SubkeyRevocation).any(|signature| bound(&signature)) {
         return Err("the key was revoked".into());
     }
     let bonds = of(SignatureType::SubkeyBinding).filter(|signature| is_sound(signature, when)).filter(bound);
     let bond = newest(bonds).ok_or("the key is not bound to a primary key")?;
-    check_lifetime(&subkey.key, bond, made, at)?;
+    check_lifetime(subkey, bond, lived)?;
     if flags(bond) != Some(true) {
         return Err("the key may not sign".into());
     }
     // Else whoever adds somebody's key to his own could claim that key's signatures.
-    let back = |back: &Signature| is_sound(back, when) && back.verify_primary_key_binding(&subkey.key, primary).is_ok();
+    let back = |back: &Signature| is_sound(back, when) && back.verify_primary_key_binding(subkey, primary).is_ok();
     match bond.embedded_signature().is_some_and(back) {
         true => Ok(()),
         false => Err("the key has not signed its bond to the primary key".into()),
     }
 }
 
-/// Whether the key was there when it signed, and was not expired at `at`.
-fn check_lifetime(key: &(impl KeyDetails + VerifyingKey), bond: &Signature, made: i64, at: i64) -> Result<(), String> {
+/// Whether the key was there when it signed, and has not expired.
+fn check_lifetime(key: &(impl KeyDetails + VerifyingKey), bond: &Signature, lived: Lived) -> Result<(), String> {
     let born = i64::from(key.created_at().as_secs());
-    if born > made {
+    if born > lived.made {
         return Err("the key is younger than the signature".into());
     }
     match ends(born, bond.key_expiration_time()) {
-        Some(end) if end <= at => Err(format!("the key expired on {}", day(end))),
+        Some(end) if end <= lived.at => Err(format!("the key expired on {}", day(end))),
         _ => Ok(()),
     }
 }

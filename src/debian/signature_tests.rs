@@ -187,7 +187,7 @@ fn weak_keys_and_weak_hashes_are_refused() {
 
 #[test]
 fn what_gpg_signs_is_read_as_gpg_means_it() {
-    let message = armor::clearsigned(samples::CLEARSIGNED.as_bytes()).unwrap();
+    let message = crate::debian::armor::clearsigned(samples::CLEARSIGNED.as_bytes()).unwrap();
     assert_eq!(message.text, "a: 1\n- x\nb: 2\n\n");
     assert!(verify(&message.signatures, message.signed.as_bytes(), &sampled(samples::RSA_2048), WHEN).is_ok());
 }
@@ -221,4 +221,43 @@ fn gpgv_agrees() {
         assert_eq!(said.contains("GOODSIG"), good, "{number}: {said} {told}");
         assert_eq!(verify(&packets, DATA, &key.keys(), when).is_ok(), good, "{number}");
     }
+}
+
+/// Old keyrings of GnuPG, and Ubuntu's, have trust packets between all others.
+#[test]
+fn trust_packets_hide_nothing() {
+    let spread = |ring: Vec<u8>| {
+        let mut spread = Vec::new();
+        for packet in PacketParser::new(ring.as_slice()) {
+            pgp::ser::Serialize::to_writer(&packet.unwrap(), &mut spread).unwrap();
+            spread.extend_from_slice(b"\xb0\x02\x00\x03");
+        }
+        assert!(spread.len() > ring.len());
+        Keys { rings: vec![Keyring::new("x.gpg", spread)], fingerprints: Vec::new() }
+    };
+    for subkey in [None, Some(Subkey::good())] {
+        let key = Key { subkey, ..Key::new(1) };
+        assert_eq!(verify(&key.packets(DATA), DATA, &spread(key.ring()), WHEN), Ok(key.fingerprint()));
+        let key = Key { revoked: true, ..key };
+        let reasons = verify(&key.packets(DATA), DATA, &spread(key.ring()), WHEN).unwrap_err();
+        assert!(reasons[0].ends_with("the key was revoked"), "{reasons:?}");
+    }
+    let key = Key { subkey: Some(Subkey { revoked: true, ..Subkey::good() }), ..Key::new(1) };
+    assert!(verify(&key.packets(DATA), DATA, &spread(key.ring()), WHEN).is_err());
+}
+
+/// A revocation counts wherever it stands: here at the end, after the user and the subkey.
+#[test]
+fn late_revocations_count() {
+    let key = Key { revoked: true, subkey: Some(Subkey::good()), ..Key::new(1) };
+    let mut certificate = key.certificate();
+    let revocation = bytes_of(&certificate.details.revocation_signatures);
+    certificate.details.revocation_signatures.clear();
+    let bytes = pgp::ser::Serialize::to_bytes(&certificate).unwrap();
+    let with = |ring: Vec<u8>| {
+        let keys = Keys { rings: vec![Keyring::new("x.gpg", ring)], fingerprints: Vec::new() };
+        verify(&key.packets(DATA), DATA, &keys, WHEN)
+    };
+    assert!(with(bytes.clone()).is_ok());
+    assert!(with([bytes, revocation].concat()).is_err());
 }
