@@ -334,10 +334,10 @@ fn the_machines_own_archive_is_believed() {
     // A second time, from the store.
     let again = Archive::open(&sources, "amd64", &Floor::new(), &context).unwrap();
     assert_eq!((again.len(), again.releases()), (archive.len(), archive.releases()));
-    let digests = fetch_debs(&[package.clone()], &sources, &context).unwrap();
+    let digests = fetch_debs(std::slice::from_ref(package), &sources, &context).unwrap();
     assert_eq!(digests, [package.location.as_ref().unwrap().sha256]);
     assert!(store.read(&digests[0], 1 << 20).unwrap().starts_with(b"!<arch>\n"));
     let offline = || panic!("no network");
     let offline = Context { http: &offline, ..context };
-    assert_eq!(fetch_debs(&[package.clone()], &sources, &offline).unwrap(), digests);
+    assert_eq!(fetch_debs(std::slice::from_ref(package), &sources, &offline).unwrap(), digests);
 }

@@ -270,7 +270,7 @@ fn tables() {
         "x",
         &format!("{digest} x a"),
         &format!("{digest} -1 a"),
-        &format!("x 1 a"),
+        "x 1 a",
         &format!("{digest} 1 a b"),
         &format!("{digest} 1 a\n{digest} 2 a"),
         "",

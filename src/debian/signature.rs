@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Packet, PacketParser, PublicSubkey, Signature, SignatureType, SubpacketData};
 use pgp::ser::Serialize;
-use pgp::types::{KeyDetails, KeyVersion, PublicParams, Tag, VerifyingKey};
+use pgp::types::{KeyDetails, KeyVersion, PublicParams, Tag};
 
 use super::keyring::{Certificate, Keyring, Keys};
 
@@ -295,7 +295,7 @@ fn check_subkey(
 }
 
 /// Whether the key was there when it signed, and has not expired.
-fn check_lifetime(key: &(impl KeyDetails + VerifyingKey), bond: &Signature, lived: Lived) -> Result<(), String> {
+fn check_lifetime(key: &impl KeyDetails, bond: &Signature, lived: Lived) -> Result<(), String> {
     let born = i64::from(key.created_at().as_secs());
     if born > lived.made {
         return Err("the key is younger than the signature".into());
