@@ -208,7 +208,7 @@ pub fn unpack(packed: &Packed, out: &mut dyn Write) -> Result<(), Unpack> {
     let bytes = packed_bytes(packed)?;
     let mut checked = Checked { out, crc: crc32fast::Hasher::new(), count: 0, limit: packed.size };
     let copied = match packed.packing {
-        Packing::Stored => bytes.chunks(COPY).try_for_each(|part| checked.write_all(part)).map(|()| bytes.len()),
+        Packing::Stored => copy_stored(packed, bytes, &mut checked).map(|()| bytes.len()),
         Packing::Deflated => {
             let mut inflater = flate2::read::DeflateDecoder::new(bytes);
             io::copy(&mut inflater, &mut checked).map(|_| inflater.total_in() as usize)
@@ -224,6 +224,17 @@ pub fn unpack(packed: &Packed, out: &mut dyn Write) -> Result<(), Unpack> {
         return Err(Unpack::Damaged(format!("{} bytes follow its deflate stream", bytes.len() - consumed)));
     }
     check_member(packed, checked.count, checked.crc.finalize())
+}
+
+/// Copies bytes of a mapped archive, which do not stay in memory behind it.
+fn copy_stored(packed: &Packed, bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
+    let mut at = usize::try_from(packed.offset).unwrap_or(usize::MAX);
+    for part in bytes.chunks(COPY) {
+        out.write_all(part)?;
+        packed.archive.release(at..at.saturating_add(part.len()));
+        at = at.saturating_add(part.len());
+    }
+    Ok(())
 }
 
 struct Checked<'a> {
