@@ -6,14 +6,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::control_tar::SCRIPTS;
-use super::install::{DATABASE_LIMIT, DIVERSIONS};
-use super::install_base::{INFO, MD5_COLUMN, STATUS_FOLDER, info_name, predecessor};
+use super::install::DIVERSIONS;
+use super::install_base::{FOLDER, INFO, MD5_COLUMN, STATUS_FOLDER, TRIGGERS, info_name, predecessor};
 use super::{Deb, Installation, Installed, Root, database_status, database_triggers};
 use crate::error::Result;
 use crate::layer::{BaseView, Content, Entry, TreePath};
-
-/// dpkg's folder.
-const FOLDER: &str = "var/lib/dpkg";
 
 /// Writes the database for the packages of an installation.
 pub fn write(installation: &mut Installation, debs: &[Deb], installed: &Installed) -> Result<()> {
@@ -34,7 +31,7 @@ pub fn write(installation: &mut Installation, debs: &[Deb], installed: &Installe
     if !has_status {
         database.begin(&debs)?;
     }
-    let status = database.root().read_text(database_status::STATUS, DATABASE_LIMIT)?.unwrap_or_default();
+    let status = database.installation.files.text(database_status::STATUS);
     let status = database_status::merge(&status, &debs, installed, &database.installation.obsolete)?;
     database.write(database_status::STATUS, status, 0o644)?;
     database.remove_old()?;
@@ -42,14 +39,14 @@ pub fn write(installation: &mut Installation, debs: &[Deb], installed: &Installe
         database.info(deb)?;
     }
     database.disown()?;
-    for (name, text) in database_triggers::merge(database.root(), &debs)? {
-        let path = format!("{}/{name}", database_triggers::TRIGGERS);
+    for (name, text) in database_triggers::merge(&database.installation.files, &debs) {
+        let path = format!("{}/{name}", TRIGGERS);
         match text.is_empty() {
             true => database.installation.root.remove(&TreePath::new(&path)?),
             false => database.write(&path, text, 0o644)?,
         }
     }
-    if !database.installation.diversions.new().is_empty() {
+    if !database.installation.diversions.added().is_empty() {
         let text = database.installation.diversions.render();
         database.write(DIVERSIONS, text, 0o644)?;
     }
@@ -137,7 +134,7 @@ impl Database<'_> {
     fn disown(&mut self) -> Result<()> {
         for (name, lost) in self.installation.disowned.clone() {
             let path = format!("{INFO}/{name}.list");
-            let Some(list) = self.root().read_text(&path, DATABASE_LIMIT)? else { continue };
+            let list = self.installation.files.text(&path);
             let stays = |line: &&str| TreePath::new(line).map_or(true, |path| !lost.contains(&path));
             let list: String = list.lines().filter(stays).map(|line| format!("{line}\n")).collect();
             self.write(&path, list, 0o644)?;
@@ -151,7 +148,7 @@ impl Database<'_> {
             let name = &deb.package.name;
             let shipped = self.shipped(&info_name(&deb.package));
             let file = match predecessor(&deb.package, installed) {
-                Some(old) => self.status_file(&old.text)?.unwrap_or_else(|| name.clone()),
+                Some(old) => self.status_file(&old.text).unwrap_or_else(|| name.clone()),
                 None => name.clone(),
             };
             self.write(&format!("{STATUS_FOLDER}/{file}"), deb.control.render(), 0o644)?;
@@ -163,15 +160,9 @@ impl Database<'_> {
     }
 
     /// The file in the folder that has this text: its name may be the package's in another writing.
-    fn status_file(&self, text: &str) -> Result<Option<String>> {
-        let all = self.root().list(STATUS_FOLDER).into_keys();
-        for path in all.filter(|path| !path.as_str().ends_with(".md5sums")) {
-            let found = self.root().read_text(path.as_str(), DATABASE_LIMIT)?;
-            if found.is_some_and(|found| found.trim() == text.trim()) {
-                return Ok(Some(path.name().to_string()));
-            }
-        }
-        Ok(None)
+    fn status_file(&self, text: &str) -> Option<String> {
+        let mut all = self.installation.files.folder(STATUS_FOLDER).filter(|(name, _)| !name.ends_with(".md5sums"));
+        all.find(|(_, found)| found.trim() == text.trim()).map(|(name, _)| name.to_string())
     }
 }
 

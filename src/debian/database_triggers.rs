@@ -3,19 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::install::DATABASE_LIMIT;
-use super::install_base::info_name;
-use super::{Deb, Root};
-use crate::error::Result;
+use super::Deb;
+use super::install_base::{BaseFiles, TRIGGERS, info_name};
 use crate::layer::TreePath;
 
-/// The folder: one file for each trigger, and `File` for paths.
-pub(super) const TRIGGERS: &str = "var/lib/dpkg/triggers";
 /// What is no trigger in that folder.
 const OTHERS: [&str; 3] = ["File", "Lock", "Unincorp"];
 
 /// The files that change, by name, with their whole text.
-pub(super) fn merge(root: &Root, debs: &[&Deb]) -> Result<BTreeMap<String, String>> {
+pub(super) fn merge(base: &BaseFiles, debs: &[&Deb]) -> BTreeMap<String, String> {
     let mut interests: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for deb in debs {
         let package = info_name(&deb.package);
@@ -28,11 +24,11 @@ pub(super) fn merge(root: &Root, debs: &[&Deb]) -> Result<BTreeMap<String, Strin
     }
     // A new version may have lost an interest.
     let names: BTreeSet<String> = debs.iter().map(|deb| info_name(&deb.package)).collect();
-    let there = root.list(TRIGGERS).into_keys().map(|path| path.name().to_string());
-    let files: BTreeSet<String> = there.filter(|name| !matches!(name.as_str(), "Lock" | "Unincorp")).collect();
+    let there = base.folder(TRIGGERS).filter(|(name, _)| !matches!(*name, "Lock" | "Unincorp"));
+    let there: BTreeMap<String, String> = there.map(|(name, text)| (name.to_string(), text)).collect();
     let mut changed = BTreeMap::new();
-    for name in files.into_iter().chain(interests.keys().cloned()).collect::<BTreeSet<_>>() {
-        let old = root.read_text(&format!("{TRIGGERS}/{name}"), DATABASE_LIMIT)?.unwrap_or_default();
+    for name in there.keys().chain(interests.keys()).cloned().collect::<BTreeSet<_>>() {
+        let old = there.get(&name).map(String::as_str).unwrap_or_default();
         let package = |line: &str| {
             let last = line.rsplit(' ').next().unwrap_or_default();
             last.split('/').next().unwrap_or_default().to_string()
@@ -45,7 +41,7 @@ pub(super) fn merge(root: &Root, debs: &[&Deb]) -> Result<BTreeMap<String, Strin
             changed.insert(name, text);
         }
     }
-    Ok(changed)
+    changed
 }
 
 /// Triggers that a package waits for, and how dpkg marks that.

@@ -27,7 +27,7 @@ pub(super) struct Diversion {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Diversions {
     all: Vec<Diversion>,
-    new: usize,
+    added: usize,
 }
 
 impl Diversions {
@@ -52,7 +52,7 @@ impl Diversions {
                 }
             }
         }
-        Ok(Diversions { new: all.len() - old, all })
+        Ok(Diversions { added: all.len() - old, all })
     }
 
     /// Where a file of `package` goes that the package has at `path`.
@@ -62,8 +62,8 @@ impl Diversions {
     }
 
     /// Those that were not in the base.
-    pub fn new(&self) -> &[Diversion] {
-        self.all.split_at(self.all.len() - self.new).1
+    pub fn added(&self) -> &[Diversion] {
+        self.all.split_at(self.all.len() - self.added).1
     }
 
     /// As dpkg keeps them.
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(all.apply(&path("sh"), "dash"), &path("sh"));
         assert_eq!((all.apply(&path("x"), "b"), all.apply(&path("x"), "a")), (&path("x.a"), &path("x")));
         assert_eq!(all.render(), "/sh\n/sh.distrib\ndash\n/x\n/x.a\na\n");
-        assert_eq!(all.new().len(), 1);
+        assert_eq!(all.added().len(), 1);
         let error = Diversions::of("/a/../b\n/c\nd\n", &[]).unwrap_err();
         assert!(error.to_string().starts_with("the diversion of `/a/../b` to `/c` by the base"), "{error}");
         assert!(error.hint().is_some());

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::diversion::Diversions;
-use super::install_base::{BaseLists, info_name, who};
+use super::install_base::{BaseFiles, BaseLists, info_name, who};
 use super::install_error::InstallError;
 use super::install_select::{Selected, select};
 use super::install_upgrade::Obsolete;
@@ -17,8 +17,8 @@ use crate::layer::{BaseKind, BaseView, Content, Entry, Kind, TreePath};
 
 /// dpkg's own list of diversions.
 pub(super) const DIVERSIONS: &str = "var/lib/dpkg/diversions";
-/// The longest file that is read of dpkg's database, or moved by a diversion, in bytes.
-pub(super) const DATABASE_LIMIT: u64 = 256 << 20;
+/// The longest file that is moved by a diversion, in bytes.
+const MOVED_LIMIT: u64 = 256 << 20;
 
 /// Packages that were installed.
 pub struct Installation {
@@ -40,6 +40,8 @@ pub struct Installation {
     /// Names of the lists of versions that were replaced.
     pub(super) replaced: BTreeSet<String>,
     pub(super) diversions: Diversions,
+    /// What the base's dpkg had.
+    pub(super) files: BaseFiles,
 }
 
 /// Installs packages over what is there. `installed` is what the base's dpkg says.
@@ -49,8 +51,8 @@ pub fn install(root: Root, debs: &[Deb], installed: &Installed, keep: &Keep) -> 
     let key =
         |deb: &Deb| (deb.package.name != "base-files", deb.package.name.clone(), deb.package.architecture.clone());
     debs.sort_by_cached_key(|deb| key(deb));
-    let diversions = root.read_text(DIVERSIONS, DATABASE_LIMIT)?.unwrap_or_default();
-    let diversions = Diversions::of(&diversions, &debs)?;
+    let files = BaseFiles::read(&root, &debs)?;
+    let diversions = Diversions::of(&files.text(DIVERSIONS), &debs)?;
     let packages: Vec<Selected> = debs.iter().map(|deb| select(deb, keep)).collect();
     let mut installer = Installer {
         prefilled: root.tree().iter().map(|(path, _)| path.clone()).collect(),
@@ -59,7 +61,8 @@ pub fn install(root: Root, debs: &[Deb], installed: &Installed, keep: &Keep) -> 
         packages: &packages,
         installed,
         diversions,
-        lists: None,
+        lists: Arc::new(BaseLists::of_base(&files)),
+        files,
         owned: BTreeMap::new(),
         lost: BTreeMap::new(),
         disowned: BTreeMap::new(),
@@ -71,7 +74,7 @@ pub fn install(root: Root, debs: &[Deb], installed: &Installed, keep: &Keep) -> 
     let claims = installer.claims();
     let winners = installer.resolve(&claims)?;
     let privileged = installer.files(&winners);
-    let obsolete = installer.remove_old(&claims)?;
+    let obsolete = installer.remove_old(&claims);
     let left_out = packages.iter().map(|package| package.left_out).sum();
     Ok(installer.finish(left_out, privileged, obsolete))
 }
@@ -95,7 +98,8 @@ pub(super) struct Installer<'a> {
     pub packages: &'a [Selected<'a>],
     pub installed: &'a Installed,
     pub diversions: Diversions,
-    pub lists: Option<Arc<BaseLists>>,
+    pub lists: Arc<BaseLists>,
+    pub files: BaseFiles,
     owned: BTreeMap<String, BTreeSet<String>>,
     lost: BTreeMap<String, BTreeSet<String>>,
     disowned: BTreeMap<String, BTreeSet<TreePath>>,
@@ -132,7 +136,7 @@ impl<'a> Installer<'a> {
 
     /// What new diversions move of the base.
     fn divert(&mut self) -> Result<()> {
-        for one in self.diversions.new().to_vec() {
+        for one in self.diversions.added().to_vec() {
             let found = self.root.below().lookup(&self.root.place(&one.from));
             let diverter = self.installed.named(&one.package);
             let (Some(found), true, true) = (found, one.rename, diverter.is_empty()) else { continue };
@@ -140,7 +144,7 @@ impl<'a> Installer<'a> {
             let kind = match found.kind {
                 BaseKind::Symlink(target) => Kind::Symlink(target),
                 BaseKind::File => {
-                    let bytes = self.root.read(one.from.as_str(), DATABASE_LIMIT)?.unwrap_or_default();
+                    let bytes = self.root.read(one.from.as_str(), MOVED_LIMIT)?.unwrap_or_default();
                     Kind::File(Content::from(bytes))
                 }
                 BaseKind::Directory | BaseKind::Special => continue,
@@ -196,7 +200,7 @@ impl<'a> Installer<'a> {
                     }
                 }
                 Some(BaseKind::Symlink(_)) => drop(through.entry(place).or_insert(deb)),
-                Some(_) if self.owned_by(&place, &deb.package)? => self.root.replace(&place, entry.clone()),
+                Some(_) if self.owned_by(&place, &deb.package) => self.root.replace(&place, entry.clone()),
                 Some(_) => return Err(self.no_folder(&place, &deb.package, "a file")),
             }
         }
@@ -256,7 +260,7 @@ impl<'a> Installer<'a> {
             .filter(|path| below.lookup(path).is_some_and(|found| found.kind != BaseKind::Directory))
             .cloned()
             .collect();
-        let owners = if over.is_empty() { BTreeMap::new() } else { self.owners(&over)? };
+        let owners = self.owners(&over);
         let kept = self.kept_conffiles(claims)?;
         let mut winners = BTreeMap::new();
         for (path, wanted) in claims {
@@ -414,8 +418,8 @@ impl<'a> Installer<'a> {
             self.owned.entry(name.clone()).or_default().extend(paths.keys().map(|path| format!("/{path}")));
         }
         let replaced = self.replaced();
-        let Installer { root, owned, lost, disowned, diversions, .. } = self;
-        Installation { root, owned, left_out, privileged, lost, disowned, obsolete, replaced, diversions }
+        let Installer { root, owned, lost, disowned, diversions, files, .. } = self;
+        Installation { root, owned, left_out, privileged, lost, disowned, obsolete, replaced, diversions, files }
     }
 }
 

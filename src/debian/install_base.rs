@@ -2,19 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Deb, Installed, InstalledPackage, MultiArch, Package, Paragraph};
+use super::{Deb, Installed, InstalledPackage, MultiArch, Package, Paragraph, Root};
 use crate::error::Result;
-use crate::image::Rootfs;
 use crate::layer::TreePath;
 
+/// dpkg's folder.
+pub(super) const FOLDER: &str = "var/lib/dpkg";
+/// Which packages wait for which triggers: one file for each trigger, and `File` for paths.
+pub(super) const TRIGGERS: &str = "var/lib/dpkg/triggers";
 /// Where dpkg keeps lists and scripts.
 pub(super) const INFO: &str = "var/lib/dpkg/info";
 /// One file for each package, in images without dpkg.
 pub(super) const STATUS_FOLDER: &str = "var/lib/dpkg/status.d";
 /// Where the path begins in a line of md5sums: behind 32 digits and two spaces.
 pub(super) const MD5_COLUMN: usize = 34;
-/// The longest list of one package, in bytes.
-const LIST_LIMIT: u64 = 64 << 20;
+/// The longest file of the base that is looked into, in bytes.
+const BASE_FILE_LIMIT: u64 = 256 << 20;
 
 /// The name of a package's files in dpkg's folder: with its architecture if several may be there.
 pub(super) fn info_name(package: &Package) -> String {
@@ -41,6 +44,46 @@ pub(super) fn predecessor<'a>(package: &Package, installed: &'a Installed) -> Op
     installed.named(&package.name).iter().find(same)
 }
 
+/// Files of the base that are looked into, fetched at once: each fetch reads whole layers.
+#[derive(Debug, Default)]
+pub(super) struct BaseFiles(BTreeMap<TreePath, Vec<u8>>);
+
+impl BaseFiles {
+    /// dpkg's database, and the conffiles of these packages as the base has them.
+    pub fn read(root: &Root, debs: &[&Deb]) -> Result<BaseFiles> {
+        let base = root.below();
+        let dpkg = base.list(&TreePath::new(FOLDER)?).into_iter().map(|(path, _)| path);
+        let needed = |path: &TreePath| match path.parent() {
+            Some(folder) if folder.as_str() == INFO => path.as_str().ends_with(".list"),
+            Some(folder) if folder.as_str() == FOLDER => ["status", "diversions"].contains(&path.name()),
+            Some(folder) => [TRIGGERS, STATUS_FOLDER].contains(&folder.as_str()),
+            None => false,
+        };
+        let conffiles = debs.iter().flat_map(|deb| &deb.conffiles).filter_map(|path| TreePath::new(path).ok());
+        let conffiles = conffiles.map(|path| root.place(&path));
+        let all: BTreeSet<TreePath> = dpkg.filter(needed).chain(conffiles).collect();
+        let all: Vec<TreePath> = all.into_iter().collect();
+        Ok(BaseFiles(base.read_many(&all, BASE_FILE_LIMIT)?))
+    }
+
+    /// The bytes of a file, if it is one of these.
+    pub fn get(&self, path: &TreePath) -> Option<&[u8]> {
+        self.0.get(path).map(Vec::as_slice)
+    }
+
+    /// The text of a file of dpkg's; empty if there is none.
+    pub fn text(&self, path: &str) -> String {
+        self.0.get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Names and texts of the files in one folder.
+    pub fn folder(&self, folder: &str) -> impl Iterator<Item = (&str, String)> {
+        let inside = move |path: &TreePath| path.parent().is_some_and(|parent| parent.as_str() == folder);
+        let found = self.0.iter().filter(move |(path, _)| inside(path));
+        found.map(|(path, bytes)| (path.name(), String::from_utf8_lossy(bytes).into_owned()))
+    }
+}
+
 /// The lists of the base's packages, by the names of their files.
 #[derive(Debug, Default)]
 pub(super) struct BaseLists {
@@ -48,38 +91,32 @@ pub(super) struct BaseLists {
 }
 
 impl BaseLists {
-    /// Reads all lists at once.
-    pub fn read(base: &Rootfs) -> Result<BaseLists> {
-        let of = |folder: &str, suffix: &str| -> Result<Vec<TreePath>> {
-            let all = base.list(&TreePath::new(folder)?).into_iter().map(|(path, _)| path);
-            Ok(all.filter(|path| path.as_str().ends_with(suffix)).collect())
-        };
+    /// Of the base's database.
+    pub fn of_base(files: &BaseFiles) -> BaseLists {
         // Images without dpkg have no lists, but sums of the files; the names of these may be the packages' in another
         // writing.
-        let mut paths = of(INFO, ".list")?;
-        paths.extend(of(STATUS_FOLDER, "")?);
-        let files = base.read_many(&paths, LIST_LIMIT)?;
         let package = |path: &TreePath, name: &str| {
             let description = path.parent().and_then(|folder| files.get(&folder.join(name).ok()?));
             let description = description.map(|bytes| Paragraph::parse(&String::from_utf8_lossy(bytes)));
             description.and_then(|found| found.get("Package").map(str::to_string)).unwrap_or_else(|| name.to_string())
         };
         let mut lists: BTreeMap<String, Vec<TreePath>> = BTreeMap::new();
-        for (path, bytes) in &files {
+        for (path, bytes) in &files.0 {
             let text = String::from_utf8_lossy(bytes);
-            let (name, listed): (_, Vec<&str>) =
-                match (path.name().strip_suffix(".md5sums"), path.name().strip_suffix(".list")) {
-                    (Some(name), _) => {
-                        (package(path, name), text.lines().filter_map(|line| line.get(MD5_COLUMN..)).collect())
-                    }
-                    (None, Some(name)) => (name.to_string(), text.lines().collect()),
-                    _ => continue,
-                };
+            let (sums, list) = (path.name().strip_suffix(".md5sums"), path.name().strip_suffix(".list"));
+            let (name, listed): (_, Vec<&str>) = match (sums, list) {
+                _ if !path.as_str().starts_with(FOLDER) => continue,
+                (Some(name), _) => {
+                    (package(path, name), text.lines().filter_map(|line| line.get(MD5_COLUMN..)).collect())
+                }
+                (None, Some(name)) => (name.to_string(), text.lines().collect()),
+                _ => continue,
+            };
             // What no image can have is not there either.
             let listed = listed.into_iter().filter_map(|path| TreePath::new(path).ok());
             lists.entry(name).or_default().extend(listed);
         }
-        Ok(BaseLists { lists })
+        BaseLists { lists }
     }
 
     /// Names of files and the paths in them.

@@ -1,10 +1,9 @@
 //! Packages over older versions of themselves: what the base's files were, which of them stay, which go.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::install::{Claims, Installer};
-use super::install_base::{BaseLists, conffiles, info_name, md5, predecessor, recorded_conffiles};
+use super::install_base::{conffiles, info_name, md5, predecessor, recorded_conffiles};
 use super::{InstalledPackage, Package};
 use crate::error::Result;
 use crate::layer::{BaseKind, BaseView, Entry, Kind, TreePath};
@@ -19,20 +18,13 @@ pub(super) type Owners = BTreeMap<TreePath, Vec<(String, TreePath)>>;
 pub(super) type Obsolete = BTreeMap<String, BTreeMap<TreePath, String>>;
 
 impl Installer<'_> {
-    /// The lists of the base, read when they are needed for the first time.
-    fn lists(&mut self) -> Result<Arc<BaseLists>> {
-        if let Some(lists) = &self.lists {
-            return Ok(lists.clone());
-        }
-        let lists = Arc::new(BaseLists::read(self.root.below())?);
-        self.lists = Some(lists.clone());
-        Ok(lists)
-    }
-
     /// Which packages of the base own these real paths.
-    pub fn owners(&mut self, paths: &BTreeSet<TreePath>) -> Result<Owners> {
-        let lists = self.lists()?;
+    pub fn owners(&mut self, paths: &BTreeSet<TreePath>) -> Owners {
         let mut owners = Owners::new();
+        if paths.is_empty() {
+            return owners;
+        }
+        let lists = self.lists.clone();
         for (list, listed) in lists.iter() {
             for path in listed {
                 let place = self.place_of(path, list);
@@ -41,7 +33,7 @@ impl Installer<'_> {
                 }
             }
         }
-        Ok(owners)
+        owners
     }
 
     /// Where the path of a list really is.
@@ -52,11 +44,11 @@ impl Installer<'_> {
     }
 
     /// Whether a file of the base belongs to this package, in its older version, and to nobody else.
-    pub fn owned_by(&mut self, path: &TreePath, package: &Package) -> Result<bool> {
-        let owners = self.owners(&BTreeSet::from([path.clone()]))?;
+    pub fn owned_by(&mut self, path: &TreePath, package: &Package) -> bool {
+        let owners = self.owners(&BTreeSet::from([path.clone()]));
         let owners = owners.get(path).map(Vec::as_slice).unwrap_or_default();
         let own = |list: &str| list.split(':').next() == Some(package.name.as_str());
-        Ok(!owners.is_empty() && owners.iter().all(|(list, _)| own(list)))
+        !owners.is_empty() && owners.iter().all(|(list, _)| own(list))
     }
 
     /// Real paths of conffiles that stay as the base has them: those that its administrator changed or removed.
@@ -83,11 +75,14 @@ impl Installer<'_> {
                 }
             }
         }
-        let paths: Vec<TreePath> = changed.keys().cloned().collect();
-        for (place, bytes) in base.read_many(&paths, CONFFILE_LIMIT)? {
+        for (place, shipped) in changed {
+            let found = match self.files.get(&place) {
+                Some(bytes) => Some(md5(bytes)),
+                // Behind a diversion.
+                None => base.read(&place, CONFFILE_LIMIT)?.map(|bytes| md5(&bytes)),
+            };
             // One that no package shipped is the administrator's.
-            let same = changed.get(&place).copied().flatten().is_some_and(|shipped| *shipped == md5(&bytes));
-            if !same {
+            if shipped != found.as_ref() {
                 kept.insert(place);
             }
         }
@@ -105,18 +100,17 @@ impl Installer<'_> {
 
     /// The lists of older versions.
     pub fn replaced(&self) -> BTreeSet<String> {
-        let Some(lists) = &self.lists else { return BTreeSet::new() };
         let old = self.predecessors();
-        old.iter().filter_map(|(_, old)| Some(lists.of(&old.package)?.0.to_string())).collect()
+        old.iter().filter_map(|(_, old)| Some(self.lists.of(&old.package)?.0.to_string())).collect()
     }
 
     /// Removes the files of older versions that the new ones do not have. Conffiles stay, and are returned.
-    pub fn remove_old(&mut self, claims: &Claims) -> Result<Obsolete> {
+    pub fn remove_old(&mut self, claims: &Claims) -> Obsolete {
         let mut obsolete = Obsolete::new();
         if self.predecessors().is_empty() {
-            return Ok(obsolete);
+            return obsolete;
         }
-        let lists = self.lists()?;
+        let lists = self.lists.clone();
         let base = self.root.below().clone();
         let old: Vec<(String, InstalledPackage)> =
             self.predecessors().into_iter().map(|(name, old)| (name, old.clone())).collect();
@@ -135,17 +129,17 @@ impl Installer<'_> {
                 }
             }
         }
-        for place in self.still_owned(&gone)? {
+        for place in self.still_owned(&gone) {
             gone.remove(&place);
         }
         self.remove(&gone);
-        Ok(obsolete)
+        obsolete
     }
 
     /// Those of these paths that other packages of the base have, or folders of new ones.
-    fn still_owned(&mut self, paths: &BTreeSet<TreePath>) -> Result<BTreeSet<TreePath>> {
+    fn still_owned(&mut self, paths: &BTreeSet<TreePath>) -> BTreeSet<TreePath> {
         let replaced = self.replaced();
-        let owners = self.owners(paths)?;
+        let owners = self.owners(paths);
         let others = owners.into_iter().filter(|(_, owners)| owners.iter().any(|(list, _)| !replaced.contains(list)));
         let mut still: BTreeSet<TreePath> = others.map(|(path, _)| path).collect();
         for package in self.packages {
@@ -156,7 +150,7 @@ impl Installer<'_> {
                 }
             }
         }
-        Ok(still)
+        still
     }
 
     /// Removes files, then folders that are empty without them, the deepest first.
