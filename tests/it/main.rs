@@ -15,6 +15,7 @@
 //! - `lies`: registries that lie are found out, and passwords stay secret.
 //! - `distroless`: images made of packages alone: programs run in them, dpkg believes their database, a lock pins them.
 //! - `machine`: the helpers themselves, and that this machine can do what the other tests need.
+//! - `os_packages`: packages on a base and for another architecture, updates, and what is refused.
 //! - `outputs`: every kind of output, read by the programs that others use.
 //! - `push`: real registries: what is sent, in which order, with which credentials, and how it comes back.
 //! - `run`: the example's image in podman and docker.
@@ -44,6 +45,7 @@ mod golden;
 mod ldconfig;
 mod lies;
 mod machine;
+mod os_packages;
 mod outputs;
 mod push;
 mod run;

@@ -40,7 +40,7 @@ apt-config dump Acquire | grep -E '^Acquire::(https?|Retries|Check-(Valid-Until|
 echo "base: assembling $PRETTY_NAME with mmdebstrap" >&2
 # shellcheck disable=SC2086 # the sources are a list of paths without spaces
 mmdebstrap --quiet --variant=essential --format=tar \
-    --include=python3-minimal,libpython3-stdlib,libstdc++6,ca-certificates,media-types,tzdata \
+    --include=python3-minimal,libpython3-stdlib,libstdc++6,ca-certificates,media-types,netbase,tzdata \
     --aptopt="$work/apt.conf" --aptopt='APT::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
