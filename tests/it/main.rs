@@ -1,6 +1,7 @@
 //! Black-box tests: the built program, from outside, with real registries, engines, wheels and users.
 //!
 //! - `apt_solve`: our resolver chooses the packages that apt chooses.
+//! - `apt_trust`: only what the right key has signed is used, and nothing older than the lock.
 //! - `bad_input`: what is wrong with a project, a lock, a wheel or a base is refused in clear words.
 //! - `bases`: a base in any form, from any place, gives the same layers.
 //! - `budget`: what is over its budget is never written nor sent.
@@ -31,6 +32,7 @@
 )]
 
 mod apt_solve;
+mod apt_trust;
 mod bad_input;
 mod bases;
 mod budget;

@@ -18,6 +18,7 @@ mod program;
 mod registry;
 mod scratch;
 mod service;
+mod signed_archive;
 mod user;
 mod wheel;
 
@@ -40,5 +41,6 @@ pub use service::{
     Cast, build_on, changes, ingot_for, listing, service, service_on_any_base, service_with, store_is_sound,
     with_wheels,
 };
+pub use signed_archive::SignedArchive;
 pub use user::TestUser;
 pub use wheel::Wheel;
