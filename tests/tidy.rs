@@ -79,7 +79,10 @@ fn modules_open_with_their_purpose() {
 #[test]
 fn only_net_and_registry_are_asynchronous() {
     let found = lines(&sources("src"), |file, line| {
-        let allowed = ["src/net/", "src/registry/"].iter().any(|room| file.path.starts_with(room));
+        // The solver's trait has asynchronous functions; nothing in them waits.
+        let allowed = ["src/net/", "src/registry/", "src/debian/solve/provider.rs"]
+            .iter()
+            .any(|room| file.path.starts_with(room));
         let name =
             ["tokio::", "reqwest::", "oci_client::", "async fn", ".await"].iter().find(|name| line.contains(**name))?;
         (!allowed).then(|| format!("{name} belongs in src/net or src/registry"))

@@ -102,6 +102,22 @@ fn dpkg_believes_the_database() {
 }
 
 #[test]
+fn the_bytes_do_not_depend_on_who_makes_them() {
+    let cast = distroless();
+    // Root, another store, one thread, another umask, time zone and language.
+    let other = Ingot::privileged()
+        .env("RAYON_NUM_THREADS", "1")
+        .env("TZ", "Pacific/Auckland")
+        .env("LC_ALL", "tr_TR.UTF-8")
+        .through(&["sh", "-c", "umask 077; exec \"$@\"", "sh"]);
+    let output = format!("oci:{}", other.path("image").display());
+    other.run(cast.args("build", &["-o", &output])).ok();
+    let (ours, theirs) = (Layout::open(&cast.layout()), Layout::open(&other.path("image")));
+    assert_eq!(ours.manifest(), theirs.manifest());
+    assert_eq!(ours.config(), theirs.config());
+}
+
+#[test]
 fn a_locked_build_is_the_same_and_needs_no_network() {
     let cast = distroless();
     let ingot = cast.ingot();

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::cli::args::Doctor;
 use crate::cli::settings::Session;
+use crate::debian::Sources;
 use crate::engine::{Engine, Kind};
 use crate::error::{Class, Result};
 use crate::oci::Platform;
@@ -40,6 +41,11 @@ pub fn run(args: &Doctor, session: &Session) -> Result<ExitCode> {
         Ok(found) => Check::new("package index", State::Good, found.join(", ")),
         Err(error) => Check::new("package index", State::Missing, error.to_string()),
     });
+    checks.push(match archives() {
+        Ok(found) if found.is_empty() => Check::new("apt", State::Missing, "no source is configured"),
+        Ok(found) => Check::new("apt", State::Good, found.join(", ")),
+        Err(error) => Check::new("apt", State::Missing, error.to_string()),
+    });
     for kind in [Kind::Podman, Kind::Docker] {
         checks.push(match Engine::detect(Some(kind)) {
             Ok(engine) => Check::new(kind.program(), State::Good, engine.version().to_string()),
@@ -48,6 +54,14 @@ pub fn run(args: &Doctor, session: &Session) -> Result<ExitCode> {
     }
     session.printer.data(&DoctorReport { checks }, DoctorReport::text)?;
     Ok(ExitCode::from(if usable { 0 } else { Class::Storage.code() }))
+}
+
+/// The suites of this machine's apt, from which bases of packages are made.
+fn archives() -> Result<Vec<String>> {
+    let mut suites: Vec<String> = Sources::of_machine()?.sources.into_iter().map(|source| source.suite).collect();
+    suites.sort();
+    suites.dedup();
+    Ok(suites)
 }
 
 fn indexes(dir: &Path) -> Result<Vec<String>> {
