@@ -26,6 +26,9 @@ done
 if ! /usr/bin/python3 -c 'import pip, venv, ensurepip' 2>/dev/null; then
     missing="$missing python3 python3-pip python3-venv"
 fi
+# The resolver is compared with apt's: on what apt knows, which is nothing on a fresh machine.
+lists=$(apt-get indextargets --format '$(FILENAME)' 'Created-By: Packages')
+[ -n "$lists" ] || missing="$missing apt"
 [ -n "$missing" ] || exit 0
 
 as_root=

@@ -189,3 +189,69 @@ impl Explain for SolveError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_says_what_and_why_and_what_to_do() {
+        let version = |text: &str| text.parse::<Version>().unwrap();
+        let name = || "x".to_string();
+        let reasons = || vec!["`x` needs `y`".to_string(), "`z` conflicts with `y`".to_string()];
+        let errors = [
+            SolveError::Universe("1 2".parse::<Version>().unwrap_err()),
+            SolveError::Wanted { text: "X y".into(), reason: "no", index: 1 },
+            SolveError::Unknown { name: name(), similar: vec!["xx".into()], index: 1 },
+            SolveError::Unknown { name: name(), similar: Vec::new(), index: 1 },
+            SolveError::Virtual { name: name(), providers: vec!["y".into(), "z".into()], index: 1 },
+            SolveError::NoVersion { name: name(), version: version("3"), versions: vec![version("2")], index: 1 },
+            SolveError::Forbidden { name: name(), index: 1 },
+            SolveError::Older { name: name(), version: version("1"), installed: version("2"), index: 1 },
+            SolveError::Architecture { name: name(), architecture: "arm64".into(), native: "amd64".into(), index: 1 },
+            SolveError::Twice { name: name(), first: version("1"), second: version("2"), index: 1 },
+            SolveError::Together { first: name(), second: "y".into(), reasons: reasons(), index: 1 },
+            SolveError::Unsatisfiable { name: name(), reasons: reasons(), index: 1 },
+            SolveError::Base { reasons: reasons() },
+        ];
+        let shown = |error: &SolveError| {
+            let details = error.details().map(|text| format!("\n  {}", text.replace('\n', "\n  "))).unwrap_or_default();
+            let (code, index) = (error.class().code(), error.wanted_index());
+            format!("{code} {index:?} {error}{details}\n  hint: {}\n", error.hint().unwrap())
+        };
+        insta::assert_snapshot!(errors.iter().map(shown).collect::<String>(), @"
+        4 None `1 2` is not a version of a package: it has a character that no version has
+          hint: the package or the index that says so is broken: choose another version or another archive
+        2 Some(1) `X y` is not a package: no
+          hint: write `name`, `name=version` or `name:architecture`
+        2 Some(1) there is no package `x`
+          hint: did you mean `xx`
+        2 Some(1) there is no package `x`
+          hint: look at its name, and at the suites and components of apt's sources
+        2 Some(1) `x` is no package, but what several packages provide
+          hint: choose one of `y`, `z`
+        2 Some(1) there is no version `3` of package `x`
+          hint: there is `2`
+        2 Some(1) a pin of the base's apt forbids package `x`
+          hint: look at `/etc/apt/preferences` and `/etc/apt/preferences.d`
+        2 Some(1) package `x` is wanted in version `1`, but the base has `2`
+          hint: leave the version out, choose an older base, or pin the version with a priority of 1000 or more
+        2 Some(1) package `x` is wanted for `arm64`, but the image is for `amd64`
+          hint: an image has packages of one architecture: leave it out
+        2 Some(1) package `x` is wanted in two versions: `1` and `2`
+          hint: leave one of them out
+        2 Some(1) packages `x` and `y` cannot be installed together
+          `x` needs `y`
+          `z` conflicts with `y`
+          hint: leave one of them out, or put them into different images
+        2 Some(1) package `x` cannot be installed
+          `x` needs `y`
+          `z` conflicts with `y`
+          hint: choose another version or package, or add the archive that has what is missing to apt's sources
+        2 None the packages of the base cannot be kept as they are
+          `x` needs `y`
+          `z` conflicts with `y`
+          hint: choose another base
+        ");
+    }
+}

@@ -296,6 +296,12 @@ impl<'a, 'p> Reasons<'a, 'p> {
         match self.why.get(&id) {
             Some((Owner::Package(by), _)) => format!(", which {} needs", self.label(*by)),
             Some((Owner::Base, _)) => ", which the base has".into(),
+            Some((Owner::Request, wanted))
+                if wanted.iter().all(|one| one.name != self.pool.item(id).package().name) =>
+            {
+                let wanted = wanted.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", ");
+                format!("; it is what provides {wanted}")
+            }
             _ => String::new(),
         }
     }

@@ -22,7 +22,7 @@ mod signed_archive;
 mod user;
 mod wheel;
 
-pub use apt::{AptLists, apt_lists, apt_simulate};
+pub use apt::{AptLists, apt_fetches, apt_lists, apt_simulate};
 pub use archive::{Member, members};
 pub use base::{debian_base, tiny_base, tiny_bases};
 pub use debs::downloaded_debs;
