@@ -127,7 +127,8 @@ fn difference(status: &Path, cache: &Path, installed: &Installed, set: &str) -> 
                 };
                 all(&apt, known.1) && all(&own, known.2)
             });
-            (!known && !(apt.is_empty() && own.is_empty())).then(|| format!("{set}: only apt {apt:?}, only we {own:?}"))
+            let same = apt.is_empty() && own.is_empty();
+            (!known && !same).then(|| format!("{set}: only apt {apt:?}, only we {own:?}"))
         }
         (Err(_), Err(_)) => None,
         (theirs, ours) => Some(format!("{set}: apt {theirs:?}, we {ours:?}")),
