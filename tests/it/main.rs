@@ -1,5 +1,6 @@
 //! Black-box tests: the built program, from outside, with real registries, engines, wheels and users.
 //!
+//! - `apt_attacks`: a mirror that meddles with the real archive is found out.
 //! - `apt_solve`: our resolver chooses the packages that apt chooses.
 //! - `apt_trust`: only what the right key has signed is used, and nothing older than the lock.
 //! - `bad_input`: what is wrong with a project, a lock, a wheel or a base is refused in clear words.
@@ -31,6 +32,7 @@
     reason = "tests look from outside"
 )]
 
+mod apt_attacks;
 mod apt_solve;
 mod apt_trust;
 mod bad_input;
