@@ -17,7 +17,7 @@ use crate::layer::read::TarSource;
 /// How many times larger than its member a tar may be, once it is larger than [`RATIO_FLOOR`].
 pub const RATIO_LIMIT: u64 = crate::layer::read::RATIO_LIMIT;
 /// Tars up to this many bytes may have any ratio.
-pub const RATIO_FLOOR: u64 = 64 << 20;
+pub const RATIO_FLOOR: u64 = crate::layer::read::RATIO_FLOOR;
 /// The most memory for unpacking xz: `xz -9` has a dictionary of 64 MiB and a little beside it.
 pub const XZ_MEMORY_LIMIT: u64 = 80 << 20;
 /// The largest window of zstd, as a power of two: `zstd --ultra -22` has 128 MiB.

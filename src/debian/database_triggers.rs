@@ -56,7 +56,10 @@ fn interests_of(text: &str) -> Vec<(&str, &'static str)> {
             };
             let trigger = trigger.trim();
             let is_path = trigger.starts_with('/') && TreePath::new(trigger).is_ok();
-            let is_name = !trigger.contains('/') && TreePath::new(trigger).is_ok() && !OTHERS.contains(&trigger);
+            let is_name = !trigger.contains('/')
+                && !trigger.starts_with('.')
+                && TreePath::new(trigger).is_ok()
+                && !OTHERS.contains(&trigger);
             let plain = trigger.chars().all(|c| c.is_ascii_graphic());
             ((is_path || is_name) && plain).then_some((trigger, suffix))
         })
@@ -70,7 +73,7 @@ mod tests {
     #[test]
     fn interests_are_told_from_activations() {
         let text = "# interest no\ninterest a\ninterest-await b # why\ninterest-noawait /usr/share/x\nactivate c\n\
-                    interest File\ninterest ../x\ninterest\ninterest a b\n";
+                    interest File\ninterest ../x\ninterest\ninterest a b\ninterest .wh.a\n";
         assert_eq!(interests_of(text), [("a", ""), ("b", ""), ("/usr/share/x", "/noawait")]);
     }
 }

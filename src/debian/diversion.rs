@@ -81,6 +81,16 @@ fn diversion(from: &str, to: &str, package: &str, rename: bool, by: &str) -> Res
             source,
         })
     };
+    // What begins so hides files of the layers below.
+    let marks = |path: &str| path.split('/').any(|part| part.starts_with(".wh."));
+    if marks(from) || marks(to) {
+        let source = crate::layer::Error::Path {
+            path: to.escape_debug().take(200).collect(),
+            reason: "a component begins with `.wh.`, which layers give a meaning",
+        };
+        let (from, to) = (from.escape_debug().take(200).collect(), to.escape_debug().take(200).collect());
+        return Err(InstallError::Diversion { from, to, by: by.into(), source });
+    }
     Ok(Diversion { from: path(from)?, to: path(to)?, package: package.into(), rename })
 }
 
@@ -167,5 +177,7 @@ mod tests {
         let error = Diversions::of("/a/../b\n/c\nd\n", &[]).unwrap_err();
         assert!(error.to_string().starts_with("the diversion of `/a/../b` to `/c` by the base"), "{error}");
         assert!(error.hint().is_some());
+        let error = crate::error::Error::from(Diversions::of("/a\n/etc/.wh.passwd\nd\n", &[]).unwrap_err());
+        assert!(error.to_string().contains("begins with `.wh.`"), "{error}");
     }
 }

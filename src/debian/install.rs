@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::diversion::Diversions;
-use super::install_base::{BaseFiles, BaseLists, info_name, who};
+use super::install_base::{BaseFiles, BaseLists, info_name, predecessor, who};
 use super::install_error::InstallError;
 use super::install_select::{Selected, select};
 use super::install_upgrade::Obsolete;
@@ -51,7 +51,8 @@ pub fn install(root: Root, debs: &[Deb], installed: &Installed, keep: &Keep) -> 
     let key =
         |deb: &Deb| (deb.package.name != "base-files", deb.package.name.clone(), deb.package.architecture.clone());
     debs.sort_by_cached_key(|deb| key(deb));
-    let files = BaseFiles::read(&root, &debs)?;
+    let upgrades = debs.iter().any(|deb| predecessor(&deb.package, installed).is_some());
+    let files = BaseFiles::read(&root, &debs, upgrades)?;
     let diversions = Diversions::of(&files.text(DIVERSIONS), &debs)?;
     let packages: Vec<Selected> = debs.iter().map(|deb| select(deb, keep)).collect();
     let mut installer = Installer {
@@ -61,7 +62,7 @@ pub fn install(root: Root, debs: &[Deb], installed: &Installed, keep: &Keep) -> 
         packages: &packages,
         installed,
         diversions,
-        lists: Arc::new(BaseLists::of_base(&files)),
+        lists: upgrades.then(|| Arc::new(BaseLists::of_base(&files))),
         files,
         owned: BTreeMap::new(),
         lost: BTreeMap::new(),
@@ -74,7 +75,7 @@ pub fn install(root: Root, debs: &[Deb], installed: &Installed, keep: &Keep) -> 
     let claims = installer.claims();
     let winners = installer.resolve(&claims)?;
     let privileged = installer.files(&winners);
-    let obsolete = installer.remove_old(&claims);
+    let obsolete = installer.remove_old(&claims)?;
     let left_out = packages.iter().map(|package| package.left_out).sum();
     Ok(installer.finish(left_out, privileged, obsolete))
 }
@@ -98,7 +99,8 @@ pub(super) struct Installer<'a> {
     pub packages: &'a [Selected<'a>],
     pub installed: &'a Installed,
     pub diversions: Diversions,
-    pub lists: Arc<BaseLists>,
+    /// Read when they are needed for the first time.
+    pub lists: Option<Arc<BaseLists>>,
     pub files: BaseFiles,
     owned: BTreeMap<String, BTreeSet<String>>,
     lost: BTreeMap<String, BTreeSet<String>>,
@@ -200,7 +202,7 @@ impl<'a> Installer<'a> {
                     }
                 }
                 Some(BaseKind::Symlink(_)) => drop(through.entry(place).or_insert(deb)),
-                Some(_) if self.owned_by(&place, &deb.package) => self.root.replace(&place, entry.clone()),
+                Some(_) if self.owned_by(&place, &deb.package)? => self.root.replace(&place, entry.clone()),
                 Some(_) => return Err(self.no_folder(&place, &deb.package, "a file")),
             }
         }
@@ -260,7 +262,7 @@ impl<'a> Installer<'a> {
             .filter(|path| below.lookup(path).is_some_and(|found| found.kind != BaseKind::Directory))
             .cloned()
             .collect();
-        let owners = self.owners(&over);
+        let owners = self.owners(&over)?;
         let kept = self.kept_conffiles(claims)?;
         let mut winners = BTreeMap::new();
         for (path, wanted) in claims {

@@ -49,12 +49,13 @@ pub(super) fn predecessor<'a>(package: &Package, installed: &'a Installed) -> Op
 pub(super) struct BaseFiles(BTreeMap<TreePath, Vec<u8>>);
 
 impl BaseFiles {
-    /// dpkg's database, and the conffiles of these packages as the base has them.
-    pub fn read(root: &Root, debs: &[&Deb]) -> Result<BaseFiles> {
+    /// dpkg's database, and the conffiles of these packages as the base has them; the lists of packages only if they
+    /// are wanted, because every package has left one in its layer.
+    pub fn read(root: &Root, debs: &[&Deb], lists: bool) -> Result<BaseFiles> {
         let base = root.below();
         let dpkg = base.list(&TreePath::new(FOLDER)?).into_iter().map(|(path, _)| path);
         let needed = |path: &TreePath| match path.parent() {
-            Some(folder) if folder.as_str() == INFO => path.as_str().ends_with(".list"),
+            Some(folder) if folder.as_str() == INFO => lists && path.as_str().ends_with(".list"),
             Some(folder) if folder.as_str() == FOLDER => ["status", "diversions"].contains(&path.name()),
             Some(folder) => [TRIGGERS, STATUS_FOLDER].contains(&folder.as_str()),
             None => false,
@@ -64,6 +65,12 @@ impl BaseFiles {
         let all: BTreeSet<TreePath> = dpkg.filter(needed).chain(conffiles).collect();
         let all: Vec<TreePath> = all.into_iter().collect();
         Ok(BaseFiles(base.read_many(&all, BASE_FILE_LIMIT)?))
+    }
+
+    /// Adds the lists.
+    pub fn add_lists(&mut self, root: &Root) -> Result<()> {
+        self.0.extend(BaseFiles::read(root, &[], true)?.0);
+        Ok(())
     }
 
     /// The bytes of a file, if it is one of these.

@@ -1,9 +1,10 @@
 //! Packages over older versions of themselves: what the base's files were, which of them stay, which go.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::install::{Claims, Installer};
-use super::install_base::{conffiles, info_name, md5, predecessor, recorded_conffiles};
+use super::install_base::{BaseLists, conffiles, info_name, md5, predecessor, recorded_conffiles};
 use super::{InstalledPackage, Package};
 use crate::error::Result;
 use crate::layer::{BaseKind, BaseView, Entry, Kind, TreePath};
@@ -18,13 +19,24 @@ pub(super) type Owners = BTreeMap<TreePath, Vec<(String, TreePath)>>;
 pub(super) type Obsolete = BTreeMap<String, BTreeMap<TreePath, String>>;
 
 impl Installer<'_> {
+    /// The lists of the base.
+    fn lists(&mut self) -> Result<Arc<BaseLists>> {
+        if let Some(lists) = &self.lists {
+            return Ok(lists.clone());
+        }
+        self.files.add_lists(&self.root)?;
+        let lists = Arc::new(BaseLists::of_base(&self.files));
+        self.lists = Some(lists.clone());
+        Ok(lists)
+    }
+
     /// Which packages of the base own these real paths.
-    pub fn owners(&mut self, paths: &BTreeSet<TreePath>) -> Owners {
+    pub fn owners(&mut self, paths: &BTreeSet<TreePath>) -> Result<Owners> {
         let mut owners = Owners::new();
         if paths.is_empty() {
-            return owners;
+            return Ok(owners);
         }
-        let lists = self.lists.clone();
+        let lists = self.lists()?;
         for (list, listed) in lists.iter() {
             for path in listed {
                 let place = self.place_of(path, list);
@@ -33,7 +45,7 @@ impl Installer<'_> {
                 }
             }
         }
-        owners
+        Ok(owners)
     }
 
     /// Where the path of a list really is.
@@ -44,11 +56,11 @@ impl Installer<'_> {
     }
 
     /// Whether a file of the base belongs to this package, in its older version, and to nobody else.
-    pub fn owned_by(&mut self, path: &TreePath, package: &Package) -> bool {
-        let owners = self.owners(&BTreeSet::from([path.clone()]));
+    pub fn owned_by(&mut self, path: &TreePath, package: &Package) -> Result<bool> {
+        let owners = self.owners(&BTreeSet::from([path.clone()]))?;
         let owners = owners.get(path).map(Vec::as_slice).unwrap_or_default();
         let own = |list: &str| list.split(':').next() == Some(package.name.as_str());
-        !owners.is_empty() && owners.iter().all(|(list, _)| own(list))
+        Ok(!owners.is_empty() && owners.iter().all(|(list, _)| own(list)))
     }
 
     /// Real paths of conffiles that stay as the base has them: those that its administrator changed or removed.
@@ -100,17 +112,18 @@ impl Installer<'_> {
 
     /// The lists of older versions.
     pub fn replaced(&self) -> BTreeSet<String> {
+        let Some(lists) = &self.lists else { return BTreeSet::new() };
         let old = self.predecessors();
-        old.iter().filter_map(|(_, old)| Some(self.lists.of(&old.package)?.0.to_string())).collect()
+        old.iter().filter_map(|(_, old)| Some(lists.of(&old.package)?.0.to_string())).collect()
     }
 
     /// Removes the files of older versions that the new ones do not have. Conffiles stay, and are returned.
-    pub fn remove_old(&mut self, claims: &Claims) -> Obsolete {
+    pub fn remove_old(&mut self, claims: &Claims) -> Result<Obsolete> {
         let mut obsolete = Obsolete::new();
         if self.predecessors().is_empty() {
-            return obsolete;
+            return Ok(obsolete);
         }
-        let lists = self.lists.clone();
+        let lists = self.lists()?;
         let base = self.root.below().clone();
         let old: Vec<(String, InstalledPackage)> =
             self.predecessors().into_iter().map(|(name, old)| (name, old.clone())).collect();
@@ -129,17 +142,17 @@ impl Installer<'_> {
                 }
             }
         }
-        for place in self.still_owned(&gone) {
+        for place in self.still_owned(&gone)? {
             gone.remove(&place);
         }
         self.remove(&gone);
-        obsolete
+        Ok(obsolete)
     }
 
     /// Those of these paths that other packages of the base have, or folders of new ones.
-    fn still_owned(&mut self, paths: &BTreeSet<TreePath>) -> BTreeSet<TreePath> {
+    fn still_owned(&mut self, paths: &BTreeSet<TreePath>) -> Result<BTreeSet<TreePath>> {
         let replaced = self.replaced();
-        let owners = self.owners(paths);
+        let owners = self.owners(paths)?;
         let others = owners.into_iter().filter(|(_, owners)| owners.iter().any(|(list, _)| !replaced.contains(list)));
         let mut still: BTreeSet<TreePath> = others.map(|(path, _)| path).collect();
         for package in self.packages {
@@ -150,7 +163,7 @@ impl Installer<'_> {
                 }
             }
         }
-        still
+        Ok(still)
     }
 
     /// Removes files, then folders that are empty without them, the deepest first.

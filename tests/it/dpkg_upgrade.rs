@@ -336,3 +336,31 @@ fn older_packages_give_way_as_with_dpkg() {
     assert!(found["etc/a.user"].ends_with("mine") && found["etc/a.conf"].ends_with('2'));
     assert!(found["var/lib/dpkg/status"].contains("/etc/a.obsolete b026324c6904b2a9cb4b88d6d61c81d1 obsolete"));
 }
+
+#[test]
+fn diversions_of_the_base_hold_as_with_dpkg() {
+    let old = [
+        package("d", "1", "", &[("usr/share/x", "d")]),
+        package("a", "1", "", &[("usr/share/a", "1"), ("usr/share/y", "1"), ("usr/share/gone", "1")]),
+    ];
+    let new = [
+        package("a", "2", "", &[("usr/share/a", "2"), ("usr/share/x", "2"), ("usr/share/y", "2")]),
+        package("b", "1", "", &[("usr/share/local", "b")]),
+    ];
+    let change = |root: &Path| {
+        let divert = |args: &[&str]| {
+            let mut command = as_root("dpkg-divert", "dpkg");
+            command.arg(format!("--root={}", root.display())).args(args).env("LC_ALL", "C");
+            Ran::of(command).ok();
+        };
+        divert(&["--package", "d", "--no-rename", "--divert", "/usr/share/x.d", "--add", "/usr/share/x"]);
+        divert(&["--package", "d", "--rename", "--divert", "/usr/share/y.d", "--add", "/usr/share/y"]);
+        divert(&["--package", "d", "--rename", "--divert", "/usr/share/gone.d", "--add", "/usr/share/gone"]);
+        divert(&["--local", "--rename", "--add", "/usr/share/local"]);
+    };
+    let found = compare(&old, change, &new, &[]);
+    for (path, text) in [("x", "644 d"), ("x.d", "644 2"), ("y.d", "644 2"), ("local.distrib", "644 b")] {
+        assert_eq!(found[&format!("usr/share/{path}")], text);
+    }
+    assert!(!found.contains_key("usr/share/gone.d") && !found.contains_key("usr/share/y"));
+}
