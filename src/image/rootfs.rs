@@ -5,7 +5,7 @@
 //! parent of an entry is a folder. A file's bytes stay where they are: [`Rootfs::read`] fetches them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rayon::prelude::*;
 
@@ -125,15 +125,16 @@ impl Rootfs {
     }
 
     /// The bytes of the files that these paths lead to, each of at most `limit`. Every layer is read once at most;
-    /// what is no file is left out.
+    /// what is no file is left out. Small ones are remembered.
     pub fn read_many(&self, paths: &[TreePath], limit: u64) -> Result<BTreeMap<TreePath, Vec<u8>>> {
         let mut found = BTreeMap::new();
         let mut wanted: BTreeMap<usize, BTreeMap<u64, Vec<&TreePath>>> = BTreeMap::new();
         for path in paths {
             let Some(node) = self.resolve(path).and_then(|path| self.nodes.get(&path)) else { continue };
             let Some(source) = node.source else { continue };
-            match self.kept.get(&source) {
-                Some(kept) => drop(found.insert(path.clone(), kept.clone())),
+            let known = self.kept.get(&source).cloned();
+            match known.or_else(|| self.remembered().get(&source).map(|bytes| bytes.to_vec())) {
+                Some(known) => drop(found.insert(path.clone(), known)),
                 None => wanted.entry(source.layer).or_default().entry(source.ordinal).or_default().push(path),
             }
         }
@@ -143,6 +144,10 @@ impl Rootfs {
             while let Some(member) = reader.next_member()? {
                 let Some(names) = files.remove(&member.ordinal) else { continue };
                 let bytes = reader.read_body(limit).during(|| format!("reading files of {}", layer.name))?;
+                if bytes.len() as u64 <= REMEMBER_LIMIT {
+                    let source = Source { layer: number, ordinal: member.ordinal };
+                    self.remembered().insert(source, bytes.as_slice().into());
+                }
                 found.extend(names.into_iter().map(|name| (name.clone(), bytes.clone())));
             }
             reader.finish()?;
@@ -176,6 +181,10 @@ impl Rootfs {
         Ok(self.blobs.as_deref().ok_or_else(missing)?)
     }
 
+    fn remembered(&self) -> MutexGuard<'_, BTreeMap<Source, Arc<[u8]>>> {
+        self.remembered.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     fn fetch(&self, source: Source, size: u64, limit: u64) -> Result<Vec<u8>> {
         let Some(layer) = self.layers.get(source.layer) else { return Ok(Vec::new()) };
         if size > limit {
@@ -184,8 +193,7 @@ impl Rootfs {
         if let Some(kept) = self.kept.get(&source) {
             return Ok(kept.clone());
         }
-        let remembered = || self.remembered.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(bytes) = remembered().get(&source) {
+        if let Some(bytes) = self.remembered().get(&source) {
             return Ok(bytes.to_vec());
         }
         let mut reader = listing::open(layer, self.blobs(layer)?)?;
@@ -199,7 +207,7 @@ impl Rootfs {
         let gone = || Error::Damaged { digest: layer.descriptor.digest, reason: "an entry is gone".into() };
         let bytes = found.ok_or_else(gone)?;
         if size <= REMEMBER_LIMIT {
-            remembered().insert(source, bytes.as_slice().into());
+            self.remembered().insert(source, bytes.as_slice().into());
         }
         Ok(bytes)
     }

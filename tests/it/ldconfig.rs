@@ -9,7 +9,9 @@ use std::sync::Arc;
 use ingot::debian::Root;
 use ingot::debian::configure::{Options, Scripts, configure};
 use ingot::image::Rootfs;
-use ingot::layer::{Content, Entry, Kind, TreePath};
+use ingot::layer::{Content, Entry, Kind, LayerBlob, LayerTree, Origin, Store, TreePath, write_layer};
+use ingot::oci::media_type::Compression;
+use ingot::progress::Progress;
 
 use crate::support::{Ran, Scratch, tool};
 
@@ -231,4 +233,216 @@ fn trusted_certificates_are_those_of_update_ca_certificates() {
     assert_eq!(links(&root, "etc/ssl/certs"), theirs);
     let bundle = root.read("/etc/ssl/certs/ca-certificates.crt", 1 << 24).unwrap().unwrap();
     assert!(bundle == std::fs::read(folder.join("etc/ssl/certs/ca-certificates.crt")).unwrap(), "{}", bundle.len());
+}
+
+/// The same tree as the one layer of a base.
+fn below(scratch: &Scratch, name: &str, tree: &LayerTree) -> Arc<Rootfs> {
+    let store = Store::open_at(&scratch.join(format!("store-{name}"))).unwrap();
+    let progress = Progress::silent();
+    let record = write_layer(name, tree, Compression::None, &store, &progress.task(name, None)).unwrap();
+    let layer = LayerBlob {
+        descriptor: record.descriptor,
+        diff_id: record.diff_id,
+        uncompressed_size: Some(record.uncompressed_size),
+        name: name.into(),
+        created_by: String::new(),
+        origin: Origin::Store,
+    };
+    Arc::new(Rootfs::open(&[layer], Arc::new(store.clone()), &store, &progress).unwrap())
+}
+
+#[test]
+fn libraries_of_a_base_are_taken_from_its_cache_or_read() {
+    let scratch = Scratch::new();
+    let base = ["libc6", "libc-bin", "libbz2-1.0", "zlib1g", "zlib1g-dev", "libexpat1"];
+    let more = ["liblzma5", "libexpat1-dev", "libffi8"];
+    let debs = download(&scratch, &[&base[..], &more[..]].concat());
+    let folder = unpack(&scratch, "base", &debs, &base);
+    let ldconfig = |folder: &Path| {
+        let mut command = Command::new(tool("ldconfig", "libc-bin"));
+        command.arg("-r").arg(folder);
+        Ran::of(command).ok();
+        std::fs::read(folder.join("etc/ld.so.cache")).unwrap()
+    };
+    let bare = below(&scratch, "bare", load(&folder).tree());
+    ldconfig(&folder);
+    let cached = below(&scratch, "cached", load(&folder).tree());
+    let upper = unpack(&scratch, "upper", &debs, &more);
+    let whole = unpack(&scratch, "whole", &debs, &[&base[..], &more[..]].concat());
+    // One library of the base is replaced by a newer file, one is removed.
+    let libraries = std::fs::read_dir(whole.join("usr/lib")).unwrap().map(|found| found.unwrap().path());
+    let libraries = libraries.filter(|path| path.to_str().unwrap().ends_with("-linux-gnu")).next().unwrap();
+    let libraries = libraries.strip_prefix(&whole).unwrap().to_path_buf();
+    let newer = std::fs::read(folder.join(&libraries).join("libz.so.1.2.13")).unwrap();
+    for root in [&upper, &whole] {
+        std::fs::write(root.join(&libraries).join("libz.so.1.9"), &newer).unwrap();
+    }
+    for entry in std::fs::read_dir(whole.join(&libraries)).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_str().unwrap().starts_with("libbz2") {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let theirs = ldconfig(&whole);
+    for (name, base) in [("bare", bare), ("cached", cached)] {
+        let mut root = Root::new(base);
+        for (path, entry) in load(&upper).tree().iter() {
+            root.replace(path, entry.clone());
+        }
+        let gone: Vec<TreePath> = root.list(&format!("/{}", libraries.display())).into_keys().collect();
+        gone.iter().filter(|path| path.name().starts_with("libbz2")).for_each(|path| root.remove(path));
+        configure(&mut root, &[], &options()).unwrap();
+        let ours = root.read("/etc/ld.so.cache", 1 << 20).unwrap().unwrap();
+        assert!(ours == theirs, "{name}: {} and {} bytes", ours.len(), theirs.len());
+        assert_eq!(
+            root.resolve("/lib/x86_64-linux-gnu/libz.so.1").map(|path| path.name().to_string()).unwrap_or_default(),
+            "libz.so.1.9",
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn alternatives_are_those_of_update_alternatives() {
+    let scratch = Scratch::new();
+    let packages = [
+        "mawk",
+        "original-awk",
+        "nano",
+        "vim-tiny",
+        "vim-common",
+        "less",
+        "util-linux",
+        "netcat-openbsd",
+        "debianutils",
+        "bash",
+    ];
+    let debs = download(&scratch, &packages);
+    let folder = unpack(&scratch, "alternatives", &debs, &packages);
+    // Man pages are left out, as Ingot leaves them out, but for those of one package.
+    for found in walkdir::WalkDir::new(folder.join("usr/share/man")).into_iter().map(Result::unwrap) {
+        let name = found.file_name().to_str().unwrap();
+        if !found.file_type().is_dir() && !name.starts_with("mawk") {
+            std::fs::remove_file(found.path()).unwrap();
+        }
+    }
+    let mut root = load(&folder);
+    let all = read_scripts(&debs);
+    let configured = configure(&mut root, &scripts(&packages, &all), &options()).unwrap();
+    assert_eq!(configured.not_run, []);
+
+    // The same calls, made by the real program.
+    let admin = folder.join("var/lib/dpkg");
+    for made in ["var/lib/dpkg/alternatives", "etc/alternatives"] {
+        std::fs::create_dir_all(folder.join(made)).unwrap();
+    }
+    let mut calls = 0;
+    for package in packages {
+        let text = all[package].get("postinst").cloned().unwrap_or_default().replace("\\\n", " ");
+        for line in text.lines().filter(|line| line.trim_start().starts_with("update-alternatives --install")) {
+            let line = line.replace("|| true", "").replace("$VARIANT", "tiny");
+            let words: Vec<&str> = line.split_whitespace().skip(1).filter(|word| !word.contains('$')).collect();
+            if words.len() < 5 || line.contains('$') {
+                continue;
+            }
+            let mut command = Command::new(tool("update-alternatives", "dpkg"));
+            command.arg("--root").arg(&folder).arg("--admindir").arg(admin.join("alternatives")).args(words);
+            calls += usize::from(Ran::of(command).code == 0);
+        }
+    }
+    assert!(calls > 5, "{calls}");
+    let theirs = load(&folder);
+    let mut compared = 0;
+    for (path, _) in theirs.list("/var/lib/dpkg/alternatives") {
+        let state = |root: &Root| root.read_text(&format!("/{path}"), 1 << 20).unwrap();
+        assert_eq!(state(&root), state(&theirs), "{path}");
+        let text = state(&theirs).unwrap();
+        for link in
+            text.lines().skip(1).filter(|line| line.starts_with("/usr/bin/") || line.starts_with("/usr/share/man"))
+        {
+            let target = |root: &Root| root.resolve(link);
+            assert_eq!(target(&root), target(&theirs), "{link}");
+        }
+        compared += 1;
+    }
+    assert!(compared > 5, "{compared}");
+    assert_eq!(
+        links(&root, "etc/alternatives")
+            .into_iter()
+            .filter(|(path, _)| theirs.exists(path))
+            .collect::<BTreeMap<_, _>>(),
+        links(&theirs, "etc/alternatives")
+    );
+}
+
+#[test]
+fn the_python_set_is_configured_and_nothing_that_matters_is_left() {
+    let scratch = Scratch::new();
+    let packages = [
+        "base-files",
+        "base-passwd",
+        "libc6",
+        "libc-bin",
+        "libcrypt1",
+        "libgcc-s1",
+        "gcc-12-base",
+        "zlib1g",
+        "libexpat1",
+        "libpython3.11-minimal",
+        "libpython3.11-stdlib",
+        "python3.11-minimal",
+        "python3.11",
+        "python3-minimal",
+        "libpython3-stdlib",
+        "python3",
+        "libssl3",
+        "libbz2-1.0",
+        "liblzma5",
+        "libdb5.3",
+        "libffi8",
+        "libncursesw6",
+        "libtinfo6",
+        "libreadline8",
+        "readline-common",
+        "libsqlite3-0",
+        "libuuid1",
+        "libnsl2",
+        "libtirpc3",
+        "libtirpc-common",
+        "media-types",
+        "netbase",
+        "tzdata",
+        "ca-certificates",
+        "openssl",
+        "debianutils",
+    ];
+    let debs = download(&scratch, &packages);
+    let folder = unpack(&scratch, "python", &debs, &packages);
+    let mut root = load(&folder);
+    let all = read_scripts(&debs);
+    let configured = configure(&mut root, &scripts(&packages, &all), &options()).unwrap();
+    assert_eq!((configured.not_run, configured.notes), (Vec::new(), Vec::new()));
+    let text = |path: &str| root.read_text(path, 1 << 20).unwrap().unwrap_or_else(|| panic!("{path} is missing"));
+    let entry = |path: &str| root.entry(&TreePath::new(path).unwrap()).unwrap_or_else(|| panic!("{path} is missing"));
+    let link = |path: &str| match entry(path).kind {
+        ingot::layer::BaseKind::Symlink(target) => target,
+        other => panic!("{path}: {other:?}"),
+    };
+    assert!(text("/etc/passwd").starts_with("root:*:0:0:root:/root:/bin/bash\n"));
+    assert!(text("/etc/group").contains("\nstaff:*:50:\n"));
+    assert!(text("/etc/nsswitch.conf").contains("\nhosts:"));
+    assert_eq!(text("/etc/timezone"), "Etc/UTC\n");
+    assert_eq!(link("etc/localtime"), "/usr/share/zoneinfo/Etc/UTC");
+    assert_eq!(
+        (link("var/run"), link("var/lock"), link("usr/local/man")),
+        ("/run".into(), "/run/lock".into(), "share/man".into())
+    );
+    assert_eq!((entry("var/mail").mode, entry("var/mail").gid, entry("root").mode), (0o2775, 8, 0o700));
+    assert!(root.exists("/usr/local/lib/python3.11/dist-packages") && root.exists("/etc/python3/debian_config"));
+    assert!(root.exists("/etc/ssl/certs/ca-certificates.crt") && root.exists("/etc/ld.so.cache"));
+    // Twice is once: what is configured already stays as it is.
+    let before: Vec<String> = root.tree().iter().map(|(path, entry)| format!("{path} {:?}", entry.mode)).collect();
+    configure(&mut root, &scripts(&packages, &all), &options()).unwrap();
+    let after: Vec<String> = root.tree().iter().map(|(path, entry)| format!("{path} {:?}", entry.mode)).collect();
+    assert_eq!(before, after);
 }

@@ -176,6 +176,23 @@ impl Accounts {
         self.group.number(name).or_else(|| name.parse().ok()).or((name == "root").then_some(0))
     }
 
+    /// The line of a user (`passwd`) or a group, by name or number.
+    pub fn line(&self, database: &str, name: &str) -> Option<String> {
+        let file = if database == "passwd" { &self.passwd } else { &self.group };
+        let by_number = || {
+            let id = name.parse::<u32>().ok()?;
+            file.lines().find(|fields| fields.get(2).and_then(|field| number(field)) == Some(id))
+        };
+        let fields = file.line(name).or_else(by_number)?;
+        Some(String::from_utf8_lossy(&fields.join(&b':')).into_owned())
+    }
+
+    /// The users, or the groups, as they are now.
+    pub fn text(&self, database: &str) -> Option<String> {
+        let file = if database == "passwd" { &self.passwd } else { &self.group };
+        Some(String::from_utf8_lossy(file.bytes.as_deref().unwrap_or_default()).into_owned())
+    }
+
     /// Whether there is a user of this name.
     pub fn has_user(&self, name: &str) -> bool {
         self.passwd.has(name)

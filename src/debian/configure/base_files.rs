@@ -11,6 +11,9 @@ const MAIL: u32 = 8;
 const UTMP: u32 = 43;
 const STAFF: u32 = 50;
 
+/// Where packages list their shells.
+pub(super) const SHELLS: &str = "/usr/share/debianutils/shells.d";
+
 const NETWORKS: &str = "default\t\t0.0.0.0\nloopback\t127.0.0.0\nlink-local\t169.254.0.0\n\n";
 const PYTHON_CONFIG: &str =
     "[DEFAULT]\n# how to byte-compile (comma separated: standard, optimize)\nbyte-compile = standard\n";
@@ -139,7 +142,7 @@ pub(super) fn shells(site: &mut Site<'_>) -> Result<()> {
     const TEMPLATE: &str = "/usr/share/debianutils/shells";
     let Some(template) = site.text(TEMPLATE)? else { return Ok(()) };
     let mut lists = vec![template.clone()];
-    for (path, entry) in site.root.list("/usr/share/debianutils/shells.d") {
+    for (path, entry) in site.root.list(SHELLS) {
         if entry.kind == BaseKind::File {
             lists.extend(site.text(&format!("/{path}"))?);
         }

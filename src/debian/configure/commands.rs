@@ -167,13 +167,16 @@ impl Reader<'_, '_> {
                 self.print(self.accounts.uid(name).filter(|_| known).map(|uid| format!("{uid}\n")));
                 Some(known)
             }
-            ("getent", ["passwd", name]) => {
-                self.print(None);
-                Some(self.accounts.uid(name).is_some() && (self.accounts.has_user(name) || name.parse::<u32>().is_ok()))
+            ("getent", [database @ ("passwd" | "group"), name]) => {
+                let line = self.accounts.line(database, name);
+                let found = line.is_some();
+                self.print(Some(line.map(|line| line + "\n").unwrap_or_default()));
+                Some(found)
             }
-            ("getent", ["group", name]) => {
-                self.print(None);
-                Some(self.accounts.has_group(name))
+            ("getent", [database @ ("passwd" | "group")]) => {
+                let text = self.accounts.text(database);
+                self.print(text);
+                Some(true)
             }
             ("dpkg-statoverride", ["--list", path] | ["--list", "--quiet", path] | ["--quiet", "--list", path]) => {
                 let list = self.site.text("/var/lib/dpkg/statoverride")?.unwrap_or_default();
@@ -201,10 +204,35 @@ impl Reader<'_, '_> {
                 self.answer(&name)
             }
             ("cat", [path]) if path.starts_with('/') => {
-                let text = self.site.text(path)?;
-                let found = text.is_some();
+                let found = self.site.root.exists(path);
+                let text = self.filtered(Some(path))?;
                 self.print(text);
                 Some(found)
+            }
+            ("grep" | "egrep" | "fgrep", words) => return Ok(Some(self.grep(words)?)),
+            ("cut", ["-d", separator, "-f", field] | ["-f", field, "-d", separator]) => self.cut(separator, field),
+            ("cut", [separator, field] | [field, separator])
+                if separator.starts_with("-d") && field.starts_with("-f") && separator.len() == 3 =>
+            {
+                self.cut(separator.get(2..).unwrap_or_default(), field.get(2..).unwrap_or_default())
+            }
+            ("ls", [.., path]) if path.starts_with('/') && !words.contains(&"-l") => {
+                let real = self.site.root.resolve(path);
+                let children = self.site.root.list(path).into_keys().filter(|child| child.parent() == real);
+                let names: String = children.map(|child| format!("{}\n", child.name())).collect();
+                let found = real.is_some();
+                self.print(if self.site.is_folder(path) { Some(names) } else { None });
+                Some(found)
+            }
+            // Only with `-i` it changes anything.
+            ("sed", words) if !words.iter().any(|word| word.starts_with("--in") || is_in_place(word)) => {
+                self.print(None);
+                None
+            }
+            // A layer has no file capabilities; scripts that know such file systems make do with setuid.
+            ("setcap", _) if self.is_certain() => {
+                self.leave("setcap");
+                Some(false)
             }
             ("dpkg-trigger", words) => {
                 self.triggered
@@ -214,6 +242,61 @@ impl Reader<'_, '_> {
             ("deb-systemd-helper" | "systemctl" | "service" | "invoke-rc.d", _) => None,
             _ => return Ok(None),
         }))
+    }
+
+    /// The text that a filter reads: a file, or what is piped into it.
+    fn filtered(&self, file: Option<&str>) -> Result<Known> {
+        match file {
+            Some("/etc/passwd") => Ok(self.accounts.text("passwd")),
+            Some("/etc/group") => Ok(self.accounts.text("group")),
+            Some(path) if path.starts_with('/') => Ok(Some(self.site.text(path)?.unwrap_or_default())),
+            Some(_) => Ok(None),
+            None => Ok(self.input().flatten()),
+        }
+    }
+
+    /// `grep` for plain text, perhaps at the beginning or the end of a line; other patterns are not computed.
+    fn grep(&mut self, words: &[&str]) -> Result<Status> {
+        let (options, operands): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| word.starts_with('-'));
+        let flags = options.iter().all(|option| option.chars().skip(1).all(|flag| "qsEFvx".contains(flag)));
+        let has = |flag| options.iter().any(|option| option.contains(flag));
+        let (Some(pattern), true, true) = (operands.first(), flags, operands.len() <= 2) else {
+            self.print(None);
+            return Ok(None);
+        };
+        let (starts, plain) = pattern.strip_prefix('^').map_or((false, *pattern), |rest| (true, rest));
+        let (ends, plain) = plain.strip_suffix('$').map_or((false, plain), |rest| (true, rest));
+        let Some(text) = self
+            .filtered(operands.get(1).copied())?
+            .filter(|_| !plain.contains(['.', '*', '[', '\\', '(', '+', '?', '|', '{', '^', '$']))
+        else {
+            self.print(None);
+            return Ok(None);
+        };
+        let (starts, ends) = (starts || has('x'), ends || has('x'));
+        let fits = |line: &&str| {
+            let fits = match (starts, ends) {
+                (true, true) => *line == plain,
+                (true, false) => line.starts_with(plain),
+                (false, true) => line.ends_with(plain),
+                (false, false) => line.contains(plain),
+            };
+            fits != has('v')
+        };
+        let found: String = text.lines().filter(fits).map(|line| format!("{line}\n")).collect();
+        let status = Some(!found.is_empty());
+        self.print(Some(if has('q') { String::new() } else { found }));
+        Ok(status)
+    }
+
+    fn cut(&mut self, separator: &str, field: &str) -> Status {
+        let text = field.parse::<usize>().ok().zip(self.input().flatten()).map(|(number, text)| {
+            let field =
+                |line: &str| line.split(separator).nth(number.max(1) - 1).unwrap_or_default().to_string() + "\n";
+            text.lines().map(field).collect()
+        });
+        self.print(text);
+        Some(true)
     }
 
     fn answer(&mut self, text: &str) -> Status {
@@ -328,6 +411,16 @@ impl Reader<'_, '_> {
             _ => return None,
         })
     }
+}
+
+/// `-i`, `-i.bak`, `-ni`, `-Ei`.
+fn is_in_place(word: &str) -> bool {
+    let letters = word.strip_prefix('-').filter(|letters| !letters.starts_with('-')).unwrap_or_default();
+    letters
+        .chars()
+        .take_while(char::is_ascii_alphabetic)
+        .take_while(|letter| !"efl".contains(*letter))
+        .any(|letter| letter == 'i')
 }
 
 fn is_harmless(program: &str) -> bool {

@@ -17,6 +17,8 @@ use crate::layer::{BaseKind, BaseView, TreePath};
 const LIBRARY_LIMIT: u64 = 1 << 30;
 /// The largest cache or configuration file, in bytes.
 const FILE_LIMIT: u64 = 64 << 20;
+/// How many bytes of libraries below are in memory at once.
+const BATCH_LIMIT: u64 = 64 << 20;
 /// How deep configuration files may include others.
 const INCLUDE_LIMIT: usize = 8;
 const CACHE: &str = "/etc/ld.so.cache";
@@ -43,6 +45,7 @@ pub(super) fn update(site: &mut Site<'_>, architecture: &str) -> Result<()> {
     let old = site.root.read(CACHE, FILE_LIMIT)?;
     let below = old.as_deref().and_then(Cache::decode).unwrap_or_default();
     let mut reader = Reader::new(site, &below, architecture);
+    reader.prefetch(site, &folders)?;
     let libraries: Vec<_> = folders.iter().map(|folder| reader.libraries(site, folder)).collect::<Result<_>>()?;
     let Some(version) = version(site, architecture, &below)? else { return Ok(()) };
 
@@ -226,6 +229,37 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(chosen)
+    }
+
+    /// Reads the libraries of the layers below that their cache does not know, a layer's at once.
+    fn prefetch(&mut self, site: &Site<'_>, folders: &[Folder]) -> Result<()> {
+        let below = site.root.below();
+        let mut batch = Vec::new();
+        let mut size = 0;
+        for folder in folders {
+            if self.known.contains(&folder.real) {
+                continue;
+            }
+            for file in children(site, &format!("/{}", folder.real)).into_keys().filter(|file| is_library(file)) {
+                let Some(real) = site.root.resolve(&format!("/{}/{file}", folder.real)) else { continue };
+                let length = below.size(&real).filter(|length| *length <= BATCH_LIMIT);
+                let Some(length) = length.filter(|_| site.root.own(&real).is_none()) else { continue };
+                if size + length > BATCH_LIMIT {
+                    self.read_batch(site, &std::mem::take(&mut batch))?;
+                    size = 0;
+                }
+                size += length;
+                batch.push(real);
+            }
+        }
+        self.read_batch(site, &batch)
+    }
+
+    fn read_batch(&mut self, site: &Site<'_>, batch: &[TreePath]) -> Result<()> {
+        for (path, bytes) in site.root.below().read_many(batch, BATCH_LIMIT)? {
+            self.read.insert(path, elf::read(&bytes, self.architecture));
+        }
+        Ok(())
     }
 
     fn library(&mut self, site: &Site<'_>, folder: &Folder, real: &TreePath) -> Result<Option<Library>> {

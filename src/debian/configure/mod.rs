@@ -34,6 +34,7 @@ use self::accounts::Accounts;
 use self::site::Site;
 use super::Root;
 use crate::error::Result;
+use crate::layer::TreePath;
 
 /// Who put things into the root that no package has.
 const INPUT: &str = "the configuration of packages";
@@ -89,6 +90,7 @@ pub fn prepare_fresh(root: &mut Root, usr_merge: bool, architecture: &str) -> Re
 
 /// Does what the packages' scripts would do, in the order of the packages.
 pub fn configure(root: &mut Root, packages: &[Scripts<'_>], options: &Options) -> Result<Configured> {
+    remember(root)?;
     let mut site = Site::new(root, INPUT);
     let has = |name: &str| packages.iter().any(|package| package.package == name);
     let new = |name: &str| packages.iter().any(|package| package.package == name && package.upgraded_from.is_none());
@@ -109,11 +111,42 @@ pub fn configure(root: &mut Root, packages: &[Scripts<'_>], options: &Options) -
     let not_run = scripts::read(&mut site, &mut accounts, packages, &options.architecture)?;
     let strangers = tmpfiles::apply(&mut site, &accounts)?;
     accounts.write(&mut site)?;
-    base_files::shells(&mut site)?;
+    if has("debianutils") || site.root.tree().below(&site.path(base_files::SHELLS)?).next().is_some() {
+        base_files::shells(&mut site)?;
+    }
     if has("ca-certificates") {
         certificates::update(&mut site)?;
     }
     ldcache::update(&mut site, &options.architecture)?;
     let notes = strangers.into_iter().map(|line| format!("{line} names a user or a group that is not there"));
     Ok(Configured { not_run, notes: notes.collect() })
+}
+
+/// Reads what the layers below have of these files at once: one by one, each would cost the reading of a layer.
+fn remember(root: &Root) -> Result<()> {
+    const FILES: [&str; 14] = [
+        "etc/passwd",
+        "etc/group",
+        "etc/shadow",
+        "etc/gshadow",
+        "etc/os-release",
+        "etc/ld.so.conf",
+        "etc/ld.so.cache",
+        "etc/shells",
+        "etc/ca-certificates.conf",
+        "var/lib/shells.state",
+        "var/lib/dpkg/statoverride",
+        "usr/share/debianutils/shells",
+        "usr/share/libc-bin/nsswitch.conf",
+        "usr/lib/os-release",
+    ];
+    const FOLDERS: [&str; 3] = ["etc/ld.so.conf.d", "usr/share/debianutils/shells.d", "var/lib/dpkg/alternatives"];
+    const LIMIT: u64 = 1 << 20;
+    let below = root.below();
+    let mut paths: Vec<TreePath> = FILES.into_iter().map(TreePath::new).collect::<Result<_, _>>()?;
+    for folder in FOLDERS {
+        paths.extend(below.list(&TreePath::new(folder)?).into_iter().map(|(path, _)| path));
+    }
+    paths.retain(|path| root.own(path).is_none() && below.size(path).is_some_and(|size| size <= LIMIT));
+    below.read_many(&paths, LIMIT).map(drop)
 }

@@ -236,15 +236,21 @@ impl<'r, 'a> Reader<'r, 'a> {
             return Ok((flow, turn(status)));
         }
         let variables = self.variables.clone();
+        let mut piped: Option<Known> = None;
+        let mut status = None;
         for command in commands {
+            // What one prints is the next one's input.
+            if let Some(text) = piped.take() {
+                self.variables.insert("<".into(), text);
+            }
             self.captured.push(Some(String::new()));
             let read = self.node(command);
-            self.captured.pop();
-            read?;
+            piped = Some(self.captured.pop().flatten());
+            status = read?.1;
         }
         self.variables = variables;
-        self.print(None);
-        Ok((Flow::Next, None))
+        self.print(piped.flatten());
+        Ok((Flow::Next, turn(status)))
     }
 
     fn choose(&mut self, arms: &[(List, List)], otherwise: &List) -> Result<(Flow, Status)> {

@@ -91,7 +91,7 @@ fn other_language(text: &str) -> Option<String> {
 fn in_words(left: &[String]) -> Option<String> {
     let program = |line: &String| {
         let word = line.split_whitespace().find(|word| !word.contains('=') && *word != "exec" && *word != "command")?;
-        word.rsplit('/').next().map(str::to_string)
+        word.trim_matches(['"', '\'']).rsplit('/').next().map(str::to_string)
     };
     // What is known to matter is said first.
     if let Some(reason) = left.iter().filter_map(program).find_map(|program| curated::reason(&program)) {
