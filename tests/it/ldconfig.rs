@@ -141,8 +141,8 @@ fn the_cache_of_libraries_is_ldconfigs_own() {
 
 /// Libraries for better processors, a second version of one, a link to elsewhere, and what is no library.
 fn hardware_folders(folder: &Path) {
-    let libraries = std::fs::read_dir(folder.join("lib")).unwrap().map(|found| found.unwrap().path());
-    let libraries = libraries.filter(|path| path.to_str().unwrap().ends_with("-linux-gnu")).next().unwrap();
+    let mut libraries = std::fs::read_dir(folder.join("lib")).unwrap().map(|found| found.unwrap().path());
+    let libraries = libraries.find(|path| path.to_str().unwrap().ends_with("-linux-gnu")).unwrap();
     let zlib = libraries.join("libz.so.1.2.13");
     for level in ["x86-64-v3", "x86-64-v2", "empty"] {
         std::fs::create_dir_all(libraries.join("glibc-hwcaps").join(level)).unwrap();
@@ -270,8 +270,8 @@ fn libraries_of_a_base_are_taken_from_its_cache_or_read() {
     let upper = unpack(&scratch, "upper", &debs, &more);
     let whole = unpack(&scratch, "whole", &debs, &[&base[..], &more[..]].concat());
     // One library of the base is replaced by a newer file, one is removed.
-    let libraries = std::fs::read_dir(whole.join("usr/lib")).unwrap().map(|found| found.unwrap().path());
-    let libraries = libraries.filter(|path| path.to_str().unwrap().ends_with("-linux-gnu")).next().unwrap();
+    let mut libraries = std::fs::read_dir(whole.join("usr/lib")).unwrap().map(|found| found.unwrap().path());
+    let libraries = libraries.find(|path| path.to_str().unwrap().ends_with("-linux-gnu")).unwrap();
     let libraries = libraries.strip_prefix(&whole).unwrap().to_path_buf();
     let newer = std::fs::read(folder.join(&libraries).join("libz.so.1.2.13")).unwrap();
     for root in [&upper, &whole] {

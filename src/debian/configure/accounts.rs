@@ -145,7 +145,7 @@ impl Accounts {
     }
 
     /// base-passwd's first installation: the users and groups that every system has.
-    pub fn from_masters(&mut self, site: &Site<'_>) -> Result<()> {
+    pub fn add_masters(&mut self, site: &Site<'_>) -> Result<()> {
         for (file, master) in [(&mut self.passwd, "passwd"), (&mut self.group, "group")] {
             if file.bytes.is_none() {
                 file.bytes = site.root.read(&format!("/usr/share/base-passwd/{master}.master"), TEXT_LIMIT)?;
@@ -247,7 +247,7 @@ impl Accounts {
             _ => self.free_uid(style)?,
         };
         let NewUser { name, gid, gecos, home, shell, .. } = user;
-        if !is_name(name) || !(fits(gecos) && fits(home) && fits(shell)) || self.is_empty() {
+        if self.is_empty() || !(is_name(name) && fits(gecos) && fits(home) && fits(shell)) {
             return None;
         }
         self.passwd.push(&format!("{name}:x:{uid}:{gid}:{gecos}:{home}:{shell}"));

@@ -180,12 +180,11 @@ fn remove(site: &mut Site<'_>, name: &str, path: Option<&str>) -> Result<bool> {
 fn set(site: &mut Site<'_>, name: &str, path: Option<&str>) -> Result<bool> {
     let Some(mut group) = read(site, name)? else { return Ok(true) };
     group.manual = path.is_some();
-    match path {
-        Some(path) => match group.choices.iter().find(|choice| choice.path == path).cloned() {
+    if let Some(path) = path {
+        match group.choices.iter().find(|choice| choice.path == path).cloned() {
             Some(choice) => link(site, name, &group, &choice)?,
             None => return Ok(true),
-        },
-        None => {}
+        }
     }
     apply(site, name, &group)?;
     Ok(true)

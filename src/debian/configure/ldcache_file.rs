@@ -159,8 +159,9 @@ impl Cache {
         out.raw(OLD_MAGIC);
         out.raw(&[0]);
         out.number(entries.len().next_multiple_of(2));
-        let doubled = entries.iter().zip(&places);
-        for (entry, (name, path)) in doubled.clone().chain(doubled.last().filter(|_| entries.len() % 2 == 1)) {
+        let pairs = entries.iter().zip(&places);
+        let doubled = pairs.clone().next_back().filter(|_| entries.len() % 2 == 1);
+        for (entry, (name, path)) in pairs.chain(doubled) {
             out.word(entry.flags);
             out.number(name + pad);
             out.number(path + pad);

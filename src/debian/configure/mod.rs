@@ -97,7 +97,7 @@ pub fn configure(root: &mut Root, packages: &[Scripts<'_>], options: &Options) -
 
     let mut accounts = Accounts::read(&site)?;
     if has("base-passwd") {
-        accounts.from_masters(&site)?;
+        accounts.add_masters(&site)?;
     }
     if new("passwd") {
         accounts.shadow();

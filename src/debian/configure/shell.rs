@@ -127,7 +127,11 @@ impl Parser {
 
     fn expect(&mut self, word: &str) -> Result<()> {
         self.blank_lines()?;
-        if self.reserved().as_deref() == Some(word) { Ok(self.at += word.len()) } else { Err(Unreadable) }
+        if self.reserved().as_deref() != Some(word) {
+            return Err(Unreadable);
+        }
+        self.at += word.len();
+        Ok(())
     }
 
     /// Commands up to one of these words, `)`, `;;` or the end.
