@@ -283,7 +283,7 @@ fn find<'a>(source: &'a Source, release: &'a Release, component: &'a str, path: 
         let packed = format!("{path}{ending}");
         let Some(listed) = release.files.get(&packed) else { continue };
         let url = listed_url(source, &packed)?.to_string();
-        if listed.size > PACKED_LIMIT && packing != Packing::None {
+        if listed.size > PACKED_LIMIT {
             return Err(ArchiveError::TooLarge { url, limit: PACKED_LIMIT }.into());
         }
         let plain = release.files.get(path).map(|plain| (plain.size, plain.sha256));

@@ -37,6 +37,8 @@ const RATIO_FLOOR: u64 = 1 << 20;
 const MEMORY_LIMIT: u64 = 256 << 20;
 /// The first line, up to the digest.
 const MAGIC: &str = "ingot-packages 1 ";
+/// The length of the first two lines.
+const HEAD: usize = MAGIC.len() + 64 + 1 + 33;
 /// The fields that are kept, in this order.
 const FIELDS: [&str; 18] = [
     "Package",
@@ -298,37 +300,47 @@ impl Packed<'_> {
 /// name is left out: nothing could ever be installed from it.
 fn reduce(plain: &[u8], architecture: &str) -> Result<Vec<u8>, String> {
     let plain = String::from_utf8_lossy(plain);
-    let mut text: Vec<u8> = Vec::with_capacity(plain.len() / 2);
+    // Room for the head, then the text: indexes are large, so there is only one copy of the result.
+    let mut reduced: Vec<u8> = Vec::with_capacity(plain.len() / 2);
+    reduced.resize(HEAD, b' ');
     let (mut packages, mut provided) = (Vec::new(), Vec::new());
     let mut fields: [Option<&str>; FIELDS.len()] = [None; FIELDS.len()];
     for paragraph in super::paragraphs(&plain) {
         fields.fill(None);
         collect(paragraph, &mut fields);
-        let start = text.len();
-        let names = match write(&fields, architecture, &mut text)? {
+        let start = reduced.len() - HEAD;
+        let names = match write(&fields, architecture, &mut reduced)? {
             Some(names) => names,
             None => continue,
         };
-        let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(text.len())) else {
+        let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(reduced.len() - HEAD)) else {
             return Err("it is too large".into());
         };
         packages.push(Span { start, end });
         provided.extend(names.map(|name| (name, Span { start, end })));
-        text.push(b'\n');
+        reduced.push(b'\n');
     }
-    packages.sort_by(|a, b| name_of(&text, *a).cmp(name_of(&text, *b)).then(a.start.cmp(&b.start)));
-    provided.sort_by(|a, b| slice(&text, a.0).cmp(slice(&text, b.0)).then(a.1.start.cmp(&b.1.start)));
-    provided.dedup_by(|a, b| a.1 == b.1 && slice(&text, a.0) == slice(&text, b.0));
-    let mut body = format!("{} {} {}\n", text.len(), packages.len(), provided.len()).into_bytes();
-    body.append(&mut text);
+    let text = reduced.get(HEAD..).unwrap_or_default();
+    packages.sort_by(|a, b| name_of(text, *a).cmp(name_of(text, *b)).then(a.start.cmp(&b.start)));
+    provided.sort_by(|a, b| slice(text, a.0).cmp(slice(text, b.0)).then(a.1.start.cmp(&b.1.start)));
+    provided.dedup_by(|a, b| a.1 == b.1 && slice(text, a.0) == slice(text, b.0));
+    let numbers = format!("{:010} {:010} {:010}\n", text.len(), packages.len(), provided.len());
     let rows = packages.into_iter().chain(provided.into_iter().flat_map(|(name, package)| [name, package]));
     for Span { start, end } in rows {
-        body.extend_from_slice(&start.to_le_bytes());
-        body.extend_from_slice(&end.to_le_bytes());
+        reduced.extend_from_slice(&start.to_le_bytes());
+        reduced.extend_from_slice(&end.to_le_bytes());
     }
-    let mut reduced = format!("{MAGIC}{}\n", Digest::of(&body).hex()).into_bytes();
-    reduced.append(&mut body);
+    fill(&mut reduced, HEAD - numbers.len(), &numbers);
+    let digest = Digest::of(reduced.get(HEAD - numbers.len()..).unwrap_or_default());
+    fill(&mut reduced, 0, &format!("{MAGIC}{}\n", digest.hex()));
     Ok(reduced)
+}
+
+/// Writes a text over what is at a place.
+fn fill(bytes: &mut [u8], at: usize, text: &str) {
+    for (place, byte) in bytes.iter_mut().skip(at).zip(text.bytes()) {
+        *place = byte;
+    }
 }
 
 fn place(name: &str) -> Option<usize> {
@@ -356,7 +368,7 @@ fn collect<'a>(paragraph: &'a str, fields: &mut [Option<&'a str>]) {
     }
 }
 
-/// Writes a paragraph, unless it is for another architecture or cannot be installed; returns where the names are that
+/// Writes a paragraph to a text after its head, unless it is for another architecture or cannot be installed; returns where the names are that
 /// it provides.
 fn write(
     fields: &[Option<&str>],
@@ -390,7 +402,8 @@ fn write(
         }
         text.push(b'\n');
     }
-    let provided: Vec<Span> = provides(text.get(names.clone()).unwrap_or_default(), names.start).collect();
+    let provided: Vec<Span> =
+        provides(text.get(names.clone()).unwrap_or_default(), names.start.saturating_sub(HEAD)).collect();
     Ok(Some(provided.into_iter()))
 }
 

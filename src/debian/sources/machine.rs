@@ -71,22 +71,30 @@ impl Machine {
 
     /// The source to take a suite from: the suite's own, else the one of another release of the same distribution
     /// for the same pocket ("-security").
-    fn like(&self, suite: &str) -> Option<&Source> {
+    ///
+    /// Other archives have suites of the same names for their own packages; the distribution's is the one with its
+    /// name in the path, where there is one, and with the components that are asked for.
+    fn like(&self, suite: &str, components: &[String]) -> Option<&Source> {
         let (code, pocket) = Source::code_name(suite);
-        let usable = || self.sources.iter().filter(|source| !source.components.is_empty());
-        usable().find(|source| source.suite == suite).or_else(|| {
-            usable().find(|source| {
-                let (other, its) = Source::code_name(&source.suite);
-                its == pocket && family(other).is_some() && family(other) == family(code)
-            })
-        })
+        let fits = |source: &&Source| {
+            let (other, its) = Source::code_name(&source.suite);
+            let related = its == pocket && family(other).is_some() && family(other) == family(code);
+            !source.components.is_empty() && (source.suite == suite || related)
+        };
+        let worse = |source: &&Source| {
+            let mut parts = source.archive.path_segments().into_iter().flatten();
+            let named = family(code).is_some_and(|family| parts.any(|part| part.starts_with(family)));
+            let has = |component| source.components.contains(component);
+            (!named, source.suite != suite, !components.iter().any(has))
+        };
+        self.sources.iter().filter(fits).min_by_key(worse)
     }
 
     /// A source of the same distribution, whatever the pocket: its keys are the distribution's.
-    fn family_of(&self, suite: &str) -> Option<&Source> {
+    fn family_of(&self, suite: &str, components: &[String]) -> Option<&Source> {
         let wanted = family(Source::code_name(suite).0);
         let same = |source: &&Source| wanted.is_some() && family(Source::code_name(&source.suite).0) == wanted;
-        self.like(suite).or_else(|| self.sources.iter().find(same))
+        self.like(suite, components).or_else(|| self.sources.iter().find(same))
     }
 }
 
@@ -118,7 +126,7 @@ impl Sources {
         };
         let mirror = mirror.map(|url| archive_url("mirror", url.as_str())).transpose()?;
         let one = |suite: &String| -> Result<Source, SourcesError> {
-            let like = machine.like(suite);
+            let like = machine.like(suite, components);
             let (suite, at) = (suite.clone(), at.to_string());
             let archive = match (&mirror, like) {
                 (Some(mirror), _) => pocket_of(mirror, &suite),
@@ -127,7 +135,7 @@ impl Sources {
                     return Err(SourcesError::NoSuite { suite, at, left_out: machine.left_out.clone() });
                 }
             };
-            let keys = match (&keyring, like.or_else(|| machine.family_of(&suite))) {
+            let keys = match (&keyring, like.or_else(|| machine.family_of(&suite, components))) {
                 (Some(ring), _) => Keys { rings: vec![ring.clone()], fingerprints: Vec::new() },
                 (None, Some(like)) => like.keys.clone(),
                 (None, None) => return Err(SourcesError::NoKeys { suite, at }),

@@ -152,6 +152,21 @@ fn a_machine_gives_archives_and_keys_of_its_release() {
 }
 
 #[test]
+fn archives_of_others_with_suites_of_the_same_name_are_passed_over() {
+    let text = "deb http://x.example/linux bookworm stable\ndeb http://y.example/node bookworm main\n\
+                deb http://z.example/any trixie main\ndeb http://a.example/pub/debian/ bookworm main\n";
+    let machine = machine(&[("etc/apt/sources.list", text)], "");
+    for suite in ["bookworm", "trixie"] {
+        let found = Sources::for_release(&machine, &names(&[suite]), &names(&["main"]), None, None, "x").unwrap();
+        assert_eq!(found.sources[0].archive.as_str(), "http://a.example/pub/debian/", "{suite}");
+    }
+    let text = text.replace("a.example/pub/debian/ bookworm main", "a.example/deb12 bookworm main contrib non-free");
+    let machine = self::machine(&[("etc/apt/sources.list", &text)], "");
+    let found = Sources::for_release(&machine, &names(&["bookworm"]), &names(&["contrib"]), None, None, "x").unwrap();
+    assert_eq!(found.sources[0].archive.as_str(), "http://a.example/deb12/");
+}
+
+#[test]
 fn another_release_of_the_distribution_is_found_by_its_pocket() {
     let suites = names(&["trixie", "trixie-security"]);
     let found = Sources::for_release(&debian(), &suites, &names(&["main"]), None, None, "x").unwrap();
