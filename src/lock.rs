@@ -92,6 +92,9 @@ pub struct LockedImage {
     /// The digest of what the base's name led to: an index or a manifest. None if the base is not an image of a registry.
     #[serde(default)]
     pub base: Option<Digest>,
+    /// The digest of the base's manifest for this platform: the same, or one that the index names.
+    #[serde(default)]
+    pub manifest: Option<Digest>,
     /// The signed indexes that were used. An older one than these is refused.
     #[serde(default, rename = "suite")]
     pub suites: Vec<LockedSuite>,
@@ -223,6 +226,9 @@ impl Lock {
             if let Some(base) = &image.base {
                 text.push_str(&pairs(&[("base", &base.to_string())], "\n"));
             }
+            if let Some(manifest) = &image.manifest {
+                text.push_str(&pairs(&[("manifest", &manifest.to_string())], "\n"));
+            }
             let inputs: Vec<(&str, &str)> =
                 image.inputs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
             text.push_str("\n[image.inputs]\n");
@@ -296,6 +302,7 @@ mod tests {
                 ("os.packages".into(), "a\nb".into()),
             ]),
             base: Some(digest),
+            manifest: Some(digest),
             suites: vec![LockedSuite { name: "bookworm".into(), date: "2026-01-01T00:00:00Z".into() }],
             packages: vec![LockedPackage {
                 name: "libc6".into(),

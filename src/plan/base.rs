@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::fs;
 use crate::image::{self, Access, BaseFacts, ImageName, Rootfs};
 use crate::layer::{BlobSource, LayerBlob, TreePath};
+use crate::lock::LockedImage;
 use crate::oci::{Config, Digest, Platform, Reference};
 use crate::project::{PACKAGES_SUFFIX, Project, PythonSpec, Variant, known_bases, known_packages};
 use crate::python::PythonVersion;
@@ -21,6 +22,8 @@ pub struct Base {
     pub reference: Option<Reference>,
     /// The digest of what the name leads to (an index or a manifest); `None` if it is made of packages alone.
     pub root_digest: Option<Digest>,
+    /// The digest of the manifest; `None` if it is made of packages alone.
+    pub manifest_digest: Option<Digest>,
     /// The configuration.
     pub config: Config,
     /// The base's own layers.
@@ -43,7 +46,7 @@ impl Base {
         project: &Project,
         variant: &Variant,
         platform: &Platform,
-        pin: Option<&Digest>,
+        pins: Option<&LockedImage>,
         access: &Access,
     ) -> Result<Base> {
         let name = &variant.base.value;
@@ -62,14 +65,14 @@ impl Base {
         if let ImageName::Registry(registry) = &parsed {
             known::check(variant, registry)?;
             reference = Some(registry.clone());
-            if let Some(digest) = pin {
-                parsed = ImageName::Registry(registry.pinned(*digest));
+            if let Some(digest) = pins.and_then(|pins| pins.base) {
+                parsed = ImageName::Registry(registry.pinned(digest));
             }
         }
         let mut image = image::open(&parsed, access)?.image(Some(platform))?;
-        if let Some(expected) = pin.filter(|pin| **pin != image.root_digest) {
-            let found = image.root_digest;
-            return Err(Error::OtherBase { base: name.clone(), expected: *expected, found }.into());
+        let manifest = image.manifest_descriptor.digest;
+        if let Some(expected) = pins.and_then(|pins| pins.manifest).filter(|expected| *expected != manifest) {
+            return Err(Error::OtherBase { base: name.clone(), expected, found: manifest }.into());
         }
         let rootfs = Rootfs::open(&image.layers, image.blobs.clone(), &access.store, &access.progress)?;
         for (layer, size) in image.layers.iter_mut().zip(rootfs.layer_sizes()) {
@@ -80,6 +83,7 @@ impl Base {
             name: name.clone(),
             reference,
             root_digest: Some(image.root_digest),
+            manifest_digest: Some(image.manifest_descriptor.digest),
             config: image.config,
             layers: image.layers,
             blobs: Some(image.blobs),
@@ -104,6 +108,7 @@ impl Base {
             name: name.clone(),
             reference: None,
             root_digest: None,
+            manifest_digest: None,
             config: Config::empty(platform),
             layers: Vec::new(),
             blobs: None,

@@ -173,7 +173,7 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
     let Planning { project, request, access, .. } = *planning;
     let inputs = lock::inputs(variant)?;
     let pins = planning.pins.of(variant, platform, &inputs, &access.progress)?;
-    let base = Base::open(project, variant, platform, pins.and_then(|pins| pins.base.as_ref()), access)?;
+    let base = Base::open(project, variant, platform, pins, access)?;
     let settings = os::Settings {
         pins,
         last: planning.pins.last(variant, platform),
@@ -193,6 +193,7 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
         platform: platform.to_string(),
         inputs,
         base: base.root_digest.filter(|_| base.reference.is_some()),
+        manifest: base.manifest_digest.filter(|_| base.reference.is_some()),
         suites: base.os.as_ref().map(|os| os.suites.clone()).unwrap_or_default(),
         packages: base.os.as_ref().map(|os| os.packages.clone()).unwrap_or_default(),
         wheels: python.as_ref().map(|environment| environment.wheels.clone()).unwrap_or_default(),

@@ -95,8 +95,8 @@ fn line(change: &Change) -> String {
 /// Everything that is locked, by name.
 fn things(image: &LockedImage) -> BTreeMap<String, String> {
     let mut things = BTreeMap::new();
-    if let Some(base) = &image.base {
-        things.insert("base".to_string(), base.to_string());
+    for (name, digest) in [("base", &image.base), ("manifest", &image.manifest)] {
+        things.extend(digest.iter().map(|digest| (name.to_string(), digest.to_string())));
     }
     things.extend(image.inputs.iter().map(|(name, value)| (format!("input `{name}`"), value.clone())));
     let package = |package: &crate::lock::LockedPackage| {

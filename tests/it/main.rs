@@ -16,6 +16,7 @@
 //! - `ldconfig`: what Ingot configures natively against ldconfig and its like on the same packages.
 //! - `lies`: registries that lie are found out, and passwords stay secret.
 //! - `distroless`: images made of packages alone: programs run in them, dpkg believes their database, a lock pins them.
+//! - `lock`: what ingot.lock pins stays, although registries move on.
 //! - `machine`: the helpers themselves, and that this machine can do what the other tests need.
 //! - `os_packages`: packages on a base and for another architecture, updates, and what is refused.
 //! - `outputs`: every kind of output, read by the programs that others use.
@@ -48,6 +49,7 @@ mod faults;
 mod golden;
 mod ldconfig;
 mod lies;
+mod lock;
 mod machine;
 mod os_packages;
 mod outputs;
