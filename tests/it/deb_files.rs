@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ingot::debian::{Deb, Installed, Keep, Root, database, install};
 use ingot::fs::Mapped;
@@ -55,13 +55,27 @@ const PACKAGES: [&str; 32] = [
 /// The longest file of a package that is read, in bytes.
 const LIMIT: u64 = 256 << 20;
 
-fn open_all(store: &Store) -> Vec<(PathBuf, Deb)> {
-    let open = |path: PathBuf| {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let deb = Deb::open(Arc::new(Mapped::open(&path).unwrap()), &name, store).unwrap();
-        (path, deb)
-    };
-    downloaded_debs(&PACKAGES).into_iter().map(open).collect()
+/// All packages, opened once: their files are in a folder that is gone, and in memory as maps.
+struct Opened {
+    paths: Vec<PathBuf>,
+    debs: Vec<Deb>,
+    listings: Vec<Listing>,
+}
+
+fn opened() -> &'static Opened {
+    static OPENED: OnceLock<Opened> = OnceLock::new();
+    OPENED.get_or_init(|| {
+        let scratch = Scratch::new();
+        let store = Store::open_at(&scratch.join("store")).unwrap();
+        let open = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            Deb::open(Arc::new(Mapped::open(path).unwrap()), &name, &store).unwrap()
+        };
+        let paths = downloaded_debs(&PACKAGES);
+        let debs: Vec<Deb> = paths.iter().map(open).collect();
+        let listings = debs.iter().map(library).collect();
+        Opened { paths, debs, listings }
+    })
 }
 
 /// One line for each entry: kind, mode, owner, what it is.
@@ -131,15 +145,15 @@ fn same(name: &str, expected: &Listing, found: &Listing) {
 #[test]
 fn packages_are_unpacked_as_dpkg_deb_unpacks_them() {
     let scratch = Scratch::new();
-    let store = Store::open_at(&scratch.join("store")).unwrap();
-    for (path, deb) in open_all(&store) {
+    let all = opened();
+    for ((path, deb), listing) in all.paths.iter().zip(&all.debs).zip(&all.listings) {
         let folder = scratch.join("dpkg-deb");
         let mut command = Command::new(tool("dpkg-deb", "dpkg"));
-        command.arg("-x").arg(&path).arg(&folder);
+        command.arg("-x").arg(path).arg(&folder);
         Ran::of(command).ok();
         let expected = disk(&folder);
         assert_eq!(expected.len(), deb.entries.len());
-        same(&deb.package.name, &expected, &library(&deb));
+        same(&deb.package.name, &expected, listing);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }
@@ -180,10 +194,10 @@ fn merged_root() -> Root {
 fn dpkg_finds_what_was_installed() {
     let scratch = Scratch::new();
     let store = Store::open_at(&scratch.join("store")).unwrap();
-    let debs: Vec<Deb> = open_all(&store).into_iter().map(|(_, deb)| deb).collect();
+    let debs = &opened().debs;
     let installed = Installed::empty();
-    let mut installation = install(merged_root(), &debs, &installed, &Keep::default()).unwrap();
-    database::write(&mut installation, &debs, &installed).unwrap();
+    let mut installation = install(merged_root(), debs, &installed, &Keep::default()).unwrap();
+    database::write(&mut installation, debs, &installed).unwrap();
     let privileged: Vec<&str> = installation.privileged.iter().map(|(path, _, _)| path.as_str()).collect();
     for path in ["usr/bin/passwd", "usr/bin/su", "usr/bin/sudo", "usr/bin/chage"] {
         assert!(privileged.contains(&path), "{path}: {privileged:?}");
@@ -194,14 +208,14 @@ fn dpkg_finds_what_was_installed() {
     // Less what is left out by rule, every path of every package is there, as dpkg-deb would have made it.
     let keep = Keep::default();
     let mut expected = Listing::new();
-    for deb in &debs {
+    for listing in &opened().listings {
         let merged = |path: &String| {
             let top = path.split('/').next().unwrap();
             let merged = ["bin", "lib", "lib32", "lib64", "libx32", "sbin"].contains(&top);
             if merged { format!("usr/{path}") } else { path.clone() }
         };
-        let kept = library(deb).into_iter().filter(|(path, _)| !keep.leaves_out(&TreePath::new(path).unwrap()));
-        expected.extend(kept.map(|(path, line)| (merged(&path), line)));
+        let kept = listing.iter().filter(|(path, _)| !keep.leaves_out(&TreePath::new(path).unwrap()));
+        expected.extend(kept.map(|(path, line)| (merged(path), line.clone())));
     }
     let found = disk(&root);
     let only = |listing: &Listing, folders: bool| -> Listing {

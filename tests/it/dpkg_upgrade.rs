@@ -56,8 +56,10 @@ impl Package<'_> {
         let sums = Ran::of(command).ok().stdout;
         std::fs::write(folder.join("DEBIAN/md5sums"), sums).unwrap();
         let file = folder.with_extension("deb");
+        // Every way in which a package may be packed.
+        let packed = ["-Znone", "-Zgzip", "-Zxz", "-Zzstd"][usize::from(name.as_bytes()[0]) % 4];
         let mut command = Command::new(tool("dpkg-deb", "dpkg"));
-        command.args(["--root-owner-group", "-Zgzip", "-b"]).arg(&folder).arg(&file);
+        command.args(["--root-owner-group", packed, "-b"]).arg(&folder).arg(&file);
         Ran::of(command).ok();
         file
     }
