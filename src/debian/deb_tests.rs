@@ -288,3 +288,23 @@ fn a_cut_anywhere_is_an_error() {
         }
     }
 }
+
+/// Whatever one byte is: an error that names the package, or a package.
+#[test]
+fn a_wrong_byte_anywhere_is_no_panic() {
+    let whole = RawDeb::new("good", "1", "all", "").data(|tar| tar.file("./a", b"1").hardlink("./b", "./a")).bytes();
+    let (_folder, store) = store();
+    for at in (0..whole.len()).step_by(3) {
+        for flip in [0x01, 0x80, 0xff] {
+            let mut wrong = whole.clone();
+            wrong[at] ^= flip;
+            if let Err(error) = open(&wrong, &store) {
+                let text = error.to_string();
+                assert!(
+                    error.class() == Class::Verification && (text.contains("`evil`") || text.contains("`good`")),
+                    "{text}"
+                );
+            }
+        }
+    }
+}
