@@ -294,7 +294,7 @@ fn a_cut_anywhere_is_an_error() {
 fn a_wrong_byte_anywhere_is_no_panic() {
     let whole = RawDeb::new("good", "1", "all", "").data(|tar| tar.file("./a", b"1").hardlink("./b", "./a")).bytes();
     let (_folder, store) = store();
-    for at in (0..whole.len()).step_by(3) {
+    for at in (0..whole.len()).step_by(7) {
         for flip in [0x01, 0x80, 0xff] {
             let mut wrong = whole.clone();
             wrong[at] ^= flip;
