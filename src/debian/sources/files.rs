@@ -25,6 +25,11 @@ impl Files<'_> {
         }
     }
 
+    /// Whether they are files of this machine, with owners and modes.
+    pub(super) fn are_of_machine(&self) -> bool {
+        matches!(self, Files::Folder(_))
+    }
+
     /// The text of a file, if it is there.
     pub(super) fn text(&self, path: &str) -> Result<Option<String>> {
         Ok(self.read(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))

@@ -156,8 +156,12 @@ impl<'a> Reader<'a> {
     fn trusted(&self) -> Result<Keys> {
         let mut rings = Vec::new();
         for path in self.paths("trusted", "trusted.gpg", "trustedparts", "trusted.gpg.d", &["gpg", "asc"])? {
-            if let Some(bytes) = self.files.read(&path)? {
-                rings.push(Keyring::new(&format!("/{path}"), bytes));
+            match self.files.read(&path) {
+                Ok(Some(bytes)) => rings.push(Keyring::new(&format!("/{path}"), bytes)),
+                Ok(None) => {}
+                // As apt does: a file that this user may not read is none, and trusts nobody.
+                Err(_) if self.files.are_of_machine() => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(Keys { rings, fingerprints: Vec::new() })
@@ -177,7 +181,17 @@ impl<'a> Reader<'a> {
     fn sources(&self) -> Result<Vec<Result<Source, SourcesError>>> {
         let mut sources = Vec::new();
         for path in self.paths("sourcelist", "sources.list", "sourceparts", "sources.list.d", &["list", "sources"])? {
-            let Some(text) = self.files.text(&path)? else { continue };
+            let text = match self.files.text(&path) {
+                Ok(Some(text)) => text,
+                Ok(None) => continue,
+                // Files with passwords in them are often for root alone.
+                Err(_) if self.files.are_of_machine() => {
+                    let reason = "this user cannot read the file".into();
+                    sources.push(Err(SourcesError::Syntax { origin: shown(&path), reason }));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let read = if path.ends_with(".sources") { entry::deb822 } else { entry::one_line };
             for entry in read(&shown(&path), &text) {
                 match entry {

@@ -213,6 +213,21 @@ fn what_does_not_fit_needs_a_mirror_and_a_keyring() {
 }
 
 #[test]
+fn files_that_cannot_be_read_are_left_out_and_told() {
+    let files = [
+        ("etc/apt/sources.list", "deb http://a.example/ s main"),
+        ("etc/apt/sources.list.d/x.list/folder", ""),
+        ("etc/apt/trusted.gpg.d/x.gpg/folder", ""),
+        ("etc/apt/trusted.gpg.d/y.gpg", "y"),
+        ("etc/apt/auth.conf.d/x.conf/folder", ""),
+    ];
+    let machine = machine(&files, "");
+    assert_eq!(rings(&machine.sources[0]), ["/etc/apt/trusted.gpg.d/y.gpg"]);
+    let told = "`sources.list.d/x.list` is not a source of packages: this user cannot read the file";
+    assert_eq!(machine.left_out, [told]);
+}
+
+#[test]
 fn places_are_those_that_apt_config_names() {
     let conf = "Dir \"/\"; Dir::Etc \"opt/apt\"; Dir::Etc::sourcelist \"/x/my.list\"; Dir::Etc::trustedparts \"keys\";";
     let machine = machine(&[("x/my.list", "deb http://a.example/ s main"), ("opt/apt/keys/k.gpg", "x")], conf);
