@@ -119,3 +119,64 @@ fn word(endian: Endianness) -> impl Fn([u8; 4]) -> u32 {
         Endianness::Big => u32::from_be_bytes(bytes),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A library with one name: a segment that loads all, its dynamic part, its strings, an ABI note.
+    fn made(machine: u16, soname: &str) -> Vec<u8> {
+        let strings = [b"\0", soname.as_bytes(), b"\0"].concat();
+        let (dynamic, text, note) = (64 + 3 * 56, 64 + 3 * 56 + 48, 64 + 3 * 56 + 48 + 64);
+        let end = note + 32;
+        let mut out = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+        out.extend(3u16.to_le_bytes());
+        out.extend(machine.to_le_bytes());
+        out.extend(1u32.to_le_bytes());
+        [0u64, 64, 0].iter().for_each(|word| out.extend(word.to_le_bytes()));
+        out.extend(0u32.to_le_bytes());
+        [64u16, 56, 3, 64, 0, 0].iter().for_each(|half| out.extend(half.to_le_bytes()));
+        // Type, where it is in the file and in memory, size. It is loaded at 0x1000.
+        for (kind, offset, size) in [(1u32, 0, end), (2, dynamic, 48), (4, note, 32)] {
+            out.extend(kind.to_le_bytes());
+            out.extend(4u32.to_le_bytes());
+            [offset, offset + 0x1000, offset + 0x1000, size, size, 4]
+                .iter()
+                .for_each(|word: &u64| out.extend(word.to_le_bytes()));
+        }
+        [5u64, text + 0x1000, 14, 1, 0, 0].iter().for_each(|word| out.extend(word.to_le_bytes()));
+        out.extend(&strings);
+        out.resize(usize::try_from(note).unwrap(), 0);
+        [4u32, 16, 1].iter().for_each(|word| out.extend(word.to_le_bytes()));
+        out.extend(b"GNU\0");
+        [0u32, 3, 2, 0].iter().for_each(|word| out.extend(word.to_le_bytes()));
+        out
+    }
+
+    #[test]
+    fn names_kinds_and_kernels() {
+        let library = read(&made(62, "liba.so.1"), "amd64").unwrap();
+        assert_eq!(library, Library { soname: Some("liba.so.1".into()), flags: 0x0303, osversion: 0x0003_0200 });
+        assert_eq!(read(&made(183, "liba.so.1"), "arm64").unwrap().flags, 0x0a03);
+        assert_eq!(read(&made(183, "liba.so.1"), "amd64"), None, "of another machine");
+        assert_eq!(read(&made(62, "liba.so.1"), "arm64"), None);
+        for bad in ["../x", "a\nb", ""] {
+            assert_eq!(read(&made(62, bad), "amd64").unwrap().soname, None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn damaged_files_are_no_libraries_and_no_panics() {
+        let whole = made(62, "liba.so.1");
+        (0..whole.len()).for_each(|length| {
+            assert!(read(&whole[..length], "amd64") != Some(Library { soname: None, flags: 0, osversion: 0 }))
+        });
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] = 0xff;
+            let _ = read(&damaged, "amd64");
+        }
+        assert_eq!(read(b"INPUT(-lz)", "amd64"), None);
+        assert_eq!(read(b"", "amd64"), None);
+    }
+}

@@ -5,6 +5,9 @@ use super::shell;
 use super::syntax::{Part, PartKind, Word};
 use crate::error::Result;
 
+/// The longest text that a pattern is cut from, in bytes.
+const CUT_LIMIT: usize = 2048;
+
 impl Reader<'_, '_> {
     /// The fields that a word becomes.
     pub(super) fn fields(&mut self, word: &Word) -> Result<Vec<Known>> {
@@ -16,6 +19,7 @@ impl Reader<'_, '_> {
         let mut fields: Vec<Known> = Vec::new();
         let mut field: Option<Known> = None;
         let mut glob = false;
+        let mut length = 0;
         for part in word {
             let Some(value) = self.part(part)? else {
                 field = Some(None);
@@ -23,6 +27,10 @@ impl Reader<'_, '_> {
             };
             let splits = !part.quoted && !matches!(part.kind, PartKind::Text(_));
             glob |= !part.quoted && value.contains(['*', '?', '[']);
+            length += value.len();
+            if length > TEXT_LIMIT {
+                return Ok(vec![None]);
+            }
             if !splits {
                 let text = field.get_or_insert_with(|| Some(String::new()));
                 text.iter_mut().for_each(|text| text.push_str(&value));
@@ -78,9 +86,9 @@ impl Reader<'_, '_> {
         let mut text = Some(String::new());
         for part in word {
             let value = self.part(part)?;
-            text = text.zip(value).map(|(text, value)| text + &value);
+            text = joined(text, value);
         }
-        Ok(text.filter(|text| text.len() <= TEXT_LIMIT))
+        Ok(text)
     }
 
     /// A word as a pattern: what is quoted in it stands for itself.
@@ -88,7 +96,7 @@ impl Reader<'_, '_> {
         let mut text = Some(String::new());
         for part in word {
             let value = self.part(part)?.map(|value| if part.quoted { escape(&value) } else { value });
-            text = text.zip(value).map(|(text, value)| text + &value);
+            text = joined(text, value);
         }
         Ok(text)
     }
@@ -140,7 +148,9 @@ impl Reader<'_, '_> {
         };
         let value = value.unwrap_or_else(|| Some(String::new()));
         let cut = |value: Known, pattern: Known, cut: fn(&str, &str) -> String| {
-            value.zip(pattern).map(|(value, pattern)| cut(&value, &pattern))
+            // Each place of the value is tried.
+            let short = |text: &String| text.len() <= CUT_LIMIT;
+            value.filter(short).zip(pattern.filter(short)).map(|(value, pattern)| cut(&value, &pattern))
         };
         Ok(match (operator.trim_start_matches(':'), is_set) {
             ("-" | "=" | "?", Some(true)) => value,
@@ -161,6 +171,10 @@ impl Reader<'_, '_> {
     }
 }
 
+fn joined(before: Known, after: Known) -> Known {
+    before.zip(after).map(|(before, after)| before + &after).filter(|text| text.len() <= TEXT_LIMIT)
+}
+
 pub(super) fn has_command(word: &Word) -> bool {
     word.iter().any(|part| matches!(part.kind, PartKind::Command(_)))
 }
@@ -171,6 +185,10 @@ fn escape(text: &str) -> String {
 
 /// Whether a text has the form of a pattern: `*`, `?`, `[...]`, and backslashes.
 pub(super) fn matches(text: &str, pattern: &str) -> bool {
+    // Only a hostile script compares so much.
+    if text.len().saturating_mul(pattern.len()) > 1 << 24 {
+        return false;
+    }
     let (text, pattern): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());
     // Where to go on after the last `*`.
     let (mut at, mut seen, mut star) = (0, 0, None);

@@ -90,7 +90,9 @@ pub fn prepare_fresh(root: &mut Root, usr_merge: bool, architecture: &str) -> Re
 
 /// Does what the packages' scripts would do, in the order of the packages.
 pub fn configure(root: &mut Root, packages: &[Scripts<'_>], options: &Options) -> Result<Configured> {
-    remember(root)?;
+    if !options.fresh {
+        remember(root)?;
+    }
     let mut site = Site::new(root, INPUT);
     let has = |name: &str| packages.iter().any(|package| package.package == name);
     let new = |name: &str| packages.iter().any(|package| package.package == name && package.upgraded_from.is_none());

@@ -21,7 +21,7 @@ const LOOP_LIMIT: usize = 500;
 /// How deep functions may call each other.
 pub(super) const CALL_LIMIT: usize = 30;
 /// The longest text that a variable holds, in bytes.
-pub(super) const TEXT_LIMIT: usize = 1 << 20;
+pub(super) const TEXT_LIMIT: usize = 128 << 10;
 
 /// Whether a command succeeded, if that can be known.
 pub(super) type Status = Option<bool>;
@@ -353,8 +353,15 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     fn simple(&mut self, simple: &Simple) -> Result<(Flow, Status)> {
         let mut fields = Vec::new();
+        let mut length = 0;
         for word in &simple.words {
-            fields.extend(self.fields(word)?);
+            let more = self.fields(word)?;
+            length += more.iter().flatten().map(String::len).sum::<usize>();
+            fields.extend(more);
+            if length > TEXT_LIMIT || fields.len() > TEXT_LIMIT {
+                self.leave(&simple.text);
+                return Ok((Flow::Next, None));
+            }
         }
         let substituted = simple.assignments.iter().any(|(_, word)| has_command(word));
         let mut assigned = Vec::new();

@@ -284,11 +284,26 @@ fn hostile_scripts_end() {
     let substitutions = "$(".repeat(300);
     let quotes = "echo \"$(echo \"$(echo \"".repeat(100);
     let doubling = "x=a; ".to_string() + &"x=$x$x; ".repeat(60) + "touch /etc/$x";
+    let long = "x=".to_string() + &"a".repeat(120_000);
+    let many = long.clone() + "\necho " + &"$x".repeat(50_000) + "\necho " + &"$x ".repeat(50_000);
+    let cuts = long + "\n" + &"y=${x##*b}\ncase $x in *b*c*d*) ;; esac\n".repeat(500);
     let calls = "f() { f; f; }; f";
     let loops = "for a in 1 2 3 4 5 6 7 8 9; do ".repeat(9) + ":; " + &"done; ".repeat(9);
-    for script in
-        [&deep, &subshells, &substitutions, &quotes, &doubling, calls, &loops, "cat <<EOF\n", "a=${", "`", "'"]
-    {
+    for script in [
+        &deep,
+        &subshells,
+        &substitutions,
+        &quotes,
+        &doubling,
+        &many,
+        &cuts,
+        calls,
+        &loops,
+        "cat <<EOF\n",
+        "a=${",
+        "`",
+        "'",
+    ] {
         run(script);
     }
 }
