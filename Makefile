@@ -54,6 +54,7 @@ doc:
 bench:
 	$(CARGO) build --release --quiet --locked
 	benches/cast.sh target/release/ingot
+	benches/packages.sh target/release/ingot
 
 install-test-tools:
 	@tests/tools/install.sh test

@@ -25,7 +25,7 @@ pub struct StdlibLayer {
 }
 
 impl StdlibLayer {
-    /// Of the modules below `library` (`usr/lib/python3.11`) that have no bytecode. `packages` are those that the
+    /// Of the modules below `library` (`usr/lib/python3.11`). `packages` are those that the
     /// library comes from, with what decides their content: the layer is made anew when one of them changes.
     pub fn new(
         files: Arc<Rootfs>,
@@ -46,9 +46,8 @@ impl StdlibLayer {
             if entry.kind != BaseKind::File || below.split('/').any(|part| LEFT_OUT.contains(&part)) {
                 continue;
             }
-            if let Ok(bytecode) = folder.join(&format!("__pycache__/{stem}.{tag}.pyc"))
-                && self.files.resolve(&bytecode).is_none()
-            {
+            // Bytecode that is there was made of what an older package had.
+            if let Ok(bytecode) = folder.join(&format!("__pycache__/{stem}.{tag}.pyc")) {
                 modules.push((path, bytecode));
             }
         }
@@ -131,15 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_bytecode_and_is_no_test_gets_some() {
+    fn what_is_no_test_gets_bytecode_in_the_place_of_what_was_there() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open_at(folder.path()).unwrap();
         let tar = RawTar::new()
             .file("usr/lib/python3.11/os.py", b"x")
             .file("usr/lib/python3.11/json/tool.py", b"x")
             .file("usr/lib/python3.11/bad.py", b"")
-            .file("usr/lib/python3.11/done.py", b"x")
-            .file("usr/lib/python3.11/__pycache__/done.cpython-311.pyc", b"x")
+            .file("usr/lib/python3.11/__pycache__/os.cpython-311.pyc", b"of an older one")
             .file("usr/lib/python3.11/test/a.py", b"x")
             .file("usr/lib/python3.11/dist-packages/b.py", b"x")
             .file("usr/lib/python3.11/data.txt", b"x")
