@@ -17,7 +17,7 @@ use args::{Cli, Command};
 use printer::Printer;
 use settings::Session;
 
-use crate::error::Result;
+use crate::error::{Class, Result};
 
 /// Runs the command and says how it ended.
 pub fn main(args: Vec<OsString>) -> ExitCode {
@@ -31,9 +31,12 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         }
     };
     let printer = Printer::new(&cli.global);
-    match run(cli, printer) {
-        Ok(code) => code,
-        Err(error) => {
+    // Whatever panics is a defect of Ingot; what it said is on stderr already.
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(cli, printer)));
+    match ran {
+        Err(_) => ExitCode::from(Class::Bug.code()),
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
             printer.error(&error);
             ExitCode::from(error.class().code())
         }

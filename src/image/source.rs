@@ -34,7 +34,7 @@ impl Source {
         let registry = access.registry()?;
         let known = reference.digest().filter(|digest| access.store.has(digest));
         let (bytes, content_type) = match known {
-            Some(digest) => (access.store.read(&digest, DOCUMENT_LIMIT)?.into(), None),
+            Some(digest) => (access.store.read(&digest, DOCUMENT_LIMIT)?, None),
             None => {
                 let fetched = registry.manifest(reference)?;
                 (fetched.bytes, fetched.content_type)
@@ -63,7 +63,7 @@ impl Source {
                 check_size(descriptor, &name.to_string())?;
                 let bytes = store.read(&descriptor.digest, DOCUMENT_LIMIT)?;
                 check_length(&name.to_string(), descriptor, bytes.len() as u64)?;
-                bytes.into()
+                bytes
             }
             Some((registry, reference, store)) => {
                 check_size(descriptor, &name.to_string())?;

@@ -279,12 +279,13 @@ impl Work<'_> {
             Some(keyring) => Some(keyring.to_path_buf()),
             None => self.variant.os.keyring.as_ref().map(|keyring| keyring.value.clone()),
         };
-        if base.root_digest.is_some() && mirror.is_none() {
-            if let Some(sources) =
-                Sources::of_base(&base.below).during(|| format!("reading the apt sources of base `{}`", base.name))?
-            {
-                return Ok(sources);
-            }
+        let of_base =
+            || Sources::of_base(&base.below).during(|| format!("reading the apt sources of base `{}`", base.name));
+        if base.root_digest.is_some()
+            && mirror.is_none()
+            && let Some(sources) = of_base()?
+        {
+            return Ok(sources);
         }
         let Some(known) = self.known.clone().or_else(|| of_release(base)) else {
             return Err(Error::NoSources { base: base.name.clone() }.into());
