@@ -95,7 +95,7 @@ pub struct LockedImage {
     /// The digest of the base's manifest for this platform: the same, or one that the index names.
     #[serde(default)]
     pub manifest: Option<Digest>,
-    /// The signed indexes that were used. An older one than these is refused.
+    /// The signed indexes that were used, in the order of their sources. An older one than these is refused.
     #[serde(default, rename = "suite")]
     pub suites: Vec<LockedSuite>,
     /// OS packages, sorted by name.

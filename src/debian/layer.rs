@@ -1,17 +1,17 @@
 //! The layer of OS packages: packages unpacked over the base, and configured.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::configure::{self, Options, Scripts};
-use super::{Deb, DebError, Installed, Keep, Root, database, install};
+use super::{Deb, DebError, Installed, Keep, Package, Root, database, install};
 use crate::error::{During, Result};
 use crate::fs::Mapped;
 use crate::image::Rootfs;
-use crate::layer::{Bucket, Context, Fingerprint, LayerSource, LayerTree, Store};
+use crate::layer::{Bucket, Context, Fingerprint, Kind, LayerSource, LayerTree, Store, TreePath};
 use crate::oci::{Digest, Platform, json};
 
 /// The name of the layer.
@@ -38,8 +38,7 @@ pub struct Chosen {
 
 impl Chosen {
     /// Whether the .deb is what was chosen.
-    fn check(&self, deb: &Deb) -> Result<(), DebError> {
-        let own = &deb.package;
+    fn agrees(&self, own: &Package) -> Result<(), DebError> {
         let fields = [
             ("name", &*self.name, &*own.name),
             ("version", &*self.version, own.version.as_str()),
@@ -159,7 +158,7 @@ impl OsLayer {
             // What was written long ago may have rotted.
             context.store.open(&chosen.sha256, None).and_then(verified)?;
             let deb = Deb::open(Arc::new(Mapped::open(&path)?), &chosen.name, context.store)?;
-            chosen.check(&deb)?;
+            chosen.agrees(&deb.package)?;
             Ok(deb)
         };
         let opened: Vec<Result<Deb>> = self
@@ -175,6 +174,27 @@ impl OsLayer {
 fn verified(mut blob: crate::layer::BlobReader<std::fs::File>) -> Result<()> {
     std::io::copy(&mut blob, &mut std::io::sink())
         .map_err(crate::fs::failed("read", std::path::Path::new("the store")))?;
+    Ok(())
+}
+
+/// Removes the base's bytecode of modules that are replaced: no package has it, and what Ingot wrote is believed
+/// without a look at the source (PEP 552, unchecked).
+fn forget_bytecode(root: &mut Root) -> Result<()> {
+    let mut folders: BTreeMap<TreePath, BTreeSet<String>> = BTreeMap::new();
+    for (path, entry) in root.tree().iter() {
+        if let (Kind::File(_), Some(stem), Some(folder)) = (&entry.kind, path.name().strip_suffix(".py"), path.parent())
+        {
+            folders.entry(folder.join("__pycache__")?).or_default().insert(stem.to_string());
+        }
+    }
+    for (folder, stems) in folders {
+        for (path, _) in root.below().clone().list(&folder) {
+            let stem = path.name().split('.').next().unwrap_or_default();
+            if path.name().ends_with(".pyc") && stems.contains(stem) && root.own(&path).is_none() {
+                root.remove(&path);
+            }
+        }
+    }
     Ok(())
 }
 
@@ -231,6 +251,7 @@ impl LayerSource for OsLayer {
         let options = Options { architecture: spec.architecture.clone(), fresh: spec.fresh };
         let configured = configure::configure(&mut installation.root, &scripts, &options)?;
         database::write(&mut installation, &debs, &installed)?;
+        forget_bytecode(&mut installation.root)?;
         let report = OsReport {
             not_run: configured
                 .not_run
@@ -253,5 +274,66 @@ impl LayerSource for OsLayer {
         context.store.put_entry(Bucket::OsReports, &report_name(&fingerprint), &json::canonical(&report))?;
         *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
         installation.root.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::Entry;
+    use crate::layer::read::testing::{RawTar, layer};
+    use crate::progress::Progress;
+
+    #[test]
+    fn bytecode_of_replaced_modules_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_at(folder.path()).unwrap();
+        let tar = RawTar::new()
+            .file("usr/lib/python3.11/ssl.py", b"old")
+            .file("usr/lib/python3.11/__pycache__/ssl.cpython-311.pyc", b"old")
+            .file("usr/lib/python3.11/__pycache__/ssl.cpython-311.opt-1.pyc", b"old")
+            .file("usr/lib/python3.11/__pycache__/other.cpython-311.pyc", b"good");
+        let layers = [layer(&store, "base", tar.end())];
+        let rootfs = Rootfs::open(&layers, Arc::new(store.clone()), &store, &Progress::silent()).unwrap();
+        let mut root = Root::new(Arc::new(rootfs));
+        let path = TreePath::new("usr/lib/python3.11/ssl.py").unwrap();
+        root.replace(&path, Entry::file("new", 0o644, &"package `x`".into()));
+        forget_bytecode(&mut root).unwrap();
+        let tree = root.finish().unwrap();
+        let paths: Vec<_> = tree.iter().map(|(path, _)| path.as_str()).collect();
+        let removed = ["ssl.cpython-311.opt-1.pyc", "ssl.cpython-311.pyc"];
+        let removed = removed.map(|name| format!("usr/lib/python3.11/__pycache__/.wh.{name}"));
+        assert_eq!(paths, [removed[0].as_str(), &removed[1], "usr/lib/python3.11/ssl.py"]);
+    }
+
+    #[test]
+    fn architectures_have_debians_names() {
+        for (platform, name) in [
+            ("linux/amd64", Some("amd64")),
+            ("linux/arm64", Some("arm64")),
+            ("linux/arm/v7", Some("armhf")),
+            ("linux/386", Some("i386")),
+            ("linux/ppc64le", Some("ppc64el")),
+            ("linux/loong64", None),
+        ] {
+            assert_eq!(architecture(&platform.parse().unwrap()), name, "{platform}");
+        }
+    }
+
+    #[test]
+    fn a_deb_that_is_another_one_is_refused() {
+        let chosen = Chosen {
+            name: "a".into(),
+            version: "1".into(),
+            architecture: "all".into(),
+            sha256: Digest::of(b"x"),
+            old: None,
+        };
+        let control = "Package: a\nVersion: 2\nArchitecture: all\n";
+        let package = Package::parse(&super::super::Paragraph::parse(control)).unwrap();
+        let error = chosen.agrees(&package).unwrap_err();
+        assert!(error.to_string().contains("version") && error.to_string().contains('2'), "{error}");
+        let same = Chosen { version: "2".into(), ..chosen };
+        assert!(same.agrees(&package).is_ok());
     }
 }

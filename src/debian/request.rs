@@ -1,6 +1,6 @@
 //! What is wanted of the resolver: packages by name, upgrades of what is installed, what may be left out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{SolveError, Version};
 
@@ -30,6 +30,8 @@ pub struct Request {
     /// Names that count as installed without being so, unless they are wanted themselves: only maintainer scripts,
     /// which Ingot does not run, need them.
     pub omit: BTreeSet<String>,
+    /// The same, but only for what one package needs: the package, and the names.
+    pub omit_of: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// One package that is wanted: `name`, `name=version`, `name:architecture`.

@@ -71,7 +71,8 @@ impl Base {
         }
         let mut image = image::open(&parsed, access)?.image(Some(platform))?;
         let manifest = image.manifest_descriptor.digest;
-        if let Some(expected) = pins.and_then(|pins| pins.manifest).filter(|expected| *expected != manifest) {
+        let pinned = pins.filter(|_| reference.is_some()).and_then(|pins| pins.manifest);
+        if let Some(expected) = pinned.filter(|expected| *expected != manifest) {
             return Err(Error::OtherBase { base: name.clone(), expected, found: manifest }.into());
         }
         let rootfs = Rootfs::open(&image.layers, image.blobs.clone(), &access.store, &access.progress)?;

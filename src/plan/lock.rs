@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::Base;
 use crate::error::{During, Result};
 use crate::lock::{self, FILE_NAME, Lock, LockedImage};
 use crate::oci::Platform;
@@ -52,23 +53,50 @@ impl Pins {
             return Ok(None);
         }
         let Some(lock) = &self.lock else { return Ok(None) };
-        let stale = |reason: String| lock::Error::Stale {
+        match lock.image(&variant.name, &platform.to_string()) {
+            Some(image) => match &image.difference(inputs)[..] {
+                [] => Ok(Some(image)),
+                changes => self.stale(variant, platform, changes.join(", "), progress),
+            },
+            None => self.stale(variant, platform, "it is not in there".into(), progress),
+        }
+    }
+
+    /// The same pins, if the base is the one that they were made for. One of a registry is: it was opened by its digest.
+    pub fn still<'a>(
+        &'a self,
+        pins: Option<&'a LockedImage>,
+        base: &Base,
+        variant: &Variant,
+        platform: &Platform,
+        progress: &Progress,
+    ) -> Result<Option<&'a LockedImage>> {
+        match pins {
+            Some(pins) if pins.manifest != base.manifest_digest => {
+                self.stale(variant, platform, format!("base `{}` is another image", base.name), progress)
+            }
+            pins => Ok(pins),
+        }
+    }
+
+    /// An error if the lock has to be obeyed, else a warning and no pins.
+    fn stale(
+        &self,
+        variant: &Variant,
+        platform: &Platform,
+        reason: String,
+        progress: &Progress,
+    ) -> Result<Option<&LockedImage>> {
+        let stale = lock::Error::Stale {
             file: self.file.clone(),
             variant: variant.name.clone(),
             platform: platform.to_string(),
             reason,
         };
-        let reason = match lock.image(&variant.name, &platform.to_string()) {
-            Some(image) => match &image.difference(inputs)[..] {
-                [] => return Ok(Some(image)),
-                changes => changes.join(", "),
-            },
-            None => "it is not in there".to_string(),
-        };
         if self.locking == Locking::Only {
-            return Err(stale(reason).into());
+            return Err(stale.into());
         }
-        progress.message(&format!("warning: {}: resolved anew (run `ingot lock`)", stale(reason)));
+        progress.message(&format!("warning: {stale}: resolved anew (run `ingot lock`)"));
         Ok(None)
     }
 

@@ -174,6 +174,7 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
     let inputs = lock::inputs(variant)?;
     let pins = planning.pins.of(variant, platform, &inputs, &access.progress)?;
     let base = Base::open(project, variant, platform, pins, access)?;
+    let pins = planning.pins.still(pins, &base, variant, platform, &access.progress)?;
     let settings = os::Settings {
         pins,
         last: planning.pins.last(variant, platform),
@@ -193,7 +194,7 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
         platform: platform.to_string(),
         inputs,
         base: base.root_digest.filter(|_| base.reference.is_some()),
-        manifest: base.manifest_digest.filter(|_| base.reference.is_some()),
+        manifest: base.manifest_digest,
         suites: base.os.as_ref().map(|os| os.suites.clone()).unwrap_or_default(),
         packages: base.os.as_ref().map(|os| os.packages.clone()).unwrap_or_default(),
         wheels: python.as_ref().map(|environment| environment.wheels.clone()).unwrap_or_default(),

@@ -26,22 +26,25 @@ use crate::project::{self, KnownBase, PythonSpec, Variant, known_packages};
 
 /// The name of the layer.
 pub const LAYER: &str = debian::OS_LAYER;
-/// What only maintainer scripts need: no base without dpkg gets it, unless it is asked for.
-const SCRIPTS_ONLY: [&str; 14] = [
+/// What nothing but maintainer scripts needs: no base without dpkg gets it, unless it is asked for.
+const SCRIPTS_ONLY: [&str; 9] = [
     "adduser",
-    "awk",
     "debconf",
     "debconf-2.0",
-    "debianutils",
     "dpkg",
     "init-system-helpers",
     "libdebconfclient0",
     "lsb-base",
-    "mawk",
-    "openssl",
-    "perl-base",
     "sensible-utils",
     "ucf",
+];
+/// What only the scripts of one package need; others may need it when they run.
+const SCRIPTS_ONLY_OF: [(&str, &str); 5] = [
+    ("base-files", "awk"),
+    ("base-files", "mawk"),
+    ("bash", "debianutils"),
+    ("ca-certificates", "openssl"),
+    ("dash", "debianutils"),
 ];
 /// What wheels may expect of a system besides its C library (PEP 599 and its successors).
 const WHEEL_LIBRARIES: [&str; 1] = ["libstdc++6"];
@@ -194,7 +197,10 @@ impl Work<'_> {
     /// Resolves what is wanted against what the sources offer now.
     fn resolve(&self, base: &Base, wanted: Vec<Wanted>) -> Result<Selection> {
         let has_dpkg = self.installed.native("dpkg", self.architecture).is_some();
-        let omit = if has_dpkg { BTreeSet::new() } else { SCRIPTS_ONLY.map(str::to_string).into() };
+        let mut omit_of: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (of, name) in SCRIPTS_ONLY_OF.iter().filter(|_| !has_dpkg) {
+            omit_of.entry(of.to_string()).or_default().insert(name.to_string());
+        }
         let request = Request {
             packages: wanted,
             upgrade: match self.variant.os.upgrade {
@@ -204,7 +210,8 @@ impl Work<'_> {
             },
             recommends: self.variant.os.recommends,
             architecture: self.architecture.to_string(),
-            omit,
+            omit: if has_dpkg { BTreeSet::new() } else { SCRIPTS_ONLY.map(str::to_string).into() },
+            omit_of,
         };
         let sources = self.sources(base)?;
         let http = || Ok(Http::new()?);
@@ -239,9 +246,7 @@ impl Work<'_> {
         packages.sort();
         let suite =
             |release: &debian::ReleaseInfo| LockedSuite { name: release.suite.clone(), date: release.date.clone() };
-        let mut suites: Vec<LockedSuite> = archive.releases().iter().map(suite).collect();
-        suites.sort();
-        suites.dedup();
+        let suites: Vec<LockedSuite> = archive.releases().iter().map(suite).collect();
         let held_back = solution.left.iter().map(|left| {
             let why = if left.held { "it is on hold" } else { "another package stands in the way" };
             format!("{} stays at {} ({} is there): {why}", left.name, left.installed, left.available)
@@ -282,7 +287,6 @@ impl Work<'_> {
         let of_base =
             || Sources::of_base(&base.below).during(|| format!("reading the apt sources of base `{}`", base.name));
         if base.root_digest.is_some()
-            && mirror.is_none()
             && let Some(sources) = of_base()?
         {
             return Ok(sources);
@@ -301,14 +305,18 @@ impl Work<'_> {
         )
     }
 
-    /// Indexes may not be older than those of the lock.
+    /// Indexes may not be older than those of the lock, which has them in the order of the sources.
     fn floor(&self, sources: &Sources) -> Floor {
-        let last = self.settings.last.map(|last| last.suites.as_slice()).unwrap_or_default();
-        let dated = |source: &debian::Source| {
-            let known = last.iter().find(|suite| suite.name == source.suite)?;
-            Some(((source.archive.to_string(), source.suite.clone()), known.date.clone()))
-        };
-        sources.sources.iter().filter_map(dated).collect()
+        let mut last: Vec<&LockedSuite> =
+            self.settings.last.map(|last| last.suites.iter().collect()).unwrap_or_default();
+        let mut floor = Floor::new();
+        for source in &sources.sources {
+            if let Some(at) = last.iter().position(|suite| suite.name == source.suite) {
+                let known = last.remove(at);
+                floor.insert((source.archive.to_string(), source.suite.clone()), known.date.clone());
+            }
+        }
+        floor
     }
 
     /// Puts every .deb into the store.

@@ -115,19 +115,12 @@ fn wheels(
 fn stdlib(interpreter: &TreePath, base: &Base, compiler: &Arc<dyn Compile>) -> Result<Option<StdlibLayer>> {
     let Some(os) = &base.os else { return Ok(None) };
     let python = compiler.version().name();
-    let mut packages: Vec<(String, String)> = os
-        .packages
-        .iter()
-        .filter(|package| package.name.contains(&python))
-        .map(|package| (package.name.clone(), package.sha256.0.to_string()))
-        .collect();
-    if packages.is_empty() || interpreter.as_str() != format!("usr/bin/{python}") {
+    let brought = os.packages.iter().any(|package| package.name.contains(&python));
+    if !brought || interpreter.as_str() != format!("usr/bin/{python}") {
         return Ok(None);
     }
-    // A part of the library may be the base's own.
-    packages.extend(base.root_digest.map(|digest| ("base".to_string(), digest.to_string())));
     let library = TreePath::new(&format!("usr/lib/{python}"))?;
-    Ok(Some(StdlibLayer::new(base.rootfs.clone(), library, compiler.clone(), packages)))
+    Ok(Some(StdlibLayer::new(base.rootfs.clone(), library, compiler.clone(), base.digest())))
 }
 
 /// The compiler for the base's Python, which is looked for when a module has to be compiled.

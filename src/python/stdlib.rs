@@ -8,9 +8,10 @@ use super::{cache_tag, marshal};
 use crate::error::Result;
 use crate::image::Rootfs;
 use crate::layer::{BaseKind, Context, Entry, Fingerprint, LayerSource, LayerTree, TreePath};
+use crate::oci::Digest;
 
 /// The version of the rule what is compiled.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The largest module that is compiled, in bytes.
 const MODULE_LIMIT: u64 = 16 << 20;
 /// Folders of which no program imports anything: tests, and packages that have their own way to be compiled.
@@ -21,19 +22,14 @@ pub struct StdlibLayer {
     files: Arc<Rootfs>,
     library: TreePath,
     compiler: Arc<dyn Compile>,
-    packages: Vec<(String, String)>,
+    root: Digest,
 }
 
 impl StdlibLayer {
-    /// Of the modules below `library` (`usr/lib/python3.11`). `packages` are those that the
-    /// library comes from, with what decides their content: the layer is made anew when one of them changes.
-    pub fn new(
-        files: Arc<Rootfs>,
-        library: TreePath,
-        compiler: Arc<dyn Compile>,
-        packages: Vec<(String, String)>,
-    ) -> Self {
-        StdlibLayer { files, library, compiler, packages }
+    /// Of the modules below `library` (`usr/lib/python3.11`). `root` stands
+    /// for all of `files`: whatever else brings modules, the layer is made anew when it changes.
+    pub fn new(files: Arc<Rootfs>, library: TreePath, compiler: Arc<dyn Compile>, root: Digest) -> Self {
+        StdlibLayer { files, library, compiler, root }
     }
 
     /// Modules, each with the path of its bytecode.
@@ -65,15 +61,12 @@ impl LayerSource for StdlibLayer {
     }
 
     fn fingerprint(&self, _: &Context<'_>) -> Result<Fingerprint> {
-        let mut fingerprint = Fingerprint::new(self.name(), "stdlib", VERSION)
+        Ok(Fingerprint::new(self.name(), "stdlib", VERSION)
+            .field("os packages", self.root)
             .field("library", &self.library)
             .field("python", self.compiler.version())
             .field("magic", hex::encode(self.compiler.magic()))
-            .field("normaliser", marshal::NORMALISER);
-        for (package, content) in &self.packages {
-            fingerprint = fingerprint.field(format!("package {package}"), content);
-        }
-        Ok(fingerprint)
+            .field("normaliser", marshal::NORMALISER))
     }
 
     fn tree(&self, _: &Context<'_>) -> Result<LayerTree> {
@@ -146,7 +139,7 @@ mod tests {
         let rootfs = Rootfs::open(&layers, Arc::new(store.clone()), &store, &Progress::silent()).unwrap();
         let source = |version: &str| {
             let library = TreePath::new("usr/lib/python3.11").unwrap();
-            StdlibLayer::new(Arc::new(Rootfs::empty()), library, Arc::new(Echo), vec![("a".into(), version.into())])
+            StdlibLayer::new(Arc::new(Rootfs::empty()), library, Arc::new(Echo), Digest::of(version.as_bytes()))
         };
         let progress = Progress::silent();
         let context = Context { store: &store, base: &EmptyBase, progress: &progress };

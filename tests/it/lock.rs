@@ -73,6 +73,31 @@ fn a_lock_pins_the_wheel_that_was_chosen() {
     let text = std::fs::read_to_string(project.folder().join("ingot.lock")).unwrap();
     assert!(text.contains("[[image.wheel]]\nname = "), "{text}");
     ingot.run(["build", "-q", &folder, "--locked", "-o", &output("one")]).ok();
+    // A base in a folder is another one today.
+    let base = project.folder().join("base");
+    std::fs::rename(&base, project.folder().join("old")).unwrap();
+    std::fs::create_dir(&base).unwrap();
+    tiny_bases(&base);
+    let moved = ingot.run(["build", "-q", &folder, "--locked", "-o", &output("two")]);
+    std::fs::remove_dir_all(&base).unwrap();
+    std::fs::rename(project.folder().join("old"), &base).unwrap();
+    // The same image in an index is the same base.
+    assert_eq!(moved.code, 0, "{}", moved.stderr);
+    let image = ingot.path("one");
+    let other = format!("oci:{}", image.display());
+    let file = project.folder().join("ingot.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("oci:base", &other)).unwrap();
+    ingot.run(["lock", "-q", &folder]).ok();
+    let more = Project::new("[image]\nname = \"y\"\n[env]\nA = \"1\"\n[variants.y]\nbase = \"oci:base\"\n");
+    std::fs::create_dir(more.folder().join("base")).unwrap();
+    tiny_base(&more.folder().join("base"));
+    std::fs::remove_dir_all(&image).unwrap();
+    ingot.run(["build", "-q", &more.folder().display().to_string(), "-o", &other]).ok();
+    let stale = ingot.run(["build", "-q", &folder, "--locked", "-o", &output("three")]).exits(2);
+    assert!(stale.stderr.contains("is another image"), "{}", stale.stderr);
+    std::fs::write(&file, text).unwrap();
+    ingot.run(["lock", "-q", &folder]).ok();
     // Another lock of the dependencies: the lock is stale, and says of what.
     let requirements = project.folder().join("requirements.lock");
     let text = std::fs::read_to_string(&requirements).unwrap();

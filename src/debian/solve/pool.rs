@@ -95,6 +95,8 @@ pub(super) struct Pool<'a> {
     /// Packages that are wanted in one version only.
     exact: BTreeMap<&'a str, &'a Version>,
     omit: BTreeSet<&'a str>,
+    /// The same for what one package needs: the package, then the name.
+    omit_of: BTreeSet<(&'a str, &'a str)>,
     /// Names that installed packages provide, and who does.
     provided: BTreeMap<&'a str, BTreeSet<&'a str>>,
     pub interned: Interned<Set>,
@@ -109,8 +111,10 @@ impl<'a> Pool<'a> {
     pub fn new(universe: &'a dyn Universe, installed: &'a Installed, request: &'a Request) -> Pool<'a> {
         let native = request.architecture.as_str();
         let wanted: BTreeSet<&str> = request.packages.iter().map(|wanted| wanted.name.as_str()).collect();
-        let omit = request.omit.iter().map(String::as_str);
-        let omit = omit.filter(|name| !wanted.contains(name) && installed.native(name, native).is_none()).collect();
+        let absent = |name: &&str| !wanted.contains(name) && installed.native(name, native).is_none();
+        let omit = request.omit.iter().map(String::as_str).filter(absent).collect();
+        let pairs = request.omit_of.iter().flat_map(|(of, names)| names.iter().map(move |name| (of.as_str(), &**name)));
+        let omit_of = pairs.filter(|(_, name)| absent(name)).collect();
         let exact = request.packages.iter().filter_map(|wanted| Some((wanted.name.as_str(), wanted.version.as_ref()?)));
         let mut provided: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for one in installed.packages() {
@@ -125,6 +129,7 @@ impl<'a> Pool<'a> {
             upgrade: request.upgrade,
             exact: exact.collect(),
             omit,
+            omit_of,
             provided,
             interned: Interned::new(),
             candidates: RefCell::default(),
@@ -321,7 +326,7 @@ impl<'a> Pool<'a> {
         let item = self.item(id);
         let mut groups = Vec::new();
         for alternatives in &item.package().depends {
-            let group = self.group(alternatives)?;
+            let group = self.group(&item.package().name, alternatives)?;
             let satisfied = || group.ids().any(|id| self.item(id).installed);
             if !group.has(id) && (!item.installed || satisfied()) {
                 groups.push(group);
@@ -339,7 +344,7 @@ impl<'a> Pool<'a> {
         }
         let mut groups = Vec::new();
         for alternatives in &self.item(id).package().recommends {
-            let group = self.group(alternatives)?;
+            let group = self.group(&self.item(id).package().name, alternatives)?;
             if !group.choices.is_empty() && group.omitted.is_none() {
                 groups.push(group);
             }
@@ -349,18 +354,19 @@ impl<'a> Pool<'a> {
         Ok(groups)
     }
 
-    /// What satisfies one of these alternatives.
-    pub fn group(&self, alternatives: &Alternatives) -> Result<Group, Error> {
+    /// What satisfies one of these alternatives, which `owner` needs.
+    pub fn group(&self, owner: &str, alternatives: &Alternatives) -> Result<Group, Error> {
+        let omits = |name: &str| self.omit.contains(name) || self.omit_of.contains(&(owner, name));
         let mut group = Group { alternatives: alternatives.clone(), choices: Vec::new(), omitted: None };
         for relation in alternatives {
             for choice in self.choices(relation)?.iter() {
-                if self.omit.contains(self.name(choice.name)) {
+                if omits(self.name(choice.name)) {
                     group.omitted.get_or_insert_with(|| self.name(choice.name).to_string());
                 } else {
                     group.choices.push(choice.clone());
                 }
             }
-            if self.omit.contains(relation.name.as_str()) {
+            if omits(relation.name.as_str()) {
                 group.omitted.get_or_insert_with(|| relation.name.clone());
             }
         }

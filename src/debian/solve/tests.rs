@@ -318,6 +318,24 @@ fn what_is_omitted_counts_as_there() {
 }
 
 #[test]
+fn what_is_omitted_for_one_package_is_there_for_others() {
+    let lines = "files 1; Depends: awk
+                 tool 1; Depends: mawk
+                 mawk 1; Provides: awk";
+    let with = |wanted: &str| {
+        let mut request = request(wanted);
+        let names = ["awk", "mawk"].map(String::from).into();
+        request.omit_of.insert("files".into(), names);
+        solve(&archive(lines), &base(""), &request).unwrap()
+    };
+    let solution = with("files");
+    assert_eq!(shown(&solution), "files=1");
+    assert_eq!(solution.omitted, [("mawk".into(), vec!["files".into()])]);
+    assert_eq!(shown(&with("files tool")), "files=1 mawk=1 tool=1");
+    assert_eq!(shown(&with("files mawk")), "files=1 mawk=1");
+}
+
+#[test]
 fn recommendations_are_followed_on_request_and_never_fail() {
     let lines = "aa 1; Recommends: bb | cc, missing, bad, deep
                  bb 1; Recommends: dd
