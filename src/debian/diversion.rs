@@ -5,6 +5,7 @@
 
 use super::Deb;
 use super::install_error::InstallError;
+use super::root::is_marker;
 use crate::layer::TreePath;
 
 /// Who diverts for the administrator.
@@ -82,8 +83,7 @@ fn diversion(from: &str, to: &str, package: &str, rename: bool, by: &str) -> Res
         })
     };
     // What begins so hides files of the layers below.
-    let marks = |path: &str| path.split('/').any(|part| part.starts_with(".wh."));
-    if marks(from) || marks(to) {
+    if is_marker(from) || is_marker(to) {
         let source = crate::layer::Error::Path {
             path: to.escape_debug().take(200).collect(),
             reason: "a component begins with `.wh.`, which layers give a meaning",

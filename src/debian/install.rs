@@ -170,7 +170,9 @@ impl<'a> Installer<'a> {
                 Some(_) if self.prefilled.contains(&place) => return Err(self.prefilled(&place, &deb.package)),
                 Some(_) if self.root.own(&place).is_some() => {}
                 Some(BaseKind::Symlink(_)) if self.leads(&place) => return Err(self.hides_link(&place, &deb.package)),
-                _ => self.root.replace(&place, entry.clone()),
+                _ => {
+                    self.root.replace(&place, entry.clone());
+                }
             }
         }
         Ok(())
@@ -195,14 +197,18 @@ impl<'a> Installer<'a> {
         for (deb, path, entry) in self.sorted(|kind| matches!(kind, Kind::Directory)) {
             let place = self.place(path);
             match self.root.entry(&place).map(|found| found.kind) {
-                None => self.root.replace(&place, entry.clone()),
+                None => {
+                    self.root.replace(&place, entry.clone());
+                }
                 Some(BaseKind::Directory) => {
                     if self.root.own(&place).is_none() && self.root.below().lookup(&place).is_none() {
                         self.root.replace(&place, entry.clone());
                     }
                 }
                 Some(BaseKind::Symlink(_)) => drop(through.entry(place).or_insert(deb)),
-                Some(_) if self.owned_by(&place, &deb.package)? => self.root.replace(&place, entry.clone()),
+                Some(_) if self.owned_by(&place, &deb.package)? => {
+                    self.root.replace(&place, entry.clone());
+                }
                 Some(_) => return Err(self.no_folder(&place, &deb.package, "a file")),
             }
         }

@@ -9,6 +9,8 @@ use crate::layer::TreePath;
 const STATUS_LIMIT: u64 = 256 << 20;
 /// dpkg's own list.
 const STATUS: &str = "var/lib/dpkg/status";
+/// The states of a package that is installed; the last two wait for triggers, which changes nothing of that.
+const INSTALLED: [&str; 3] = ["installed", "triggers-pending", "triggers-awaited"];
 /// One file for each package, as distroless images have it.
 const STATUS_FOLDER: &str = "var/lib/dpkg/status.d";
 
@@ -105,7 +107,7 @@ fn installed(text: &str) -> Result<Option<InstalledPackage>, Error> {
     }
     let mut words = paragraph.get("Status").unwrap_or("install ok installed").split_whitespace();
     let held = words.next() == Some("hold");
-    if words.last() != Some("installed") {
+    if !words.last().is_some_and(|state| INSTALLED.contains(&state)) {
         return Ok(None);
     }
     let named = || paragraph.get("Package").unwrap_or_default().escape_debug().take(100).collect();
@@ -129,13 +131,15 @@ mod tests {
         let status = "Package: b\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\n\n\
                       Package: gone\nStatus: deinstall ok config-files\nVersion: 1\nArchitecture: amd64\n\n\
                       Package: half\nStatus: install ok unpacked\nVersion: 1\nArchitecture: amd64\n\n\
+                      Package: pends\nStatus: install ok triggers-pending\nVersion: 1\nArchitecture: amd64\n\n\
+                      Package: waits\nStatus: install ok triggers-awaited\nVersion: 1\nArchitecture: amd64\n\n\
                       Package: held\nStatus: hold ok installed\nVersion: 2\nArchitecture: all\n\n\
                       Package: b\nStatus: install ok installed\nVersion: 1\nArchitecture: i386\n\n";
         let folder = "Package: a\nVersion: 3\nArchitecture: amd64";
         let again = "Package: b\nVersion: 9\nArchitecture: amd64\n";
         let installed = Installed::parse([status, folder, again]).unwrap();
         let names: Vec<_> = installed.packages().iter().map(|one| one.package.qualified("amd64")).collect();
-        assert_eq!(names, ["a", "b", "b:i386", "held"]);
+        assert_eq!(names, ["a", "b", "b:i386", "held", "pends", "waits"]);
         assert_eq!(installed.version("b", "amd64").unwrap().as_str(), "1");
         assert!(installed.native("held", "amd64").unwrap().held && !installed.native("a", "amd64").unwrap().held);
         assert_eq!(installed.native("a", "amd64").unwrap().text, "Package: a\nVersion: 3\nArchitecture: amd64\n");

@@ -23,6 +23,9 @@ const RELEASE_LIMIT: u64 = 32 << 20;
 /// The largest detached signature, in bytes.
 const SIGNATURE_LIMIT: u64 = 1 << 20;
 
+/// What distributions call the parts of a release; one that ends as another does comes before it.
+const POCKETS: [&str; 6] = ["backports-sloppy", "proposed-updates", "backports", "security", "updates", "proposed"];
+
 /// The dates of the Release files that a lock knows, by archive and suite: RFC 3339, as [`super::ReleaseInfo`] says
 /// them. An older one is not believed.
 pub type Floor = BTreeMap<(String, String), String>;
@@ -160,7 +163,8 @@ impl Release {
         // Old security suites were `buster/updates`, with the code name `buster`.
         let base = asked.strip_suffix("/updates").unwrap_or(asked);
         let own = |name: &&&String| ***name == asked || ***name == base;
-        if named.iter().any(|name| own(&name)) || named.iter().all(|name| name.is_empty()) {
+        let known = named.iter().any(|name| own(&name)) || named.iter().all(|name| name.is_empty());
+        if known && !self.is_of_other_pocket(asked, base) {
             return Ok(());
         }
         let found: String =
@@ -172,10 +176,28 @@ impl Release {
         })
     }
 
+    /// Ubuntu gives all pockets of a release one code name: `jammy` is that of `jammy-proposed`, too.
+    fn is_of_other_pocket(&self, asked: &str, base: &str) -> bool {
+        let Pocket { suite, codename, .. } = &self.pocket;
+        if suite == asked || suite == base {
+            return false;
+        }
+        let wanted = if asked == base { ending(asked) } else { "security" };
+        let below = suite.strip_prefix(codename.as_str()).filter(|_| !codename.is_empty());
+        let found = below.and_then(|rest| rest.strip_prefix('-')).unwrap_or_else(|| ending(suite));
+        !found.is_empty() && found != wanted
+    }
+
     /// Whether it is a security pocket.
     pub(super) fn is_security(&self, suite: &str) -> bool {
         suite.ends_with("-security") || suite.ends_with("/updates") || self.pocket.label.ends_with("-Security")
     }
+}
+
+/// The pocket that a suite's name ends in: "security" of `oldstable-security`; nothing if there is none.
+fn ending(suite: &str) -> &'static str {
+    let ends = |pocket: &&str| suite.strip_suffix(*pocket).is_some_and(|start| start.ends_with('-'));
+    POCKETS.into_iter().find(ends).unwrap_or_default()
 }
 
 fn malformed(url: &str, reason: &str) -> ArchiveError {

@@ -197,6 +197,47 @@ fn fields_that_do_not_hold() {
 }
 
 #[test]
+fn a_suite_is_of_the_pocket_that_was_asked_for() {
+    let told = |asked: &str, suite: &str, codename: &str| {
+        let mut repository = Repository::new(asked, PACKAGES);
+        repository.field("Suite", suite);
+        repository.field("Codename", codename);
+        let server = repository.sign().serve();
+        let source = source(&server, asked, Key::new(1).keys());
+        let release = Release::fetch(&source, &quick(), &Floor::new(), at(NOW));
+        release.err().map(|error| self::told(&server, error))
+    };
+    for (asked, suite, codename) in [
+        ("jammy", "jammy", "jammy"),
+        ("jammy-proposed", "jammy-proposed", "jammy"),
+        ("bookworm", "oldstable", "bookworm"),
+        ("bookworm-security", "oldstable-security", "bookworm-security"),
+        ("stable-security", "stable-security", "bookworm-security"),
+        ("bookworm-updates", "oldstable-updates", "bookworm-updates"),
+        ("bookworm-proposed-updates", "oldstable-proposed-updates", "bookworm-proposed-updates"),
+        ("bullseye-backports-sloppy", "oldoldstable-backports-sloppy", "bullseye-backports-sloppy"),
+        ("buster/updates", "oldoldstable", "buster"),
+        ("bookworm-pgdg", "bookworm-pgdg", "bookworm-pgdg"),
+        ("experimental", "experimental", "rc-buggy"),
+        ("bookworm", "", "bookworm"),
+    ] {
+        assert_eq!(told(asked, suite, codename), None, "{asked}: {suite}, {codename}");
+    }
+    for (asked, suite, codename) in [
+        ("jammy", "jammy-proposed", "jammy"),
+        ("jammy", "jammy-backports", "jammy"),
+        ("jammy", "jammy-infra", "jammy"),
+        ("bookworm", "oldstable-updates", "bookworm"),
+        ("bookworm-security", "oldstable-proposed-updates", "bookworm-security"),
+        ("buster/updates", "buster-backports", "buster"),
+    ] {
+        let expected =
+            format!("`U/dists/{asked}/InRelease` is signed for the suite `{suite}, {codename}`, expected `{asked}`");
+        assert_eq!(told(asked, suite, codename), Some((expected, Class::Verification)));
+    }
+}
+
+#[test]
 fn an_expired_suite_counts_if_its_source_says_so() {
     let mut repository = repository();
     repository.field("Valid-Until", &shown_date(NOW - 100 * DAY));

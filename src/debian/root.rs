@@ -106,15 +106,27 @@ impl Root {
         found
     }
 
-    /// Adds an entry at its real place. Two inputs with one path are an error that names both.
+    /// Adds an entry at its real place. Two inputs with one path are an error that names both, as is a name that
+    /// layers give a meaning: only [`Root::finish`] makes whiteouts.
     pub fn insert(&mut self, path: &TreePath, entry: Entry) -> Result<()> {
-        Ok(self.tree.insert(self.place(path), entry)?)
+        let place = self.place(path);
+        if is_marker(place.as_str()) {
+            let path = place.as_str().escape_debug().take(200).collect();
+            let reason = "a component begins with `.wh.`, which layers give a meaning";
+            return Err(crate::layer::Error::Path { path, reason }.into());
+        }
+        Ok(self.tree.insert(place, entry)?)
     }
 
-    /// Puts an entry at its real place, whatever is there.
-    pub fn replace(&mut self, path: &TreePath, entry: Entry) {
+    /// Puts an entry at its real place, whatever is there. `false`: nothing was done, since layers give the name a
+    /// meaning (`.wh.NAME`).
+    pub fn replace(&mut self, path: &TreePath, entry: Entry) -> bool {
         let place = self.place(path);
+        if is_marker(place.as_str()) {
+            return false;
+        }
         self.tree.replace(place, entry);
+        true
     }
 
     /// Removes what is at exactly this path, and what is below it.
@@ -191,6 +203,11 @@ fn parts(path: &str) -> impl Iterator<Item = String> + '_ {
     path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_string)
 }
 
+/// Whether a component is a whiteout's name, which removes what is in the layers below.
+pub(super) fn is_marker(path: &str) -> bool {
+    path.split('/').any(|part| part.starts_with(".wh."))
+}
+
 fn push(path: &mut String, part: &str) {
     if !path.is_empty() {
         path.push('/');
@@ -238,6 +255,22 @@ mod tests {
         root.remove(&path("lib/a.so"));
         assert!(!root.exists("lib/a.so"));
         assert_eq!(root.finish().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn nobody_else_makes_whiteouts() {
+        let mut root = root();
+        let input: Arc<str> = "package `b`".into();
+        root.insert(&path("usr/way"), Entry::symlink("lib/.wh.x", &input)).unwrap();
+        let before = root.tree().len();
+        // By name; as a folder; where a link leads to.
+        for place in ["usr/.wh.lib", "usr/lib/.wh..wh..opq", ".wh.lib/x", "usr/way/x"] {
+            let error = root.insert(&path(place), Entry::directory(&input)).unwrap_err();
+            assert!(error.to_string().contains("begins with `.wh.`"), "{error}");
+            assert!(!root.replace(&path(place), Entry::directory(&input)), "{place}");
+        }
+        assert!(root.replace(&path("usr/x.wh.y"), Entry::directory(&input)));
+        assert_eq!(root.tree().len(), before + 1);
     }
 
     #[test]

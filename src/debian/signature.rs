@@ -40,8 +40,8 @@ pub(super) fn verify(signatures: &[u8], data: &[u8], keys: &Keys, when: When) ->
     checked.unwrap_or_else(|| Err(vec!["the OpenPGP library could not read it".into()]))
 }
 
-/// Foreign packets must not stop the program, whatever the library makes of them. (Where panics abort, as in release
-/// builds, this is no help: there the library has to keep what it promises.)
+/// Foreign packets must not stop the program, whatever the library makes of them: all builds unwind, so that a panic
+/// is caught here.
 fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }

@@ -134,7 +134,13 @@ impl Rootfs {
             let Some(source) = node.source else { continue };
             let known = self.kept.get(&source).cloned();
             match known.or_else(|| self.remembered().get(&source).map(|bytes| bytes.to_vec())) {
-                Some(known) => drop(found.insert(path.clone(), known)),
+                Some(known) if known.len() as u64 <= limit => drop(found.insert(path.clone(), known)),
+                Some(_) => {
+                    let Some(layer) = self.layers.get(source.layer) else { continue };
+                    let digest = layer.descriptor.digest;
+                    let large = Error::Limit { digest, what: "bytes in one file", limit };
+                    return Err(large).during(|| format!("reading files of {}", layer.name));
+                }
                 None => wanted.entry(source.layer).or_default().entry(source.ordinal).or_default().push(path),
             }
         }

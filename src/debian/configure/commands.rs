@@ -6,11 +6,15 @@ use super::curated;
 use super::reader::{Known, Reader, Status};
 use super::syntax::Simple;
 use crate::debian::Version;
+use crate::debian::root::is_marker;
 use crate::error::Result;
 use crate::layer::BaseKind;
 
 /// Where a shell looks for programs.
 const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// The most words that a test may have.
+const TEST_LIMIT: usize = 64;
 
 impl Reader<'_, '_> {
     /// What a command comes to that is no function of the script.
@@ -31,6 +35,11 @@ impl Reader<'_, '_> {
         }
         if is_harmless(program) {
             self.print(None);
+            return Ok(None);
+        }
+        // Layers give such names a meaning.
+        if words.iter().any(|word| is_marker(word)) {
+            self.leave(&simple.text);
             return Ok(None);
         }
         // All that follows changes something, which is only done when it is sure.
@@ -325,6 +334,9 @@ impl Reader<'_, '_> {
     fn test(&self, arguments: &[Known]) -> Status {
         let end = arguments.last().is_some_and(|last| matches!(last.as_deref(), Some("]" | "]]")));
         let words = arguments.get(..arguments.len() - usize::from(end))?;
+        if words.len() > TEST_LIMIT {
+            return None;
+        }
         self.either(words)
     }
 
@@ -354,12 +366,18 @@ impl Reader<'_, '_> {
     }
 
     fn single(&self, words: &[Known]) -> Status {
-        if let [Some(first), rest @ ..] = words
+        let (mut words, mut turned) = (words, false);
+        while let [Some(first), rest @ ..] = words
             && first == "!"
             && !rest.is_empty()
         {
-            return self.single(rest).map(|is| !is);
+            (words, turned) = (rest, !turned);
         }
+        self.plain(words).map(|is| is != turned)
+    }
+
+    /// One test without `!`.
+    fn plain(&self, words: &[Known]) -> Status {
         match words {
             [] => Some(false),
             [word] => word.as_ref().map(|word| !word.is_empty()),

@@ -1,12 +1,15 @@
 //! What words of a script become: parameters put in, fields split, patterns matched.
 
 use super::reader::{CALL_LIMIT, Known, Reader, TEXT_LIMIT};
-use super::shell;
 use super::syntax::{Part, PartKind, Word};
 use crate::error::Result;
 
 /// The longest text that a pattern is cut from, in bytes.
 const CUT_LIMIT: usize = 2048;
+/// The most that comparing may cost then: letters of the text, by its places, by letters of the pattern.
+const CUT_WORK: usize = 1 << 26;
+/// How many paths are looked at to find those that one pattern of files names.
+const GLOB_LIMIT: usize = 1 << 20;
 
 impl Reader<'_, '_> {
     /// The fields that a word becomes.
@@ -59,6 +62,7 @@ impl Reader<'_, '_> {
         else {
             return vec![field];
         };
+        let mut seen = 0;
         let mut found = vec![String::new()];
         for part in pattern.split('/').skip(1) {
             let mut next = Vec::new();
@@ -68,7 +72,12 @@ impl Reader<'_, '_> {
                     continue;
                 }
                 let Some(real) = self.site.root.resolve(&folder) else { continue };
-                for path in self.site.root.list(&folder).into_keys() {
+                let below = self.site.root.list(&folder);
+                seen += below.len() + 1;
+                if seen > GLOB_LIMIT {
+                    return vec![None];
+                }
+                for path in below.into_keys() {
                     let hidden = path.name().starts_with('.') && !part.starts_with('.');
                     if path.parent().as_ref() == Some(&real) && !hidden && matches(path.name(), part) {
                         next.push(format!("{folder}/{}", path.name()));
@@ -102,16 +111,20 @@ impl Reader<'_, '_> {
     }
 
     fn part(&mut self, part: &Part) -> Result<Known> {
+        self.nested(|reader| reader.part_inside(part)).unwrap_or(Ok(None))
+    }
+
+    fn part_inside(&mut self, part: &Part) -> Result<Known> {
         match &part.kind {
             PartKind::Text(text) => Ok(Some(text.clone())),
             PartKind::Arithmetic => Ok(None),
             PartKind::Parameter(name, operation) => self.parameter(name, operation.as_ref()),
             PartKind::Command(body) => {
-                let Ok(script) = shell::parse(body) else {
+                let Ok(script) = self.parse(body) else {
                     self.leave(body.trim());
                     return Ok(None);
                 };
-                let variables = self.variables.clone();
+                let variables = self.remember();
                 self.captured.push(Some(String::new()));
                 let read = if self.calls < CALL_LIMIT { self.inner(script).map(drop) } else { Ok(()) };
                 let printed = self.captured.pop().flatten();
@@ -149,8 +162,10 @@ impl Reader<'_, '_> {
         let value = value.unwrap_or_else(|| Some(String::new()));
         let cut = |value: Known, pattern: Known, cut: fn(&str, &str) -> String| {
             // Each place of the value is tried.
-            let short = |text: &String| text.len() <= CUT_LIMIT;
-            value.filter(short).zip(pattern.filter(short)).map(|(value, pattern)| cut(&value, &pattern))
+            let short = |(text, pattern): &(String, String)| {
+                text.len() <= CUT_LIMIT && text.len() * text.len() * pattern.len() <= CUT_WORK
+            };
+            value.zip(pattern).filter(short).map(|(value, pattern)| cut(&value, &pattern))
         };
         Ok(match (operator.trim_start_matches(':'), is_set) {
             ("-" | "=" | "?", Some(true)) => value,

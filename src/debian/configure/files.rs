@@ -4,7 +4,7 @@ use super::reader::Reader;
 #[cfg(test)]
 use super::site::Site;
 use crate::error::Result;
-use crate::layer::{BaseKind, Entry, Kind, TreePath};
+use crate::layer::{BaseKind, Entry, Kind};
 
 /// Files that only pass: nothing is done to them.
 const PASSING: [&str; 4] = ["/tmp/", "/dev/", "/proc/", "/sys/"];
@@ -71,17 +71,17 @@ fn is_passing(path: &str) -> bool {
     PASSING.iter().any(|start| path.starts_with(start))
 }
 
-/// A path that may be changed: absolute, without `..`, and not the root itself.
-fn is_place(path: &str) -> bool {
-    path.starts_with('/') && TreePath::new(path.trim_end_matches('/')).is_ok()
-}
-
 fn clean(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     format!("/{}", parts.join("/"))
 }
 
 impl Reader<'_, '_> {
+    /// A path that may be changed: absolute, without `..`, not the root itself, and no whiteout.
+    fn is_place(&self, path: &str) -> bool {
+        path.starts_with('/') && self.site.takes(path.trim_end_matches('/'))
+    }
+
     /// `None`: the call is not understood. `false`: it would fail.
     pub fn files(&mut self, program: &str, words: &[String]) -> Result<Option<bool>> {
         let (known, values): (&[&str], &[&str]) = match program {
@@ -116,7 +116,7 @@ impl Reader<'_, '_> {
             "cp" => self.copy(&call),
             "mv" => self.rename(&call),
             "ucf" => match call.operands.as_slice() {
-                [from, to] if is_place(to) => self.site.copy(from, to).map(|_| Some(true)),
+                [from, to] if self.is_place(to) => self.site.copy(from, to).map(|_| Some(true)),
                 _ => Ok(None),
             },
             "dpkg-statoverride" => self.override_mode(&call),
@@ -134,7 +134,7 @@ impl Reader<'_, '_> {
             if is_passing(path) {
                 continue;
             }
-            if !is_place(path) {
+            if !self.is_place(path) {
                 return Ok(None);
             }
             let made = self.site.folder(path, mode, uid, gid)?;
@@ -164,13 +164,14 @@ impl Reader<'_, '_> {
             return Ok(None);
         };
         let [from, to] = call.operands.as_slice() else { return Ok(None) };
-        if *from == "/dev/null" && is_place(to) {
+        if *from == "/dev/null" && self.is_place(to) {
             return self.site.new_file_as(to, "", mode, uid, gid).map(|_| Some(true));
         }
         let to = self.destination(from, to);
-        let (true, Some(bytes)) = (is_place(&to), self.site.root.read(from, super::site::TEXT_LIMIT)?) else {
+        let (true, Some(bytes)) = (self.is_place(&to), self.site.root.read(from, super::site::TEXT_LIMIT)?) else {
             return Ok(None);
         };
+        self.charge(bytes.len());
         self.site.write(&to, bytes, mode, uid, gid)?;
         Ok(Some(true))
     }
@@ -188,7 +189,7 @@ impl Reader<'_, '_> {
             if is_passing(path) {
                 continue;
             }
-            if !is_place(path) {
+            if !self.is_place(path) {
                 return Ok(None);
             }
             let place = self.site.path(path)?;
@@ -208,7 +209,7 @@ impl Reader<'_, '_> {
 
     fn touch(&mut self, call: &Call<'_>) -> Result<Option<bool>> {
         for path in call.operands.iter().filter(|path| !is_passing(path)) {
-            if !is_place(path) {
+            if !self.is_place(path) {
                 return Ok(None);
             }
             if !self.site.root.exists(path) && !call.has(&["c"]) {
@@ -220,7 +221,10 @@ impl Reader<'_, '_> {
 
     fn link(&mut self, call: &Call<'_>) -> Result<Option<bool>> {
         let [target, path] = call.operands.as_slice() else { return Ok(None) };
-        if !call.has(&["s", "symbolic"]) || call.has(&["r"]) || !is_place(path) || target.chars().any(char::is_control)
+        if !call.has(&["s", "symbolic"])
+            || call.has(&["r"])
+            || !self.is_place(path)
+            || target.chars().any(char::is_control)
         {
             return Ok(None);
         }
@@ -234,6 +238,9 @@ impl Reader<'_, '_> {
             _ => false,
         };
         let path = if is_folder { self.destination(target, path) } else { (*path).to_string() };
+        if !self.is_place(&path) {
+            return Ok(None);
+        }
         if call.has(&["f", "force"]) {
             self.site.link(&path, target)?;
             return Ok(Some(true));
@@ -247,7 +254,7 @@ impl Reader<'_, '_> {
             return Ok(Some(true));
         }
         let to = self.destination(from, to);
-        if !is_place(&to) || is_passing(from) || self.site.is_folder(from) {
+        if !self.is_place(&to) || is_passing(from) || self.site.is_folder(from) {
             return Ok(None);
         }
         let Some(entry) = self.site.target(from) else { return Ok(Some(false)) };
@@ -255,6 +262,7 @@ impl Reader<'_, '_> {
         let keeps = call.has(&["p", "a", "preserve"]);
         let mode = if keeps { entry.mode } else { entry.mode & !self.umask & 0o777 };
         let (uid, gid) = if keeps { (entry.uid, entry.gid) } else { (0, 0) };
+        self.charge(bytes.len());
         self.site.write(&to, bytes, mode, uid, gid)?;
         Ok(Some(true))
     }
@@ -265,7 +273,7 @@ impl Reader<'_, '_> {
         if is_passing(from) && is_passing(&to) {
             return Ok(Some(true));
         }
-        if !is_place(from) || !is_place(&to) {
+        if !self.is_place(from) || !self.is_place(&to) {
             return Ok(None);
         }
         let (from, to) = (self.site.path(from)?, self.site.path(&to)?);
@@ -298,7 +306,7 @@ impl Reader<'_, '_> {
         }
         let mut all = true;
         for path in paths.iter().filter(|path| !is_passing(path)) {
-            if !is_place(path) {
+            if !self.is_place(path) {
                 return Ok(None);
             }
             let direct = self.site.path(path)?;
@@ -351,7 +359,7 @@ impl Reader<'_, '_> {
         else {
             return Ok(None);
         };
-        if !call.has(&["add"]) || !is_place(path) {
+        if !call.has(&["add"]) || !self.is_place(path) {
             return Ok(None);
         }
         let mut list = self.site.text(LIST)?.unwrap_or_default();

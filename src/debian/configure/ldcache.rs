@@ -21,6 +21,12 @@ const FILE_LIMIT: u64 = 64 << 20;
 const BATCH_LIMIT: u64 = 64 << 20;
 /// How deep configuration files may include others.
 const INCLUDE_LIMIT: usize = 8;
+/// How many configuration files are read.
+const CONFIGURATION_LIMIT: usize = 1000;
+/// How many patterns of included files are looked for.
+const PATTERN_LIMIT: usize = 4 * CONFIGURATION_LIMIT;
+/// How many folders configuration files may name.
+const NAME_LIMIT: usize = 10_000;
 const CACHE: &str = "/etc/ld.so.cache";
 
 /// A folder of libraries.
@@ -77,8 +83,9 @@ pub(super) fn update(site: &mut Site<'_>, architecture: &str) -> Result<()> {
 
 /// The folders that are there, each once.
 fn folders(site: &Site<'_>, architecture: &str) -> Result<Vec<Folder>> {
-    let mut names = Vec::new();
-    configuration(site, "/etc/ld.so.conf", INCLUDE_LIMIT, &mut names)?;
+    let mut configuration = Configuration::default();
+    configuration.read(site, "/etc/ld.so.conf", INCLUDE_LIMIT)?;
+    let mut names = configuration.names;
     if let Some(triplet) = triplet(architecture) {
         names.extend([format!("/lib/{triplet}"), format!("/usr/lib/{triplet}")]);
     }
@@ -105,24 +112,43 @@ fn folders(site: &Site<'_>, architecture: &str) -> Result<Vec<Folder>> {
     Ok(folders)
 }
 
-/// The folders that a configuration file names, and those of the files that it includes.
-fn configuration(site: &Site<'_>, file: &str, depth: usize, names: &mut Vec<String>) -> Result<()> {
-    let Some(text) = site.text(file)? else { return Ok(()) };
-    for line in text.lines() {
-        let line = line.split('#').next().unwrap_or_default().trim();
-        if let Some(patterns) = line.strip_prefix("include").filter(|rest| rest.starts_with([' ', '\t'])) {
-            for pattern in patterns.split_whitespace().filter(|_| depth > 0) {
-                for included in matching(site, pattern) {
-                    configuration(site, &included, depth - 1, names)?;
-                }
-            }
-        } else if line.starts_with('/') {
-            // `/lib=libc6`: a kind that no library of today needs.
-            let name = line.split('=').next().unwrap_or_default().trim_end().trim_end_matches('/');
-            names.push(name.to_string());
+/// What the configuration files say, each of which is read once.
+#[derive(Default)]
+struct Configuration {
+    /// The folders that they name.
+    names: Vec<String>,
+    files: BTreeSet<TreePath>,
+    patterns: usize,
+}
+
+impl Configuration {
+    /// Adds a file and those that it includes.
+    fn read(&mut self, site: &Site<'_>, file: &str, depth: usize) -> Result<()> {
+        let Some(real) = site.root.resolve(file) else { return Ok(()) };
+        if self.files.len() >= CONFIGURATION_LIMIT || !self.files.insert(real) {
+            return Ok(());
         }
+        let text = site.text(file)?.unwrap_or_default();
+        for line in text.lines() {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if let Some(patterns) = line.strip_prefix("include").filter(|rest| rest.starts_with([' ', '\t'])) {
+                for pattern in patterns.split_whitespace().filter(|_| depth > 0) {
+                    self.patterns += 1;
+                    if self.patterns > PATTERN_LIMIT {
+                        return Ok(());
+                    }
+                    for included in matching(site, pattern) {
+                        self.read(site, &included, depth - 1)?;
+                    }
+                }
+            } else if line.starts_with('/') && self.names.len() < NAME_LIMIT {
+                // `/lib=libc6`: a kind that no library of today needs.
+                let name = line.split('=').next().unwrap_or_default().trim_end().trim_end_matches('/');
+                self.names.push(name.to_string());
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The files that a pattern with `*` in its last component names, sorted by bytes.
@@ -337,4 +363,47 @@ fn number(generator: &str) -> Option<(u32, u32)> {
     let (major, minor) = generator.rsplit_once("version ")?.1.split_once('.')?;
     let minor = minor.split('.').next()?;
     Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::debian::Root;
+    use crate::image::Rootfs;
+    use crate::layer::Entry;
+
+    /// What is read of `/etc/ld.so.conf`, with `parts` beside it.
+    fn read(parts: impl IntoIterator<Item = (String, String)>) -> Configuration {
+        let mut root = Root::new(Arc::new(Rootfs::empty()));
+        let input: Arc<str> = "test".into();
+        for (path, text) in parts {
+            root.insert(&TreePath::new(&path).unwrap(), Entry::file(text.as_str(), 0o644, &input)).unwrap();
+        }
+        let site = Site::new(&mut root, "test");
+        let mut configuration = Configuration::default();
+        configuration.read(&site, "/etc/ld.so.conf", INCLUDE_LIMIT).unwrap();
+        configuration
+    }
+
+    #[test]
+    fn files_that_include_each_other_are_read_once() {
+        let include = "include /etc/ld.so.conf.d/*.conf\n";
+        let parts = (0..20).map(|n| (format!("etc/ld.so.conf.d/{n:02}.conf"), format!("/lib/{n:02}\n{include}")));
+        let found = read(parts.chain([("etc/ld.so.conf".to_string(), format!("{include}{include}/last/\n"))]));
+        assert_eq!(found.files.len(), 21);
+        assert_eq!(found.names.len(), 21);
+        assert_eq!((found.names[0].as_str(), found.names[20].as_str()), ("/lib/00", "/last"));
+    }
+
+    #[test]
+    fn configuration_has_limits() {
+        let parts = (0..CONFIGURATION_LIMIT + 9).map(|n| (format!("etc/d/{n:04}.conf"), String::new()));
+        let main = "include /etc/d/*.conf\n".to_string() + &"/lib\n".repeat(NAME_LIMIT + 9);
+        let found = read(parts.chain([("etc/ld.so.conf".to_string(), main)]));
+        assert_eq!((found.files.len(), found.names.len()), (CONFIGURATION_LIMIT, NAME_LIMIT));
+        let found = read([("etc/ld.so.conf".to_string(), "include /no/*\n".repeat(PATTERN_LIMIT + 9) + "/lib\n")]);
+        assert!(found.names.is_empty());
+    }
 }

@@ -16,6 +16,12 @@ use crate::error::Result;
 
 /// How many commands of one script are looked at.
 const STEP_LIMIT: usize = 50_000;
+/// How many bytes that are copied, kept or parsed count as a command of the script.
+const STEP_BYTES: usize = 512;
+/// How deep commands and words may stand within each other, those of called functions included.
+const NESTING_LIMIT: usize = 150;
+/// How many words a command may have.
+const FIELD_LIMIT: usize = 8192;
 /// How often a loop is gone through.
 const LOOP_LIMIT: usize = 500;
 /// How deep functions may call each other.
@@ -63,6 +69,7 @@ pub(super) struct Reader<'r, 'a> {
     /// Within how many conditions that cannot be known.
     perhaps: usize,
     pub(super) calls: usize,
+    pub(super) nesting: usize,
     steps: usize,
     temporary: usize,
 }
@@ -102,6 +109,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             captured: Vec::new(),
             perhaps: 0,
             calls: 0,
+            nesting: 0,
             steps: 0,
             temporary: 0,
         }
@@ -125,6 +133,30 @@ impl<'r, 'a> Reader<'r, 'a> {
         }
     }
 
+    /// Work that counts as commands, so that what a script can cost is limited.
+    pub fn charge(&mut self, bytes: usize) {
+        self.steps = self.steps.saturating_add(bytes / STEP_BYTES);
+    }
+
+    /// The variables, to come back to.
+    pub(super) fn remember(&mut self) -> BTreeMap<String, Known> {
+        let length = self.variables.iter().map(|(name, value)| name.len() + value.as_deref().map_or(0, str::len));
+        self.charge(length.sum());
+        self.variables.clone()
+    }
+
+    /// Goes one level deeper; `None`: it is too deep.
+    pub(super) fn nested<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.nesting >= NESTING_LIMIT {
+            self.leave("what is nested too deep");
+            return None;
+        }
+        self.nesting += 1;
+        let done = work(self);
+        self.nesting -= 1;
+        Some(done)
+    }
+
     /// Something is printed; `None`: nobody knows what.
     pub fn print(&mut self, text: Known) {
         if let Some(captured) = self.captured.last_mut() {
@@ -142,6 +174,7 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     pub fn set(&mut self, name: &str, value: Known) {
+        self.charge(value.as_ref().map_or(0, String::len));
         let value = if self.is_certain() { value } else { None };
         self.variables.insert(name.to_string(), value);
     }
@@ -186,6 +219,10 @@ impl<'r, 'a> Reader<'r, 'a> {
             self.leave("a script that does not end");
             return Ok((Flow::Exit, None));
         }
+        self.nested(|reader| reader.inside(node)).unwrap_or(Ok((Flow::Next, None)))
+    }
+
+    fn inside(&mut self, node: &Node) -> Result<(Flow, Status)> {
         match node {
             Node::Simple(simple) => self.simple(simple),
             Node::Function(name, body) => {
@@ -200,7 +237,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             Node::While(condition, body, until) => self.repeat(condition, body, *until),
             Node::Group(list, redirections) => self.redirected(redirections, |reader| reader.list(list)),
             Node::Subshell(list, redirections) => {
-                let (variables, arguments) = (self.variables.clone(), self.arguments.clone());
+                let (variables, arguments) = (self.remember(), self.arguments.clone());
                 let read = self.redirected(redirections, |reader| reader.list(list));
                 (self.variables, self.arguments) = (variables, arguments);
                 read.map(|(_, status)| (Flow::Next, status))
@@ -235,7 +272,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             let (flow, status) = self.node(only)?;
             return Ok((flow, turn(status)));
         }
-        let variables = self.variables.clone();
+        let variables = self.remember();
         let mut piped: Option<Known> = None;
         let mut status = None;
         for command in commands {
@@ -307,6 +344,9 @@ impl<'r, 'a> Reader<'r, 'a> {
             Some(words) => {
                 for word in words {
                     values.extend(self.fields(word)?);
+                    if values.len() > LOOP_LIMIT {
+                        break;
+                    }
                 }
             }
         }
@@ -358,7 +398,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             let more = self.fields(word)?;
             length += more.iter().flatten().map(String::len).sum::<usize>();
             fields.extend(more);
-            if length > TEXT_LIMIT || fields.len() > TEXT_LIMIT {
+            if length > TEXT_LIMIT || fields.len() > FIELD_LIMIT {
                 self.leave(&simple.text);
                 return Ok((Flow::Next, None));
             }
@@ -385,7 +425,14 @@ impl<'r, 'a> Reader<'r, 'a> {
         read
     }
 
-    fn command(&mut self, fields: &[Known], simple: &Simple) -> Result<(Flow, Status)> {
+    fn command(&mut self, mut fields: &[Known], simple: &Simple) -> Result<(Flow, Status)> {
+        // `exec`, `env` and their like: what they start.
+        while let [Some(name), rest @ ..] = fields
+            && matches!(name.as_str(), "exec" | "command" | "builtin" | "env" | "nice" | "ionice")
+            && rest.first().is_some_and(|first| !first.as_ref().is_some_and(|word| word.starts_with('-')))
+        {
+            fields = rest;
+        }
         let Some((Some(name), arguments)) = fields.split_first() else {
             self.print(None);
             self.leave(&simple.text);
@@ -401,11 +448,6 @@ impl<'r, 'a> Reader<'r, 'a> {
             "return" => return Ok((self.only_perhaps(Flow::Return), success(arguments.first()))),
             "break" => return Ok((self.only_perhaps(Flow::Break), Some(true))),
             "continue" => return Ok((self.only_perhaps(Flow::Continue), Some(true))),
-            "exec" | "command" | "builtin" | "env" | "nice" | "ionice"
-                if arguments.first().is_some_and(|first| !first.as_ref().is_some_and(|word| word.starts_with('-'))) =>
-            {
-                return self.command(arguments, simple);
-            }
             "." | "source" => return self.source(arguments, simple),
             "eval" => return self.eval(arguments, simple),
             _ => {}
@@ -452,7 +494,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         if path.starts_with("/usr/share/debconf/") || path.starts_with("/usr/share/dpkg/") {
             return Ok((Flow::Next, Some(true)));
         }
-        match self.site.text(path)?.map(|text| shell::parse(&text)) {
+        match self.site.text(path)?.map(|text| self.parse(&text)) {
             Some(Ok(script)) if self.calls < CALL_LIMIT => self.inner(script),
             None if self.site.root.exists("/var/lib/dpkg") && path.starts_with("/etc/") => {
                 Ok((Flow::Next, Some(false)))
@@ -466,13 +508,19 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     fn eval(&mut self, arguments: &[Known], simple: &Simple) -> Result<(Flow, Status)> {
         let words: Option<Vec<&str>> = arguments.iter().map(Option::as_deref).collect();
-        match words.map(|words| shell::parse(&words.join(" "))) {
+        match words.map(|words| self.parse(&words.join(" "))) {
             Some(Ok(script)) if self.calls < CALL_LIMIT => self.inner(script),
             _ => {
                 self.leave(&simple.text);
                 Ok((Flow::Next, None))
             }
         }
+    }
+
+    /// Reads a script within the script.
+    pub(super) fn parse(&mut self, text: &str) -> shell::Result<Script> {
+        self.charge(text.len());
+        shell::parse(text)
     }
 
     pub(super) fn inner(&mut self, script: Script) -> Result<(Flow, Status)> {
@@ -538,9 +586,10 @@ impl<'r, 'a> Reader<'r, 'a> {
         let passing = |path: &str| ["/dev/", "/tmp/", "/proc/", "/sys/"].iter().any(|start| path.starts_with(start));
         match (path, text) {
             (Some(path), _) if passing(&path) => {}
-            (Some(path), Some(text)) if self.is_certain() && path.starts_with('/') => {
+            (Some(path), Some(text)) if self.is_certain() && path.starts_with('/') && self.site.takes(&path) => {
                 let before = if append { self.site.text(&path)?.unwrap_or_default() } else { String::new() };
                 let mode = 0o666 & !self.umask;
+                self.charge(before.len() + text.len());
                 self.site.write(&path, (before + &text).into_bytes(), mode, 0, 0)?;
             }
             (path, _) => {

@@ -278,6 +278,46 @@ fn declared_users_are_made_where_the_script_asks_for_them() {
 }
 
 #[test]
+fn scripts_make_no_whiteouts() {
+    for script in [
+        "touch /etc/.wh.os-release",
+        "mkdir -p /etc/.wh..wh..opq",
+        "mkdir -p /etc/.wh.x/y",
+        "echo x > /etc/.wh.os-release",
+        "ln -s /x/.wh.os-release /etc",
+        "ln -s /nothing /etc/.wh.os-release",
+        "ln -s .wh.x /etc/way; mkdir /etc/way/y",
+        "ln -s .wh.x /etc/way; touch /etc/way/y",
+        "ln -s .wh.x /etc/way; echo > /etc/way/y",
+        "cp /usr/bin/tool /etc/.wh.os-release",
+        "mv /usr/bin/tool /etc/.wh.os-release",
+        "install -m 644 /usr/bin/tool /etc/.wh.os-release",
+        "install /dev/null /etc/.wh.os-release",
+        "ucf /usr/bin/tool /etc/.wh.os-release",
+        "update-alternatives --install /etc/.wh.os-release x /usr/bin/tool 5",
+        "update-alternatives --install /usr/bin/x .wh.x /usr/bin/tool 5",
+        "dpkg-statoverride --update --add root root 755 /etc/.wh.os-release",
+        "adduser --system --home /etc/.wh.os-release app",
+    ] {
+        let (left, root) = run(script);
+        assert!(left.is_some_and(|left| left.ends_with("was not run")), "{script}");
+        let tree = root.finish().unwrap();
+        assert!(tree.iter().all(|(path, _)| !path.as_str().contains(".wh.")), "{script}");
+    }
+}
+
+#[test]
+fn tests_are_answered_up_to_a_length() {
+    for (turns, expected) in [(1, "no"), (2, "yes"), (60, "yes"), (61, "no")] {
+        let (left, root) =
+            run(&format!("if [ {} a ]; then touch /etc/yes; else touch /etc/no; fi", "! ".repeat(turns)));
+        assert!(left.is_none() && root.exists(&format!("/etc/{expected}")), "{turns}: {left:?}");
+    }
+    let (left, root) = run(&format!("if [ {} a ]; then touch /etc/yes; else touch /etc/no; fi", "! ".repeat(64)));
+    assert!(left.is_some() && !root.exists("/etc/yes") && !root.exists("/etc/no"));
+}
+
+#[test]
 fn hostile_scripts_end() {
     let deep = "if true; then ".repeat(200) + &"fi; ".repeat(200);
     let subshells = "(".repeat(500);
@@ -288,6 +328,33 @@ fn hostile_scripts_end() {
     let many = long.clone() + "\necho " + &"$x".repeat(50_000) + "\necho " + &"$x ".repeat(50_000);
     let cuts = long + "\n" + &"y=${x##*b}\ncase $x in *b*c*d*) ;; esac\n".repeat(500);
     let calls = "f() { f; f; }; f";
+    let turned = "[ ".to_string() + &"! ".repeat(100_000) + "a ]";
+    let any = "[ a".to_string() + &" -o a".repeat(100_000) + " ]";
+    let all = "[ a".to_string() + &" -a a".repeat(100_000) + " ]";
+    let arguments = "set -- \"$@\" \"$@\"\n".repeat(45) + "for a in " + &"\"$@\" ".repeat(2000) + "; do :; done";
+    let started = "exec ".repeat(200_000) + "true";
+    let functions = "a() ".repeat(200_000) + "{ :; }";
+    let groups = "{ ".repeat(100_000);
+    let cases = "case a in a) ".repeat(50_000);
+    let conditions = "if ".repeat(100_000);
+    let arithmetic = "echo $((".to_string() + &"(".repeat(100_000) + "1" + &")".repeat(100_000) + "))";
+    let defaults = "echo ".to_string() + &"${a:-".repeat(10_000) + &"}".repeat(10_000);
+    let documents = "cat <<EOF\n".to_string() + &"${a:-".repeat(10_000) + &"}".repeat(10_000) + "\nEOF\n";
+    let many_documents = "cat <<EOF; ".repeat(20_000) + "\n" + &"EOF\n".repeat(20_000);
+    let evaluated = "eval ".repeat(100_000) + "true";
+    let deep_calls = "f() { ".to_string() + &"{ ".repeat(40) + "f; " + &"}; ".repeat(40) + "}; f";
+    let deep_words = "f() { echo ".to_string() + &"${a:-".repeat(40) + "$(f)" + &"}".repeat(40) + "; }; f";
+    let kept =
+        "x=".to_string() + &"a".repeat(100_000) + "\n" + &(0..20_000).map(|n| format!("y{n}=$x\n")).collect::<String>();
+    let written = "x=".to_string()
+        + &"a".repeat(100_000)
+        + "\n"
+        + &(0..20_000).map(|n| format!("echo $x>/f{n}\n")).collect::<String>();
+    let parsed =
+        "for a in 1 2 3 4 5 6 7 8 9; do ".repeat(4) + "$(: " + &"a".repeat(500_000) + "); " + &"done; ".repeat(4);
+    let globs = "touch /usr".to_string() + &"/*/..".repeat(40);
+    let patterns =
+        "x=".to_string() + &"a".repeat(2000) + "\n" + &format!("y=${{x##*{}b}}\n", "a".repeat(900)).repeat(500);
     let loops = "for a in 1 2 3 4 5 6 7 8 9; do ".repeat(9) + ":; " + &"done; ".repeat(9);
     for script in [
         &deep,
@@ -299,6 +366,27 @@ fn hostile_scripts_end() {
         &cuts,
         calls,
         &loops,
+        &turned,
+        &any,
+        &all,
+        &arguments,
+        &started,
+        &functions,
+        &groups,
+        &cases,
+        &conditions,
+        &arithmetic,
+        &defaults,
+        &documents,
+        &many_documents,
+        &evaluated,
+        &deep_calls,
+        &deep_words,
+        &kept,
+        &written,
+        &parsed,
+        &globs,
+        &patterns,
         "cat <<EOF\n",
         "a=${",
         "`",

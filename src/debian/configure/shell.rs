@@ -4,7 +4,7 @@ use super::shell_words::{document, quoted};
 use super::syntax::{List, Node, PartKind, Redirection, Script, Simple, Target, Word};
 
 /// The deepest nesting that is read.
-pub(super) const DEPTH_LIMIT: usize = 48;
+pub(super) const DEPTH_LIMIT: usize = 96;
 /// The longest script that is read, in bytes.
 const LENGTH_LIMIT: usize = 1 << 20;
 
@@ -202,6 +202,16 @@ impl Parser {
     }
 
     fn command(&mut self) -> Result<Node> {
+        self.depth += 1;
+        if self.depth > DEPTH_LIMIT {
+            return Err(Unreadable);
+        }
+        let node = self.one_command();
+        self.depth -= 1;
+        node
+    }
+
+    fn one_command(&mut self) -> Result<Node> {
         self.blank();
         if self.take("(") {
             let list = self.list(&[])?;

@@ -1,7 +1,8 @@
-//! The root while it is configured: what is missing is made, what is there is kept.
+//! The root while it is configured: what is missing is made, what is there is kept. Whiteouts are never made.
 
 use std::sync::Arc;
 
+use crate::debian::root::is_marker;
 use crate::debian::{Root, tree_path};
 use crate::error::Result;
 use crate::layer::{BaseEntry, BaseKind, Content, Entry, Kind, TreePath};
@@ -24,6 +25,11 @@ impl<'a> Site<'a> {
     /// A path of the root, as a script or a configuration file names it.
     pub fn path(&self, text: &str) -> Result<TreePath> {
         Ok(tree_path(&self.input, text)?)
+    }
+
+    /// Whether something can be made at this path: not a whiteout, wherever links on the way lead.
+    pub fn takes(&self, path: &str) -> bool {
+        self.path(path).is_ok_and(|path| !is_marker(self.root.place(&path).as_str()))
     }
 
     /// What is at exactly this path; folders on the way may be links.
@@ -56,8 +62,7 @@ impl<'a> Site<'a> {
             return Ok(false);
         }
         let entry = Entry { mode, ..Entry::directory(&self.input) }.owned(uid, gid);
-        self.root.replace(&path, entry);
-        Ok(true)
+        Ok(self.root.replace(&path, entry))
     }
 
     /// A file of root, mode 0644, if nothing is there. Whether it was made.
@@ -78,8 +83,7 @@ impl<'a> Site<'a> {
         if self.at(&path).is_some() {
             return Ok(false);
         }
-        self.root.replace(&path, Entry::file(content, mode, &self.input).owned(uid, gid));
-        Ok(true)
+        Ok(self.root.replace(&path, Entry::file(content, mode, &self.input).owned(uid, gid)))
     }
 
     /// A copy of a file that a package has, if there is nothing yet.
@@ -112,8 +116,7 @@ impl<'a> Site<'a> {
         if self.at(&path).is_some() {
             return Ok(false);
         }
-        self.root.replace(&path, Entry::symlink(target, &self.input));
-        Ok(true)
+        Ok(self.root.replace(&path, Entry::symlink(target, &self.input)))
     }
 
     /// A link in the place of what is there, unless that is a folder.
@@ -124,8 +127,7 @@ impl<'a> Site<'a> {
             Some(BaseKind::Symlink(old)) if old == target => return Ok(false),
             _ => {}
         }
-        self.root.replace(&path, Entry::symlink(target, &self.input));
-        Ok(true)
+        Ok(self.root.replace(&path, Entry::symlink(target, &self.input)))
     }
 
     /// An empty folder becomes a link.

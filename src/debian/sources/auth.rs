@@ -38,7 +38,8 @@ impl Auth {
     }
 }
 
-fn in_url(url: &Url) -> Option<Credentials> {
+/// Those that stand in a URL itself.
+pub(super) fn in_url(url: &Url) -> Option<Credentials> {
     let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     (!url.username().is_empty())
         .then(|| Credentials { username: decode(url.username()), password: decode(url.password().unwrap_or_default()) })

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use url::Url;
 
+use super::auth::{self, Auth};
 use super::{Files, Reader, Source, Sources, SourcesError, archive_url, without_user};
 use crate::debian::apt_conf::AptConf;
 use crate::debian::keyring::{Keyring, Keys};
@@ -45,6 +46,8 @@ pub struct Machine {
     pub left_out: Vec<String>,
     /// Whether `Valid-Until` counts where a source does not say.
     check_valid_until: bool,
+    /// Who is who at archives, a mirror's too. Its Debug shows no password.
+    auth: Auth,
 }
 
 impl Machine {
@@ -66,6 +69,7 @@ impl Machine {
                 Err(error) => machine.left_out.push(error.to_string()),
             }
         }
+        machine.auth = reader.auth;
         Ok(machine)
     }
 
@@ -141,7 +145,8 @@ impl Sources {
                 (None, None) => return Err(SourcesError::NoKeys { suite, at }),
             };
             let own = like.filter(|like| like.archive == archive);
-            let named = mirror.as_ref().and_then(|mirror| super::Auth::default().of(mirror));
+            // What the mirror's URL names, what stands with its source, what auth.conf has for the archive.
+            let known = auth::in_url(&archive).or_else(|| own.and_then(|like| like.credentials.clone()));
             Ok(Source {
                 archive: without_user(&archive),
                 components: components.to_vec(),
@@ -149,7 +154,7 @@ impl Sources {
                 keys,
                 check_valid_until: own.map_or(machine.check_valid_until, |like| like.check_valid_until),
                 trusted: own.is_some_and(|like| like.trusted),
-                credentials: named.or_else(|| own.and_then(|like| like.credentials.clone())),
+                credentials: known.or_else(|| machine.auth.of(&archive)),
                 origin: own.map_or_else(|| at.clone(), |like| like.origin.clone()),
                 suite,
             })

@@ -213,6 +213,27 @@ fn what_does_not_fit_needs_a_mirror_and_a_keyring() {
 }
 
 #[test]
+fn a_mirror_is_asked_as_the_one_that_auth_conf_names() {
+    let auth = "machine m.example/x/debian/ login main password canary1\n\
+                machine https://m.example/x/debian-security login safe password canary2\n";
+    let files = [("etc/apt/auth.conf.d/m.conf", auth), ("etc/apt/trusted.gpg.d/k.gpg", "x")];
+    let text = "deb http://a.example/debian bookworm main\n";
+    let machine = machine(&[&files[..], &[("etc/apt/sources.list", text)]].concat(), "");
+    let users = |mirror: &str| -> Vec<Option<String>> {
+        let (suites, mirror) = (names(&["bookworm", "bookworm-security"]), Url::parse(mirror).unwrap());
+        let found = Sources::for_release(&machine, &suites, &names(&["main"]), Some(&mirror), None, "x").unwrap();
+        found.sources.into_iter().map(|source| source.credentials.map(|known| known.username)).collect()
+    };
+    let some = |name: &str| Some(name.to_string());
+    assert_eq!(users("https://m.example/x/debian"), [some("main"), some("safe")]);
+    assert_eq!(users("https://u:p@m.example/x/debian"), [some("u"), some("u")]);
+    // An entry without a scheme is for https; other hosts and folders get nothing.
+    assert_eq!(users("http://m.example/x/debian"), [None, None]);
+    assert_eq!(users("https://m.example.evil/x/debian"), [None, None]);
+    assert!(!format!("{machine:?}").contains("canary"));
+}
+
+#[test]
 fn files_that_cannot_be_read_are_left_out_and_told() {
     let files = [
         ("etc/apt/sources.list", "deb http://a.example/ s main"),

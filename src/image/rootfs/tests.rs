@@ -54,7 +54,15 @@ fn later_layers_replace_and_hide() {
     let found = rootfs.read_many(&many, 1).unwrap();
     let found: Vec<_> = found.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
     assert_eq!(found, [("d/a", &b"2"[..]), ("d/c", &b"3"[..]), ("root/test", &b"1"[..])]);
+    // Remembered now; read anew; and what the listing keeps: the same limit for all.
     assert!(rootfs.read_many(&many, 0).is_err());
+    assert!(rootfs.read_many(&[path("d/a")], 0).is_err());
+    assert!(rootfs.remembered().len() == 3 && rootfs.read_many(&many, 1).is_ok());
+    rootfs.remembered().clear();
+    assert!(rootfs.read_many(&many, 0).is_err());
+    let kept = fixture.open(vec![RawTar::new().file("etc/passwd", b"root:x:0:0::/:\n")]).unwrap();
+    assert_eq!(kept.kept.len(), 1);
+    assert!(kept.read_many(&[path("etc/passwd")], 3).is_err() && kept.read_many(&[path("etc/passwd")], 99).is_ok());
 }
 
 #[test]
