@@ -329,8 +329,8 @@ fn hostile_scripts_end() {
     let cuts = long + "\n" + &"y=${x##*b}\ncase $x in *b*c*d*) ;; esac\n".repeat(500);
     let calls = "f() { f; f; }; f";
     let turned = "[ ".to_string() + &"! ".repeat(100_000) + "a ]";
-    let any = "[ a".to_string() + &" -o a".repeat(100_000) + " ]";
-    let all = "[ a".to_string() + &" -a a".repeat(100_000) + " ]";
+    let any = "[ a".to_string() + &" -o a".repeat(4_000) + " ]";
+    let all = "[ a".to_string() + &" -a a".repeat(4_000) + " ]";
     let arguments = "set -- \"$@\" \"$@\"\n".repeat(45) + "for a in " + &"\"$@\" ".repeat(2000) + "; do :; done";
     let started = "exec ".repeat(200_000) + "true";
     let functions = "a() ".repeat(200_000) + "{ :; }";
