@@ -9,6 +9,7 @@
 mod accounts;
 mod alternatives;
 mod base_files;
+mod budget;
 mod certificates;
 mod commands;
 mod curated;

@@ -16,10 +16,6 @@ use crate::error::Result;
 
 /// How many commands of one script are looked at.
 const STEP_LIMIT: usize = 50_000;
-/// How many bytes that are copied, kept or parsed count as a command of the script.
-const STEP_BYTES: usize = 512;
-/// How deep commands and words may stand within each other, those of called functions included.
-const NESTING_LIMIT: usize = 150;
 /// How many words a command may have.
 const FIELD_LIMIT: usize = 8192;
 /// How often a loop is gone through.
@@ -70,7 +66,7 @@ pub(super) struct Reader<'r, 'a> {
     perhaps: usize,
     pub(super) calls: usize,
     pub(super) nesting: usize,
-    steps: usize,
+    pub(super) steps: usize,
     temporary: usize,
 }
 
@@ -131,30 +127,6 @@ impl<'r, 'a> Reader<'r, 'a> {
         if !self.left.iter().any(|left| left == text) {
             self.left.push(text.to_string());
         }
-    }
-
-    /// Work that counts as commands, so that what a script can cost is limited.
-    pub fn charge(&mut self, bytes: usize) {
-        self.steps = self.steps.saturating_add(bytes / STEP_BYTES);
-    }
-
-    /// The variables, to come back to.
-    pub(super) fn remember(&mut self) -> BTreeMap<String, Known> {
-        let length = self.variables.iter().map(|(name, value)| name.len() + value.as_deref().map_or(0, str::len));
-        self.charge(length.sum());
-        self.variables.clone()
-    }
-
-    /// Goes one level deeper; `None`: it is too deep.
-    pub(super) fn nested<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
-        if self.nesting >= NESTING_LIMIT {
-            self.leave("what is nested too deep");
-            return None;
-        }
-        self.nesting += 1;
-        let done = work(self);
-        self.nesting -= 1;
-        Some(done)
     }
 
     /// Something is printed; `None`: nobody knows what.
