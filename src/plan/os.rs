@@ -238,7 +238,7 @@ impl Work<'_> {
                 path: location.path.clone(),
                 size: location.size,
                 sha256: Hex(location.sha256),
-                reason: reason_of(reason),
+                reason: self.reason(&package.name, reason),
             })
         };
         let mut packages: Vec<LockedPackage> =
@@ -257,6 +257,21 @@ impl Work<'_> {
             omitted: solution.omitted,
             held_back: held_back.collect(),
             sources: Some(sources),
+        }
+    }
+
+    /// Why a package is there, in words. What the project did not list was asked for by Ingot.
+    fn reason(&self, name: &str, reason: &Reason) -> String {
+        let listed = |package: &project::Located<String>| package.value.split(['=', ':']).next() == Some(name);
+        match reason {
+            Reason::Requested if self.variant.os.packages.iter().any(listed) => "requested".into(),
+            Reason::Requested if name.contains("python") => "[python] version".into(),
+            Reason::Requested if WHEEL_LIBRARIES.contains(&name) => "expected by wheels".into(),
+            Reason::Requested => "part of the base".into(),
+            Reason::Needed(by) => format!("needed by {by}"),
+            Reason::Recommended(by) => format!("recommended by {by}"),
+            Reason::Upgrade { security: true } => "security update".into(),
+            Reason::Upgrade { security: false } => "update".into(),
         }
     }
 
@@ -423,15 +438,5 @@ impl Work<'_> {
             }),
             ..base
         })
-    }
-}
-
-fn reason_of(reason: &Reason) -> String {
-    match reason {
-        Reason::Requested => "requested".into(),
-        Reason::Needed(by) => format!("needed by {by}"),
-        Reason::Recommended(by) => format!("recommended by {by}"),
-        Reason::Upgrade { security: true } => "security update".into(),
-        Reason::Upgrade { security: false } => "update".into(),
     }
 }
