@@ -40,6 +40,7 @@ clippy:
 # deny.toml: licences, bans, sources. Advisories would need a network that CI does not have. cargo-deny is compiled
 # unoptimised, once, if it is not installed.
 deny: $(DENY)
+	$(CARGO) fetch --locked --quiet
 	$(DENY) --offline check licenses bans sources
 
 target/tools/bin/cargo-deny:

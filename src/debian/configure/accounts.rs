@@ -84,7 +84,7 @@ impl File {
         self.lines().any(|fields| fields.get(2).and_then(|field| number(field)) == Some(wanted))
     }
 
-    /// Adds a line; a file that is not there is made only by [`Accounts::complete`].
+    /// Adds a line; a file that is not there is made only in a fresh root.
     fn push(&mut self, line: &str) {
         let Some(bytes) = &mut self.bytes else { return };
         if bytes.last().is_some_and(|last| *last != b'\n') {
