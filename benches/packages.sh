@@ -28,8 +28,10 @@ version = "$python"
 [variants.base]
 base = "$ID:$VERSION_ID/packages"
 TOML
+mkdir -p "$work/plain"
+sed 's/^\[python\]/&\nbytecode = "none"/' "$work/app/ingot.toml" >"$work/plain/ingot.toml"
 export INGOT_CACHE=$work/cache SOURCE_DATE_EPOCH=315532800
-(cd "$work/app" && "$ingot" lock -q . >/dev/null)
+for project in app plain; do "$ingot" lock -q "$work/$project" >/dev/null; done
 build=("$ingot" build -q --locked "$work/app" -o "oci:$work/out" --metadata-file "$work/metadata.json")
 "${build[@]}" >/dev/null
 jq -r '.images[0].os.packages[] | "\(.name)=\(.version) \(.sha256)"' "$work/metadata.json" >"$work/packages"
@@ -40,14 +42,16 @@ done <"$work/packages"
 include=$(cut -d' ' -f1 "$work/packages" | cut -d= -f1 | paste -sd,)
 wc -l <"$work/packages" | xargs echo "packages:" >&2
 
-anew() { rm -rf "$work/cache/layers-v1" "$work/cache/pyc-v1" "$work/cache/os-v1" "$work/cache/interpreters-v1"; "${build[@]}" >/dev/null; }
+clear() { rm -rf "$work"/cache/{layers,pyc,os,interpreters,bases}-v*; }
+anew() { clear; "${build[@]}" >/dev/null; }
+plain() { clear; "$ingot" build -q --locked "$work/plain" -o "oci:$work/out" >/dev/null; }
 same() { "${build[@]}" >/dev/null; }
 peer() {
     mmdebstrap --quiet --variant=extract --format=tar --include="$include" --aptopt='APT::Install-Recommends "false"' \
         "$VERSION_CODENAME" "$work/peer.tar" "deb [trusted=yes] copy:$work/repo ./" >/dev/null
 }
 for round in $(seq "$rounds"); do
-    for case in anew same peer; do
+    for case in plain anew same peer; do
         begin=$(date +%s%N)
         "$case"
         echo "$case $((($(date +%s%N) - begin) / 1000000))"
@@ -59,6 +63,7 @@ median() { awk -v c="$1" '$1 == c { print $2 }' "$work/times" | sort -n | awk '{
 of_peer() { awk -v a="$1" -v b="$(median peer)" 'BEGIN { printf "%.2f", a / b }'; }
 row() { local ms; ms=$(median "$1"); printf '%-62s %6d ms %8s\n' "$2" "$ms" "$(of_peer "$ms")"; }
 printf '%-62s %9s %8s\n' "case ($rounds rounds)" "median" "of peer"
+row plain "ingot: the packages alone, without bytecode, to a layout"
 row anew "ingot: every layer and all bytecode anew, to a layout"
 row same "ingot: nothing changed"
 row peer "peer: mmdebstrap --variant=extract, to a tar"
