@@ -135,9 +135,11 @@ impl Sources {
             let archive = match (&mirror, like) {
                 (Some(mirror), _) => pocket_of(mirror, &suite),
                 (None, Some(like)) => like.archive.clone(),
-                (None, None) => {
-                    return Err(SourcesError::NoSuite { suite, at, left_out: machine.left_out.clone() });
-                }
+                // A pocket that this machine's apt does not use is beside the release itself.
+                (None, None) => match machine.like(Source::code_name(&suite).0, components) {
+                    Some(release) => pocket_of(&release.archive, &suite),
+                    None => return Err(SourcesError::NoSuite { suite, at, left_out: machine.left_out.clone() }),
+                },
             };
             let keys = match (&keyring, like.or_else(|| machine.family_of(&suite, components))) {
                 (Some(ring), _) => Keys { rings: vec![ring.clone()], fingerprints: Vec::new() },

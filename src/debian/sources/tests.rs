@@ -179,6 +179,18 @@ fn another_release_of_the_distribution_is_found_by_its_pocket() {
 }
 
 #[test]
+fn a_pocket_that_the_machine_does_not_use_is_beside_the_release() {
+    let text = "deb [signed-by=/usr/share/keyrings/x.gpg] http://a.example/x/debian bookworm main\n";
+    let files = [("etc/apt/sources.list", text), ("usr/share/keyrings/x.gpg", "ring")];
+    let suites = names(&["bookworm", "bookworm-updates", "bookworm-security"]);
+    let found = Sources::for_release(&machine(&files, ""), &suites, &names(&["main"]), None, None, "x").unwrap();
+    let urls: Vec<&str> = found.sources.iter().map(|source| source.archive.as_str()).collect();
+    let (release, security) = ("http://a.example/x/debian/", "http://a.example/x/debian-security/");
+    assert_eq!(urls, [release, release, security]);
+    assert!(found.sources.iter().all(|source| rings(source) == ["/usr/share/keyrings/x.gpg"]));
+}
+
+#[test]
 fn what_does_not_fit_needs_a_mirror_and_a_keyring() {
     let machine = debian();
     let folder = tempfile::tempdir().unwrap();
