@@ -11,12 +11,12 @@ DEMO_ARGS = --build-arg DISTROLESS_BASE=$(DEMO_BASE) --build-arg DISTROLESS_PYTH
 # The installed cargo-deny, or one of our own.
 DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 
-.PHONY: all demo test check fmt clippy deny tidy doc bench install-test-tools clean
+.PHONY: all demo test check fmt clippy deny tidy doc bench install-test-tools install-demo-tools clean
 
 all: check test
 
 # Builds ingot, casts the example into dist/ and shows what is in it.
-demo:
+demo: install-demo-tools
 	$(CARGO) build --release --quiet --locked
 	target/release/ingot plan examples/gameforge --variant distroless $(DEMO_ARGS)
 	target/release/ingot build examples/gameforge --variant distroless $(DEMO_ARGS) -o $(DEMO_IMAGE)
@@ -59,6 +59,9 @@ bench:
 
 install-test-tools:
 	@tests/tools/install.sh test
+
+install-demo-tools:
+	@tests/tools/install.sh demo
 
 clean:
 	rm -rf dist

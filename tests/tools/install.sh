@@ -1,5 +1,6 @@
 #!/bin/sh
-# install.sh test: installs the missing ones of the programs that the tests call, with apt-get.
+# install.sh test|demo: installs the missing ones of the programs that the tests call, with apt-get; for the demo only pip,
+# and only if neither pip nor uv is there to say which package index this machine uses.
 # Does nothing, and needs no right, if they are all there.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
@@ -11,7 +12,8 @@ htpasswd=apache2-utils openssl=openssl gpg=gpg gpg-agent=gpg-agent gpgv=gpgv set
 
 case ${1:-} in
     test) wanted=$test ;;
-    *) echo "usage: install.sh test" >&2; exit 2 ;;
+    demo) wanted= ;;
+    *) echo "usage: install.sh test|demo" >&2; exit 2 ;;
 esac
 
 missing=
@@ -22,12 +24,15 @@ for pair in $wanted; do
         missing="$missing ${pair#*=}"
     fi
 done
+if [ "$1" = demo ]; then
+    command -v uv >/dev/null || python3 -c 'import pip' 2>/dev/null || missing=" python3-pip"
 # pip judges our environments: Debian's, because an ordinary user may not read root's.
-if ! /usr/bin/python3 -c 'import pip, venv, ensurepip' 2>/dev/null; then
+elif ! /usr/bin/python3 -c 'import pip, venv, ensurepip' 2>/dev/null; then
     missing="$missing python3 python3-pip python3-venv"
 fi
 # The resolver is compared with apt's: on what apt knows, which is nothing on a fresh machine.
-lists=$(apt-get indextargets --format '$(FILENAME)' 'Created-By: Packages')
+lists=-
+[ "$1" = demo ] || lists=$(apt-get indextargets --format '$(FILENAME)' 'Created-By: Packages')
 [ -n "$lists" ] || missing="$missing apt"
 [ -n "$missing" ] || exit 0
 
