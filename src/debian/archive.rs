@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use rayon::prelude::*;
 
 use super::archive_error::ArchiveError;
-use super::fetch::{Context, Wanted, download, in_parallel};
+use super::fetch::{Context, PARALLEL, Wanted, download};
 use super::index::{At, Index, PACKED_LIMIT, PACKINGS, Packed, Packing};
 use super::preferences::{Pocket, Preferences};
 use super::release::{Floor, Listed, Release, listed_url};
@@ -14,6 +14,7 @@ use super::sources::{Source, Sources};
 use super::{Candidate, Error, Package, Universe};
 use crate::error::{During, Result};
 use crate::net::Http;
+use crate::net::in_parallel;
 use crate::oci::Digest;
 use crate::text::escape;
 
@@ -76,8 +77,9 @@ impl Archive {
         let used: Vec<Source> =
             sources.sources.iter().filter(used).map(|source| for_architecture(source, architecture)).collect();
         let http = (context.http)()?;
-        let releases =
-            in_parallel(&used, |source| Release::fetch(source, &http, floor, context.now).during(|| action(source)))?;
+        let releases = in_parallel(&used, PARALLEL, |source| {
+            Release::fetch(source, &http, floor, context.now).during(|| action(source))
+        })?;
         let mut wants = Vec::new();
         for (source, release) in used.iter().zip(&releases) {
             let for_all = ["all", architecture];
@@ -96,7 +98,7 @@ impl Archive {
             .map(|want| (want.listed.sha256, want))
             .collect();
         let missing: Vec<&Want<'_>> = missing.into_values().collect();
-        in_parallel(&missing, |want| want.fetch(context, &http).during(|| action(want.source)))?;
+        in_parallel(&missing, PARALLEL, |want| want.fetch(context, &http).during(|| action(want.source)))?;
         let parts = wants
             .par_iter()
             .map(|want| want.open(architecture, context, &http).during(|| action(want.source)))

@@ -3,9 +3,7 @@
 //! What is in the store is not fetched again: with a warm store nothing here needs a network.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use url::Url;
@@ -16,13 +14,13 @@ use super::sources::Sources;
 use super::{Location, Package};
 use crate::error::{During, Result};
 use crate::layer::{self, Store};
-use crate::net::{self, Credentials, Http, Request, redacted};
+use crate::net::{self, Credentials, Http, Request, in_parallel, redacted};
 use crate::oci::Digest;
 use crate::progress::Progress;
 use crate::text::escape;
 
 /// How many requests run at the same time.
-const PARALLEL: usize = 12;
+pub(super) const PARALLEL: usize = 12;
 /// The largest .deb, in bytes.
 const DEB_LIMIT: u64 = 8 << 30;
 
@@ -67,7 +65,7 @@ pub fn fetch_locations(locations: &[Location], sources: &Sources, context: &Cont
         // The largest first: the last one to arrive decides when all are there.
         let mut missing: Vec<&Location> = missing.into_values().collect();
         missing.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
-        in_parallel(&missing, |location| fetch_one(location, sources, context, &http))?;
+        in_parallel(&missing, PARALLEL, |location| fetch_one(location, sources, context, &http))?;
     }
     Ok(locations.iter().map(|location| location.sha256).collect())
 }
@@ -152,26 +150,4 @@ pub(super) fn below(folder: &str, path: &str) -> Result<Url, ArchiveError> {
     let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
     url.path_segments_mut().map_err(|()| refuse())?.pop_if_empty().extend(parts);
     Ok(url)
-}
-
-/// Runs `work` for each item on [`PARALLEL`] threads (they wait for the network, not for a core); results in order.
-/// After a failure no further item is begun.
-pub(super) fn in_parallel<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> Result<T> + Sync) -> Result<Vec<T>> {
-    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let done: Mutex<BTreeMap<usize, Result<T>>> = Mutex::new(BTreeMap::new());
-    thread::scope(|scope| {
-        for _ in 0..PARALLEL.min(items.len()) {
-            scope.spawn(|| {
-                while !failed.load(Ordering::Relaxed) {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(at) else { break };
-                    let result = work(item);
-                    failed.fetch_or(result.is_err(), Ordering::Relaxed);
-                    done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(at, result);
-                }
-            });
-        }
-    });
-    let done = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    done.into_values().collect()
 }

@@ -12,6 +12,7 @@ mod client;
 mod download;
 mod error;
 mod origin;
+mod parallel;
 mod request;
 mod retry;
 mod runtime;
@@ -23,6 +24,7 @@ pub use client::Http;
 pub use download::Transfer;
 pub use error::Error;
 pub use origin::{is_internal, redacted, same_origin};
+pub use parallel::in_parallel;
 pub use request::{Call, Credentials, Request, Response};
 pub use reqwest::Method;
 

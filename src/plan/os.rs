@@ -114,7 +114,7 @@ pub fn install(
 ) -> Result<Base> {
     let fresh = base.root_digest.is_none();
     let wanted = wanted(&base, variant, fresh)?;
-    let upgrade = variant.os.upgrade != project::Upgrade::None && !fresh;
+    let upgrade = variant.os.upgrade != Upgrade::None && !fresh;
     if wanted.is_empty() && !upgrade {
         return Ok(base);
     }
@@ -203,11 +203,7 @@ impl Work<'_> {
         }
         let request = Request {
             packages: wanted,
-            upgrade: match self.variant.os.upgrade {
-                project::Upgrade::None => Upgrade::None,
-                project::Upgrade::Security => Upgrade::Security,
-                project::Upgrade::All => Upgrade::All,
-            },
+            upgrade: self.variant.os.upgrade,
             recommends: self.variant.os.recommends,
             architecture: self.architecture.to_string(),
             omit: if has_dpkg { BTreeSet::new() } else { SCRIPTS_ONLY.map(str::to_string).into() },

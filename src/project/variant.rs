@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::place::{Located, Place};
 use super::rule::Port;
+pub use crate::debian::Upgrade;
 use crate::oci::Epoch;
 use crate::python::PythonVersion;
 use crate::python::bytecode::BytecodeMode;
@@ -60,18 +61,6 @@ pub struct PythonSpec {
     pub venv: Located<String>,
     /// The dependencies' bytecode.
     pub bytecode: BytecodeMode,
-}
-
-/// Which packages of the base are brought up to date.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Upgrade {
-    /// None.
-    #[default]
-    None,
-    /// Those with a security update.
-    Security,
-    /// All.
-    All,
 }
 
 /// `[os]`.

@@ -3,12 +3,8 @@
 //! The store is asked first, then the paths in the lock, then folders (`--find-links`), then indexes. What was chosen
 //! once is remembered, so that a build from a warm store needs no network.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -25,7 +21,7 @@ use super::{Error, Target};
 use crate::error::{During, Result};
 use crate::fs;
 use crate::layer::{self, Bucket, Store};
-use crate::net::{Http, Request, redacted, same_origin};
+use crate::net::{Http, Request, in_parallel, redacted, same_origin};
 use crate::oci::{Digest, Hasher};
 use crate::progress::Progress;
 
@@ -112,34 +108,12 @@ pub fn fetch(
     let missing: Vec<usize> = (0..locked.len()).filter(|at| wheels.get(*at).is_some_and(Option::is_none)).collect();
     if !missing.is_empty() {
         let network = job.network(http, folders)?;
-        let found = in_parallel(&missing, |at| job.remote(&locked[at], &network))?;
+        let found = in_parallel(&missing, PARALLEL, |at| job.remote(&locked[*at], &network))?;
         for (at, wheel) in missing.into_iter().zip(found) {
             wheels[at] = Some(wheel);
         }
     }
     Ok(wheels.into_iter().flatten().collect())
-}
-
-/// Runs `work` for each item on [`PARALLEL`] threads (they wait for the network, not for a core); results in order.
-/// After a failure no further item is begun.
-fn in_parallel<T: Send>(items: &[usize], work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
-    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let done: Mutex<BTreeMap<usize, Result<T>>> = Mutex::new(BTreeMap::new());
-    thread::scope(|scope| {
-        for _ in 0..PARALLEL.min(items.len()) {
-            scope.spawn(|| {
-                while !failed.load(Ordering::Relaxed) {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(at) else { break };
-                    let result = work(*item);
-                    failed.fetch_or(result.is_err(), Ordering::Relaxed);
-                    done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(at, result);
-                }
-            });
-        }
-    });
-    let done = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    done.into_values().collect()
 }
 
 impl Job<'_> {

@@ -1,6 +1,7 @@
 //! Indexes that serve, lie, refuse and withhold; folders, locks that name files, and warm stores.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::net::Credentials;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::parallel::{WORKERS, in_parallel};
+use super::parallel::WORKERS;
 use super::{Outcome, Receipt, Sink, warn_of_docker};
 use crate::error::{During, Result};
 use crate::fs::{self, Temporary};
@@ -15,6 +15,7 @@ use crate::image::blobs::{Overlay, transfer};
 use crate::image::frozen::Artifact;
 use crate::image::layout::{REF_NAME, check_marker};
 use crate::layer::{BlobReader, BlobSource};
+use crate::net::in_parallel;
 use crate::oci::{self, DOCUMENT_LIMIT, Descriptor, media_type};
 use crate::progress::{Progress, Task};
 

@@ -1,12 +1,13 @@
 //! Pushing: blobs in parallel, asked for, mounted or sent; then manifests by digest; the tag last.
 
-use super::parallel::{WORKERS, in_parallel};
+use super::parallel::WORKERS;
 use super::{Outcome, Receipt, Sink};
 use crate::error::{During, Result};
 use crate::image::blobs::Overlay;
 use crate::image::frozen::{Artifact, Blob};
 use crate::image::{Access, Error};
 use crate::layer::{BlobSource, Origin};
+use crate::net::in_parallel;
 use crate::oci::Reference;
 use crate::progress::Progress;
 use crate::registry::Pushed;
