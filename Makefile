@@ -52,9 +52,10 @@ tidy:
 doc:
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --quiet --no-deps --lib --document-private-items
 
+# The figures of benches/README.md: what ingot and the peers that this machine has take for the same inputs.
 bench:
 	$(CARGO) build --release --quiet --locked
-	benches/cast.sh target/release/ingot
+	benches/stack.sh target/release/ingot $$(benches/limit.sh)
 	benches/packages.sh target/release/ingot
 
 install-test-tools:

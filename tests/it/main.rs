@@ -23,6 +23,7 @@
 //! - `push`: real registries: what is sent, in which order, with which credentials, and how it comes back.
 //! - `run`: the example's image in podman and docker.
 //! - `variants`: variants share layers, platforms make an index.
+//! - `wheels`: popular wheels, spliced, are what every reader finds in them.
 //!
 //! A tool that is missing makes a test fail with the command that installs it (`make install-test-tools`).
 #![allow(
@@ -57,3 +58,4 @@ mod push;
 mod run;
 mod support;
 mod variants;
+mod wheels;

@@ -38,6 +38,8 @@ impl Docker {
         command.arg("--pidfile").arg(scratch.join("pid")).arg("--config-file").arg(&config);
         command.arg("--group").arg(rustix::process::getgid().as_raw().to_string());
         command.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
+        // Layers are inflated by Go's own reader, not by a pigz that happens to be installed.
+        command.env("MOBY_DISABLE_PIGZ", "1");
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut docker = Docker { running: Running::start(command).unwrap(), scratch, _one: one };
         docker.wait();
