@@ -71,7 +71,7 @@ pub fn agree(file: &str, name: &WheelName, metadata: &Headers, wheel: &Headers) 
     }
     let tags = tags(wheel).ok_or_else(|| refuse("WHEEL has a malformed Tag".into()))?;
     // Not equality: tools that rename a wheel for an older platform policy often leave one of the tags as it was.
-    if tags.is_empty() || !tags.iter().any(|tag| name.tags.contains(tag)) {
+    if !tags.iter().any(|tag| name.tags.iter().any(|own| agrees(tag, own))) {
         let tags: Vec<String> = tags.iter().map(Tag::to_string).collect();
         return Err(refuse(format!(
             "WHEEL has the tags `{}`, none of which is in the file name",
@@ -79,6 +79,18 @@ pub fn agree(file: &str, name: &WheelName, metadata: &Headers, wheel: &Headers) 
         )));
     }
     Ok(())
+}
+
+/// Whether a tag in WHEEL is the one of the file name. Some wheels are renamed from the plain `linux_x86_64` to the policy
+/// that they keep, and nothing in them is changed (torch): there only the processor must be the same.
+fn agrees(tag: &Tag, own: &Tag) -> bool {
+    let renamed = || {
+        let policy = own.platform.strip_suffix(tag.platform.strip_prefix("linux")?)?;
+        let numbers = policy.strip_prefix("manylinux").or_else(|| policy.strip_prefix("musllinux"))?;
+        numbers.chars().all(|c| c.is_ascii_digit() || c == '_').then_some(())
+    };
+    let renamed = || renamed().is_some();
+    tag.python == own.python && tag.abi == own.abi && (tag.platform == own.platform || renamed())
 }
 
 fn tags(wheel: &Headers) -> Option<Vec<Tag>> {
@@ -104,6 +116,21 @@ mod tests {
         let file = "foo_bar-1.0-py3-none-any.whl";
         let (metadata, wheel) = (Headers::parse(metadata.as_bytes()), Headers::parse(wheel.as_bytes()));
         agree(file, &WheelName::parse(file).unwrap(), &metadata, &wheel)
+    }
+
+    #[test]
+    fn a_wheel_may_be_renamed_for_a_policy_but_not_for_a_processor() {
+        let check = |file: &str, tag: &str| {
+            let wheel = format!("Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n");
+            let metadata = Headers::parse(METADATA.as_bytes());
+            agree(file, &WheelName::parse(file).unwrap(), &metadata, &Headers::parse(wheel.as_bytes()))
+        };
+        let many = "foo_bar-1.0-cp311-cp311-manylinux1_x86_64.whl";
+        check(many, "cp311-cp311-linux_x86_64").unwrap();
+        check("foo_bar-1.0-cp311-cp311-manylinux_2_17_aarch64.whl", "cp311-cp311-linux_aarch64").unwrap();
+        for tag in ["cp311-cp311-linux_aarch64", "cp310-cp310-linux_x86_64", "cp311-cp311-linux_64", "cp311-abi3-any"] {
+            assert!(check(many, tag).is_err(), "{tag}");
+        }
     }
 
     /// Row 75 of the catalogue.
