@@ -84,13 +84,12 @@ pub fn agree(file: &str, name: &WheelName, metadata: &Headers, wheel: &Headers) 
 /// Whether a tag in WHEEL is the one of the file name. Some wheels are renamed from the plain `linux_x86_64` to the policy
 /// that they keep, and nothing in them is changed (torch): there only the processor must be the same.
 fn agrees(tag: &Tag, own: &Tag) -> bool {
-    let renamed = || {
+    let renamed = || -> Option<bool> {
         let policy = own.platform.strip_suffix(tag.platform.strip_prefix("linux")?)?;
         let numbers = policy.strip_prefix("manylinux").or_else(|| policy.strip_prefix("musllinux"))?;
-        numbers.chars().all(|c| c.is_ascii_digit() || c == '_').then_some(())
+        Some(numbers.chars().all(|c| c.is_ascii_digit() || c == '_'))
     };
-    let renamed = || renamed().is_some();
-    tag.python == own.python && tag.abi == own.abi && (tag.platform == own.platform || renamed())
+    tag.python == own.python && tag.abi == own.abi && (tag.platform == own.platform || renamed() == Some(true))
 }
 
 fn tags(wheel: &Headers) -> Option<Vec<Tag>> {
