@@ -81,15 +81,20 @@ pub fn agree(file: &str, name: &WheelName, metadata: &Headers, wheel: &Headers) 
     Ok(())
 }
 
-/// Whether a tag in WHEEL is the one of the file name. Some wheels are renamed from the plain `linux_x86_64` to the policy
-/// that they keep, and nothing in them is changed (torch): there only the processor must be the same.
+/// Whether a tag in WHEEL is one of the file name. Many wheels are renamed to the platform that they are for, and what
+/// is in them is not changed (torch: from `linux_x86_64`, playwright: from `any`): so the file name decides, as with pip
+/// and uv, and only another Python, another ABI or another processor is refused.
 fn agrees(tag: &Tag, own: &Tag) -> bool {
-    let renamed = || -> Option<bool> {
-        let policy = own.platform.strip_suffix(tag.platform.strip_prefix("linux")?)?;
-        let numbers = policy.strip_prefix("manylinux").or_else(|| policy.strip_prefix("musllinux"))?;
-        Some(numbers.chars().all(|c| c.is_ascii_digit() || c == '_'))
-    };
-    tag.python == own.python && tag.abi == own.abi && (tag.platform == own.platform || renamed() == Some(true))
+    let processors = || processor(&tag.platform).zip(processor(&own.platform));
+    let platform =
+        || tag.platform == own.platform || tag.platform == "any" || processors().is_some_and(|(a, b)| a == b);
+    tag.python == own.python && tag.abi == own.abi && platform()
+}
+
+/// "x86_64" of `linux_x86_64`, `manylinux2014_x86_64` and `musllinux_1_2_x86_64`.
+fn processor(platform: &str) -> Option<&str> {
+    let rest = ["manylinux", "musllinux", "linux"].iter().find_map(|policy| platform.strip_prefix(policy))?;
+    Some(rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '_'))
 }
 
 fn tags(wheel: &Headers) -> Option<Vec<Tag>> {
@@ -118,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wheel_may_be_renamed_for_a_policy_but_not_for_a_processor() {
+    fn a_wheel_may_be_renamed_for_a_platform_but_not_for_another_processor() {
         let check = |file: &str, tag: &str| {
             let wheel = format!("Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n");
             let metadata = Headers::parse(METADATA.as_bytes());
@@ -127,7 +132,10 @@ mod tests {
         let many = "foo_bar-1.0-cp311-cp311-manylinux1_x86_64.whl";
         check(many, "cp311-cp311-linux_x86_64").unwrap();
         check("foo_bar-1.0-cp311-cp311-manylinux_2_17_aarch64.whl", "cp311-cp311-linux_aarch64").unwrap();
-        for tag in ["cp311-cp311-linux_aarch64", "cp310-cp310-linux_x86_64", "cp311-cp311-linux_64", "cp311-abi3-any"] {
+        check(many, "cp311-cp311-manylinux_2_28_x86_64").unwrap();
+        check("foo_bar-1.0-py3-none-manylinux1_x86_64.whl", "py3-none-any").unwrap();
+        for tag in ["cp311-cp311-linux_aarch64", "cp310-cp310-linux_x86_64", "cp311-cp311-win_amd64", "cp311-abi3-any"]
+        {
             assert!(check(many, tag).is_err(), "{tag}");
         }
     }
