@@ -51,7 +51,7 @@ impl Home {
     }
 
     fn fetch(&self, locations: &[Location], sources: &Sources) -> Result<Vec<Digest>> {
-        self.with(|context| fetch_locations(locations, sources, context))
+        self.with(|context| fetch_locations(locations, sources, context, |_| Ok(())))
     }
 }
 

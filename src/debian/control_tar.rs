@@ -23,32 +23,34 @@ pub(super) struct Control {
     pub others: BTreeMap<String, Vec<u8>>,
 }
 
-pub(super) fn read(stream: DataStream<'_>, package: &str) -> Result<Control, DebError> {
-    let mut files = files(stream, package)?;
-    let text = |name: &str, bytes: Vec<u8>| {
-        String::from_utf8(bytes).map_err(|_| DebError::damaged(package, format!("`{name}` is not UTF-8 text")))
-    };
-    let control = files.remove("control").ok_or_else(|| DebError::damaged(package, "it has no control file"))?;
-    let (control, described) = describe(&text("control", control)?, package)?;
-    let triggers = files.remove("triggers").map(|bytes| text("triggers", bytes)).transpose()?;
-    let conffiles = match files.get("conffiles") {
-        Some(bytes) => conffiles(&text("conffiles", bytes.clone())?, package)?,
-        None => Vec::new(),
-    };
-    let mut scripts = BTreeMap::new();
-    for name in SCRIPTS {
-        // A few essential packages have programs there.
-        match files.remove(name).map(String::from_utf8) {
-            Some(Ok(script)) => drop(scripts.insert(name.to_string(), script)),
-            Some(Err(program)) => drop(files.insert(name.to_string(), program.into_bytes())),
-            None => {}
+impl Control {
+    /// What the files of a control tar say.
+    pub fn of(mut files: BTreeMap<String, Vec<u8>>, package: &str) -> Result<Control, DebError> {
+        let text = |name: &str, bytes: Vec<u8>| {
+            String::from_utf8(bytes).map_err(|_| DebError::damaged(package, format!("`{name}` is not UTF-8 text")))
+        };
+        let control = files.remove("control").ok_or_else(|| DebError::damaged(package, "it has no control file"))?;
+        let (control, described) = describe(&text("control", control)?, package)?;
+        let triggers = files.remove("triggers").map(|bytes| text("triggers", bytes)).transpose()?;
+        let conffiles = match files.get("conffiles") {
+            Some(bytes) => conffiles(&text("conffiles", bytes.clone())?, package)?,
+            None => Vec::new(),
+        };
+        let mut scripts = BTreeMap::new();
+        for name in SCRIPTS {
+            // A few essential packages have programs there.
+            match files.remove(name).map(String::from_utf8) {
+                Some(Ok(script)) => drop(scripts.insert(name.to_string(), script)),
+                Some(Err(program)) => drop(files.insert(name.to_string(), program.into_bytes())),
+                None => {}
+            }
         }
+        Ok(Control { package: described, control, scripts, conffiles, triggers, others: files })
     }
-    Ok(Control { package: described, control, scripts, conffiles, triggers, others: files })
 }
 
 /// All files, by name.
-fn files(stream: DataStream<'_>, package: &str) -> Result<BTreeMap<String, Vec<u8>>, DebError> {
+pub(super) fn files(stream: DataStream<'_>, package: &str) -> Result<BTreeMap<String, Vec<u8>>, DebError> {
     let mut members = Members::new(stream);
     let mut files = BTreeMap::new();
     while let Some(member) = members.next_member()? {

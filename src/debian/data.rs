@@ -1,72 +1,54 @@
-//! The data tar of a .deb: what becomes files of the image. The bytes of its files go into one temporary file of the
-//! store, one behind the other, and stay out of memory.
+//! The data tar of a .deb: what becomes files of the image. Their bytes go into a cast and stay out of memory.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Write};
-use std::sync::Arc;
 
 use super::DebError;
+use super::cast_file::{Found, Row, Writer};
 use super::data_stream::DataStream;
 use crate::error::Result;
-use crate::fs::{self, Mapped, Temporary};
+use crate::layer::TreePath;
 use crate::layer::read::{Member, MemberKind, Members, TarSource};
-use crate::layer::{Content, Entry, Kind, Packed, Packing, Store, TreePath};
 
 /// The longest data tar of a .deb, in bytes.
 pub const DATA_LIMIT: u64 = 32 << 30;
 /// The most entries of a package.
 pub const PACKAGE_ENTRIES_LIMIT: usize = 500_000;
 
-/// Where the bytes of one file are, until the file that holds them is mapped.
-struct Stretch {
-    offset: u64,
-    size: u64,
-    crc32: u32,
-}
-
-enum Found {
-    Directory,
-    File(Stretch),
-    Symlink(String),
-    Hardlink(TreePath),
-}
-
-struct Loose {
-    found: Found,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-}
-
-/// Unpacks the whole tar; sorted by path.
-pub(super) fn unpack(stream: DataStream<'_>, package: &str, store: &Store) -> Result<Vec<(TreePath, Entry)>> {
-    let mut bytes = Bytes { file: BufWriter::with_capacity(256 << 10, store.temporary_file()?), length: 0 };
+/// Unpacks the whole tar into a cast; sorted by path.
+pub(super) fn unpack(stream: DataStream<'_>, package: &str, cast: &mut Writer) -> Result<Vec<Row>> {
     let mut members = Members::new(stream);
-    let mut entries: BTreeMap<TreePath, Loose> = BTreeMap::new();
+    let mut rows: BTreeMap<TreePath, Row> = BTreeMap::new();
     while let Some(member) = members.next_member()? {
         check(&member, package)?;
-        let Member { path: Some(path), kind, mode, uid, gid, .. } = member else { continue };
+        let Member { path: Some(path), kind, mode, uid, gid, size, .. } = member else { continue };
         let found = match kind {
             MemberKind::Directory => Found::Directory,
-            MemberKind::File => Found::File(bytes.add(&mut members)?),
+            MemberKind::File => Found::File(cast.add_file(size, |part| read(&mut members, part))?),
             MemberKind::Symlink(target) => Found::Symlink(symlink(target, &path, package)?),
-            MemberKind::Hardlink(target) => Found::Hardlink(first_name(target, &path, &entries, package)?),
+            MemberKind::Hardlink(target) => Found::Hardlink(first_name(target, &path, &rows, package)?),
             _ => return Err(DebError::entry(package, path.as_str(), "is a device or a pipe").into()),
         };
-        if entries.len() == PACKAGE_ENTRIES_LIMIT {
+        if rows.len() == PACKAGE_ENTRIES_LIMIT {
             let (package, what) = (package.into(), "entries".into());
             return Err(DebError::Limit { package, what, limit: PACKAGE_ENTRIES_LIMIT as u64 }.into());
         }
-        let again =
-            matches!((&found, entries.get(&path)), (Found::Directory, Some(Loose { found: Found::Directory, .. })));
-        if entries.insert(path.clone(), Loose { found, mode, uid, gid }).is_some() && !again {
+        let again = matches!((&found, rows.get(&path)), (Found::Directory, Some(Row { found: Found::Directory, .. })));
+        let row = Row { path: path.clone(), found, mode, uid, gid };
+        if rows.insert(path.clone(), row).is_some() && !again {
             return Err(DebError::entry(package, path.as_str(), "comes twice").into());
         }
     }
-    check_parents(&entries, package)?;
-    let archive = bytes.map()?;
-    let input: Arc<str> = format!("package `{package}`").into();
-    Ok(entries.into_iter().map(|(path, loose)| (path, loose.entry(archive.as_ref(), &input))).collect())
+    check_parents(&rows, package)?;
+    Ok(rows.into_values().collect())
+}
+
+/// The next bytes of a file, as many as there is room for.
+fn read<S: TarSource>(members: &mut Members<S>, mut part: &mut [u8]) -> Result<(), S::Error> {
+    while !part.is_empty() {
+        let count = members.read_part(part)?;
+        part = part.get_mut(count..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// What nobody may have in a package, or might be read in two ways.
@@ -96,10 +78,10 @@ fn symlink(target: String, path: &TreePath, package: &str) -> Result<String, Deb
 fn first_name(
     target: TreePath,
     path: &TreePath,
-    entries: &BTreeMap<TreePath, Loose>,
+    rows: &BTreeMap<TreePath, Row>,
     package: &str,
 ) -> Result<TreePath, DebError> {
-    match entries.get(&target).map(|entry| &entry.found) {
+    match rows.get(&target).map(|row| &row.found) {
         Some(Found::File(_)) => Ok(target),
         Some(Found::Hardlink(first)) => Ok(first.clone()),
         _ => {
@@ -110,63 +92,14 @@ fn first_name(
 }
 
 /// Nothing lies below a link or a file of the same package.
-fn check_parents(entries: &BTreeMap<TreePath, Loose>, package: &str) -> Result<(), DebError> {
-    for path in entries.keys() {
+fn check_parents(rows: &BTreeMap<TreePath, Row>, package: &str) -> Result<(), DebError> {
+    for path in rows.keys() {
         for parent in path.ancestors() {
-            if entries.get(&parent).is_some_and(|entry| !matches!(entry.found, Found::Directory)) {
+            if rows.get(&parent).is_some_and(|row| !matches!(row.found, Found::Directory)) {
                 let reason = format!("is below `/{parent}`, which is no folder in the same package");
                 return Err(DebError::entry(package, path.as_str(), reason));
             }
         }
     }
     Ok(())
-}
-
-impl Loose {
-    fn entry(self, archive: Option<&Arc<Mapped>>, input: &Arc<str>) -> Entry {
-        let kind = match (self.found, archive) {
-            (Found::Directory, _) => Kind::Directory,
-            (Found::Symlink(target), _) => Kind::Symlink(target),
-            (Found::Hardlink(first), _) => Kind::Hardlink(first),
-            (Found::File(Stretch { offset, size, crc32 }), Some(archive)) if size > 0 => {
-                let (archive, packing) = (archive.clone(), Packing::Stored);
-                Kind::File(Content::Packed(Packed { archive, offset, length: size, packing, crc32, size }))
-            }
-            (Found::File(_), _) => Kind::File(Content::from("")),
-        };
-        Entry { kind, mode: self.mode, uid: self.uid, gid: self.gid, input: input.clone() }
-    }
-}
-
-/// The bytes of all files.
-struct Bytes {
-    file: BufWriter<Temporary>,
-    length: u64,
-}
-
-impl Bytes {
-    fn add<S: TarSource<Error = DebError>>(&mut self, members: &mut Members<S>) -> Result<Stretch> {
-        let mut buffer = vec![0; 64 << 10];
-        let mut hasher = crc32fast::Hasher::new();
-        let offset = self.length;
-        loop {
-            let count = members.read_part(&mut buffer)?;
-            let Some(part) = buffer.get(..count).filter(|part| !part.is_empty()) else { break };
-            hasher.update(part);
-            let written = self.file.write_all(part);
-            written.map_err(|source| fs::failed("write", self.file.get_ref().path())(source))?;
-            self.length += count as u64;
-        }
-        Ok(Stretch { offset, size: self.length - offset, crc32: hasher.finalize() })
-    }
-
-    /// The bytes as a map. The file loses its name here, and is gone with the map.
-    fn map(mut self) -> Result<Option<Arc<Mapped>>> {
-        if self.length == 0 {
-            return Ok(None);
-        }
-        let flushed = self.file.flush();
-        flushed.map_err(|source| fs::failed("write", self.file.get_ref().path())(source))?;
-        Ok(Some(Arc::new(Mapped::open(self.file.get_ref().path())?)))
-    }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::control_tar::{self, CONTROL_LIMIT, Control};
-use super::data::{self, DATA_LIMIT};
-use super::data_stream::{DataStream, RATIO_FLOOR};
-use super::{DebError, Package, Paragraph, ar};
+use super::control_tar::CONTROL_LIMIT;
+use super::data::DATA_LIMIT;
+use super::data_stream::RATIO_FLOOR;
+use super::{DebError, Package, Paragraph, cast};
 use crate::error::Result;
 use crate::fs::Mapped;
 use crate::layer::{Entry, Kind, Store, TreePath};
+use crate::oci::Digest;
 
 /// A binary package, unpacked into the store.
 #[derive(Debug)]
@@ -39,23 +40,23 @@ pub(super) struct Limits {
     pub floor: u64,
 }
 
-const LIMITS: Limits = Limits { control: CONTROL_LIMIT, data: DATA_LIMIT, floor: RATIO_FLOOR };
+pub(super) const LIMITS: Limits = Limits { control: CONTROL_LIMIT, data: DATA_LIMIT, floor: RATIO_FLOOR };
 
 impl Deb {
     /// Reads a .deb, whose bytes the caller has verified. Its files go into a temporary file of the store, which
     /// lives as long as the entries.
     pub fn open(file: Arc<Mapped>, name_for_messages: &str, store: &Store) -> Result<Deb> {
-        Deb::open_within(LIMITS, &file, name_for_messages, store)
+        cast::of_file(&file, name_for_messages, LIMITS, store)
     }
 
+    /// Reads the .deb with this digest, which is in the store, and casts it unless that was done before.
+    pub fn of_store(deb: &Digest, name_for_messages: &str, store: &Store) -> Result<Deb> {
+        cast::of_store(deb, name_for_messages, LIMITS, store)
+    }
+
+    #[cfg(test)]
     pub(super) fn open_within(limits: Limits, file: &Mapped, package: &str, store: &Store) -> Result<Deb> {
-        let parts = ar::parts(file, package)?;
-        let stream = DataStream::open(file, &parts.control, package, limits.floor, limits.control)?;
-        let Control { package: described, control, scripts, conffiles, triggers, others } =
-            control_tar::read(stream, package)?;
-        let stream = DataStream::open(file, &parts.data, package, limits.floor, limits.data)?;
-        let entries = data::unpack(stream, &described.name, store)?;
-        Ok(Deb { package: described, control, scripts, conffiles, triggers, others, entries })
+        cast::of_file(file, package, limits, store)
     }
 
     /// Whether this is the package that the index (or the lock) promised.

@@ -3,7 +3,7 @@
 //! What is in the store is not fetched again: with a warm store nothing here needs a network.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use url::Url;
@@ -47,14 +47,22 @@ impl<'a> Context<'a> {
 /// Puts the .debs of packages into the store; their digests in the same order. See [`fetch_locations`].
 pub fn fetch_debs(packages: &[Arc<Package>], sources: &Sources, context: &Context<'_>) -> Result<Vec<Digest>> {
     let locations: Vec<Location> = packages.iter().filter_map(|package| package.location.clone()).collect();
-    fetch_locations(&locations, sources, context)
+    fetch_locations(&locations, sources, context, |_| Ok(()))
 }
 
 /// Puts .debs into the store; their digests in the same order.
 ///
 /// Each is asked of its own archive, with that archive's credentials; if it is not there, or not what was promised,
 /// the other archives of `sources` are asked: the digest decides what is believed.
-pub fn fetch_locations(locations: &[Location], sources: &Sources, context: &Context<'_>) -> Result<Vec<Digest>> {
+///
+/// What is to be done with a .deb is done by rayon's threads while others are fetched: `arrived` hears of each that
+/// was not there before.
+pub fn fetch_locations(
+    locations: &[Location],
+    sources: &Sources,
+    context: &Context<'_>,
+    arrived: impl Fn(&Location) -> Result<()> + Sync,
+) -> Result<Vec<Digest>> {
     let missing: BTreeMap<Digest, &Location> = locations
         .iter()
         .filter(|location| !context.store.has(&location.sha256))
@@ -65,7 +73,23 @@ pub fn fetch_locations(locations: &[Location], sources: &Sources, context: &Cont
         // The largest first: the last one to arrive decides when all are there.
         let mut missing: Vec<&Location> = missing.into_values().collect();
         missing.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
-        in_parallel(&missing, PARALLEL, |location| fetch_one(location, sources, context, &http))?;
+        let failures = Mutex::new(BTreeMap::new());
+        rayon::in_place_scope(|scope| {
+            let (failures, arrived) = (&failures, &arrived);
+            in_parallel(&missing, PARALLEL, |location| {
+                fetch_one(location, sources, context, &http)?;
+                let location: &Location = location;
+                scope.spawn(move |_| {
+                    if let Err(error) = arrived(location) {
+                        failures.lock().unwrap_or_else(PoisonError::into_inner).insert(&location.path, error);
+                    }
+                });
+                Ok(())
+            })
+        })?;
+        // Of several failures the first one by name, whatever was done first.
+        let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failures.into_values().next().map_or(Ok(()), Err)?;
     }
     Ok(locations.iter().map(|location| location.sha256).collect())
 }

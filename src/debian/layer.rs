@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::configure::{self, Options, Scripts};
 use super::{Deb, DebError, Installed, Keep, Package, Root, database, install};
 use crate::error::{During, Result};
-use crate::fs::Mapped;
 use crate::image::Rootfs;
 use crate::layer::{Bucket, Context, Fingerprint, Kind, LayerSource, LayerTree, Store, TreePath};
 use crate::oci::{Digest, Platform, json};
@@ -17,7 +16,7 @@ use crate::oci::{Digest, Platform, json};
 /// The name of the layer.
 pub const OS_LAYER: &str = "os packages";
 /// The version of everything that decides what packages become in a layer.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The largest report that is read, in bytes.
 const REPORT_LIMIT: u64 = 16 << 20;
 
@@ -154,27 +153,16 @@ impl OsLayer {
 
     fn open(&self, context: &Context<'_>) -> Result<Vec<Deb>> {
         let open = |chosen: &Chosen| -> Result<Deb> {
-            let path = context.store.blob_path(&chosen.sha256);
-            // What was written long ago may have rotted.
-            context.store.open(&chosen.sha256, None).and_then(verified)?;
-            let deb = Deb::open(Arc::new(Mapped::open(&path)?), &chosen.name, context.store)?;
-            chosen.agrees(&deb.package)?;
+            let deb = Deb::of_store(&chosen.sha256, &chosen.name, context.store)?;
+            chosen
+                .agrees(&deb.package)
+                .map_err(crate::error::Error::from)
+                .during(|| format!("unpacking package `{}`", chosen.name))?;
             Ok(deb)
         };
-        let opened: Vec<Result<Deb>> = self
-            .spec
-            .packages
-            .par_iter()
-            .map(|chosen| open(chosen).during(|| format!("unpacking package `{}`", chosen.name)))
-            .collect();
+        let opened: Vec<Result<Deb>> = self.spec.packages.par_iter().map(open).collect();
         opened.into_iter().collect()
     }
-}
-
-fn verified(mut blob: crate::layer::BlobReader<std::fs::File>) -> Result<()> {
-    std::io::copy(&mut blob, &mut std::io::sink())
-        .map_err(crate::fs::failed("read", std::path::Path::new("the store")))?;
-    Ok(())
 }
 
 /// Removes the base's bytecode of modules that are replaced: no package has it, and what Ingot wrote is believed

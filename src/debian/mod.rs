@@ -11,6 +11,8 @@ mod ar;
 mod archive;
 mod archive_error;
 mod armor;
+mod cast;
+mod cast_file;
 pub mod configure;
 mod control;
 mod control_tar;
@@ -53,6 +55,7 @@ mod version;
 
 pub use archive::{Archive, ReleaseInfo};
 pub use archive_error::ArchiveError;
+pub use cast::cast;
 pub use control::{Paragraph, paragraphs};
 pub use deb::Deb;
 pub use deb_error::DebError;

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::probe;
 use crate::error::Result;
-use crate::layer::read::{LayerReader, Member, MemberKind};
-use crate::layer::{BlobSource, Bucket, Error, LayerBlob, Store, TreePath};
+use crate::layer::read::{LayerReader, Member, MemberKind, member_of};
+use crate::layer::{BlobRecord, BlobSource, Bucket, Error, LayerBlob, LayerTree, Store, TreePath};
 use crate::oci::Digest;
 use crate::oci::media_type::Compression;
 use crate::progress::Progress;
@@ -96,7 +96,7 @@ pub(super) fn keep(path: &TreePath, size: u64) -> bool {
 
 /// Finds or makes the listing of `layer`.
 pub(super) fn of(layer: &LayerBlob, blobs: &dyn BlobSource, store: &Store, progress: &Progress) -> Result<Listing> {
-    let name = format!("{}.listing", layer.descriptor.digest.hex());
+    let name = name(&layer.descriptor.digest);
     if let Some(bytes) = store.get_entry(Bucket::Bases, &name, LISTING_LIMIT)?
         && let Some(listing) = decode(&bytes, &layer.diff_id)
     {
@@ -109,6 +109,24 @@ pub(super) fn of(layer: &LayerBlob, blobs: &dyn BlobSource, store: &Store, progr
     };
     store.put_entry(Bucket::Bases, &name, &encode(&listing, &layer.diff_id))?;
     Ok(listing)
+}
+
+/// Puts the listing of a layer that was just made into the store, so that nobody has to read the layer for it.
+pub fn remember_listing(tree: &LayerTree, record: &BlobRecord, store: &Store) -> Result<()> {
+    let digest = record.descriptor.digest;
+    let mut listing = Listing::default();
+    let mut kept = 0;
+    for (ordinal, (path, entry)) in (0..).zip(tree.iter()) {
+        let member = member_of(ordinal, path, entry).map_err(|reason| Error::Damaged { digest, reason })?;
+        listing.take(&member, &digest, &mut kept, |limit| Ok(entry.read(path, limit)?.unwrap_or_default()))?;
+    }
+    listing.uncompressed_size = record.uncompressed_size;
+    listing.forget_replaced();
+    store.put_entry(Bucket::Bases, &name(&digest), &encode(&listing, &record.diff_id))
+}
+
+fn name(blob: &Digest) -> String {
+    format!("{}.listing", blob.hex())
 }
 
 /// Opens the layer's blob with a bar for it.
@@ -125,14 +143,8 @@ fn read(layer: &LayerBlob, blobs: &dyn BlobSource, progress: &Progress) -> Resul
     let mut kept = 0;
     while let Some(member) = reader.next_member()? {
         task.advance(member.size);
-        let Some(path) = listing.add(&member, &layer.descriptor.digest)? else { continue };
-        if keep(&path, member.size) && kept + member.size <= KEEP_TOTAL {
-            kept += member.size;
-            listing.kept.insert(member.ordinal, reader.read_body(KEEP_LIMIT)?);
-        } else if probe::is_libc(&path) && member.size <= probe::LIBC_LIMIT {
-            let version = probe::libc_version(&reader.read_body(probe::LIBC_LIMIT)?);
-            listing.libc.extend(version.map(|version| (member.ordinal, version)));
-        }
+        let digest = layer.descriptor.digest;
+        listing.take(&member, &digest, &mut kept, |limit| Ok(reader.read_body(limit)?))?;
     }
     listing.uncompressed_size = reader.finish()?.uncompressed_size;
     listing.forget_replaced();
@@ -141,6 +153,25 @@ fn read(layer: &LayerBlob, blobs: &dyn BlobSource, progress: &Progress) -> Resul
 }
 
 impl Listing {
+    /// Adds a member, and of its body, which is read at most once, what is kept. `kept` counts that.
+    fn take(
+        &mut self,
+        member: &Member,
+        digest: &Digest,
+        kept: &mut u64,
+        body: impl FnOnce(u64) -> Result<Vec<u8>>,
+    ) -> Result<()> {
+        let Some(path) = self.add(member, digest)? else { return Ok(()) };
+        if keep(&path, member.size) && *kept + member.size <= KEEP_TOTAL {
+            *kept += member.size;
+            self.kept.insert(member.ordinal, body(KEEP_LIMIT)?);
+        } else if probe::is_libc(&path) && member.size <= probe::LIBC_LIMIT {
+            let version = probe::libc_version(&body(probe::LIBC_LIMIT)?);
+            self.libc.extend(version.map(|version| (member.ordinal, version)));
+        }
+        Ok(())
+    }
+
     /// Adds a member; returns the path if it is a file.
     fn add(&mut self, member: &Member, digest: &Digest) -> Result<Option<TreePath>, Error> {
         let Some(path) = &member.path else {
@@ -302,6 +333,7 @@ fn decode(bytes: &[u8], diff_id: &Digest) -> Option<Listing> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer::{Entry, Kind, Origin, write_layer};
 
     fn path(text: &str) -> TreePath {
         TreePath::new(text).unwrap()
@@ -334,6 +366,54 @@ mod tests {
             assert_eq!(decode(&damaged, &diff_id), None, "{at}");
         }
         assert_eq!(decode(b"", &diff_id), None);
+    }
+
+    #[test]
+    fn a_layer_that_was_made_is_listed_as_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_at(folder.path()).unwrap();
+        let input: std::sync::Arc<str> = "test".into();
+        let file = |text: &str, mode| Entry::file(text, mode, &input);
+        let link = |first: &str| Entry { kind: Kind::Hardlink(path(first)), ..file("", 0o640) };
+        let long = ["d".repeat(120), "e".repeat(120)].join("/");
+        let entries = [
+            ("etc", Entry::directory(&input).owned(1, 3_000_000)),
+            ("etc/ld.so.cache", Entry::file(b"\0\xff".to_vec(), 0o644, &input)),
+            ("etc/group", link("etc/ld.so.cache")),
+            ("etc/passwd", file("root:x:0:0::/:\n", 0o4755)),
+            ("etc/.wh.shadow", file("", 0o644)),
+            ("opt/.wh..wh..opq", file("", 0o644)),
+            (".wh..wh..opq", file("", 0o644)),
+            (".wh..wh.aufs", file("", 0o644)),
+            ("usr/lib/x86_64-linux-gnu/libc.so.6", file("GNU C Library (x) stable release version 2.36.\n", 0o755)),
+            ("usr/lib/other", link("of/the/base")),
+            ("usr/lib/é", Entry::symlink("t".repeat(130), &input)),
+            (&long, link("usr/lib/x86_64-linux-gnu/libc.so.6").owned(5_000_000, 0)),
+            ("var/lib/dpkg/status", file("", 0o644)),
+            ("x", Entry::file(vec![1; 3 << 20], 0o755, &input)),
+        ];
+        let mut tree = LayerTree::new();
+        entries.into_iter().for_each(|(at, entry)| tree.insert(path(at), entry).unwrap());
+        for compression in [Compression::Gzip, Compression::Zstd, Compression::None] {
+            let progress = Progress::silent();
+            let record = write_layer("test", &tree, compression, &store, &progress.task("test", None)).unwrap();
+            remember_listing(&tree, &record, &store).unwrap();
+            let name = name(&record.descriptor.digest);
+            let made = store.get_entry(Bucket::Bases, &name, 1 << 20).unwrap().unwrap();
+            std::fs::remove_file(store.entry_path(Bucket::Bases, &name)).unwrap();
+            let layer = LayerBlob {
+                descriptor: record.descriptor,
+                diff_id: record.diff_id,
+                uncompressed_size: None,
+                name: "test".into(),
+                created_by: String::new(),
+                origin: Origin::Store,
+            };
+            let listing = of(&layer, &store, &store, &progress).unwrap();
+            assert!(store.get_entry(Bucket::Bases, &name, 1 << 20).unwrap().unwrap() == made);
+            assert_eq!((listing.whiteouts.len(), listing.opaques.len(), listing.libc.len()), (1, 2, 1));
+            assert_eq!((listing.kept.len(), listing.entries.len()), (3, 10));
+        }
     }
 
     #[test]

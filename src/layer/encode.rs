@@ -90,10 +90,10 @@ enum Segment {
     Spliced(Packed),
 }
 
-struct Made {
+pub(super) struct Made {
     /// Packed bytes of a run; a spliced member's stand in its archive.
-    bytes: Vec<u8>,
-    joint: Joint,
+    pub(super) bytes: Vec<u8>,
+    pub(super) joint: Joint,
     crc: crc32fast::Hasher,
     /// The member's unpacked bytes, for the diffID; empty for a run, which is at hand.
     plain: Vec<u8>,
@@ -113,7 +113,7 @@ thread_local! {
     static COMPRESSOR: RefCell<Option<Compressor>> = const { RefCell::new(None) };
 }
 
-fn compress(plain: &[u8]) -> Result<Made, Unpack> {
+pub(super) fn compress(plain: &[u8]) -> Result<Made, Unpack> {
     let defect = |text: &str| Unpack::Stream(io::Error::other(format!("the encoder failed: {text}")));
     let mut bytes = Vec::new();
     COMPRESSOR.with_borrow_mut(|slot| {

@@ -6,6 +6,7 @@
 //!   layers-vN/            fingerprint -> finished layer
 //!   bases-vN/             listing of a base layer
 //!   pyc-vN/               source and magic -> bytecode
+//!   debs-vN/              .deb -> its files, ready for layers
 //!   os-vN/                what happened while OS packages became a layer
 //!   packages-vN/          Packages file -> what resolving needs of it
 //!   interpreters-vN/      the files of a base that its Python needs to compile
@@ -40,6 +41,8 @@ pub enum Bucket {
     Index,
     /// `packages-v1/BLOB-ARCHITECTURE`: what is needed of a Packages file of an apt archive.
     Packages,
+    /// `debs-v1/BLOB-N`: what is in a .deb, its files as layers want them.
+    Debs,
     /// `os-v1/FINGERPRINT.json`: what happened while OS packages became a layer.
     OsReports,
 }
@@ -53,6 +56,7 @@ impl Bucket {
             Bucket::Interpreters => "interpreters-v1",
             Bucket::Index => "index-v1",
             Bucket::Packages => "packages-v1",
+            Bucket::Debs => "debs-v1",
             Bucket::OsReports => "os-v1",
         }
     }
@@ -175,6 +179,14 @@ impl Store {
     /// A new file inside the store.
     pub fn temporary_file(&self) -> Result<Temporary> {
         Ok(Temporary::new_in(&self.temporary_folder())?)
+    }
+
+    /// Makes a file an entry of a bucket, in the place of one that is there.
+    pub fn adopt_file(&self, file: Temporary, bucket: Bucket, name: &str) -> Result<PathBuf> {
+        fs::create_dir_all(&self.root.join(bucket.folder()))?;
+        let path = self.entry_path(bucket, name);
+        file.persist(&path)?;
+        Ok(path)
     }
 
     /// Makes a folder an entry of a bucket.

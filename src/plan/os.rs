@@ -16,8 +16,10 @@ use crate::debian::{
     Sources, Upgrade, Wanted,
 };
 use crate::error::{During, Result};
-use crate::image::{Access, BaseFacts, Blobs, Rootfs};
-use crate::layer::{BlobSource, Context, LayerBlob, LayerCache, LayerSource, Lookup, Origin, make_layer};
+use crate::image::{Access, BaseFacts, Blobs, Rootfs, remember_listing};
+use crate::layer::{
+    BlobRecord, BlobSource, Context, LayerBlob, LayerCache, LayerSource, LayerTree, Lookup, Origin, make_layer_with,
+};
 use crate::lock::{Hex, LockedImage, LockedPackage, LockedSuite};
 use crate::net::Http;
 use crate::oci::Platform;
@@ -357,11 +359,13 @@ impl Work<'_> {
         };
         let locations: Vec<Location> = missing.iter().filter_map(location).collect();
         let http = || Ok(Http::new()?);
-        debian::fetch_locations(
-            &locations,
-            sources,
-            &debian::Context::new(&self.access.store, &self.access.progress, &http),
-        )?;
+        let context = debian::Context::new(&self.access.store, &self.access.progress, &http);
+        // Unpacked and compressed while others are on their way.
+        debian::fetch_locations(&locations, sources, &context, |location| {
+            let named = |package: &&&LockedPackage| package.sha256.0 == location.sha256;
+            let name = missing.iter().find(named).map(|package| package.name.as_str()).unwrap_or_default();
+            debian::cast(&location.sha256, name, &self.access.store)
+        })?;
         Ok(())
     }
 
@@ -399,7 +403,9 @@ impl Work<'_> {
             Lookup::Hit(record) if known.is_some() => record,
             _ => {
                 let begin = Instant::now();
-                let (_, record) = make_layer(os.as_ref(), &fingerprint, &cache, &context, &self.settings.slot)?;
+                let slot = &self.settings.slot;
+                let listed = |tree: &LayerTree, record: &BlobRecord| remember_listing(tree, record, store);
+                let (_, record) = make_layer_with(os.as_ref(), &fingerprint, &cache, &context, slot, &listed)?;
                 made = Some(begin.elapsed());
                 record
             }

@@ -19,7 +19,7 @@ pub use member::{Member, MemberKind};
 pub use members::{Members, TarSource};
 pub use stream::sniff;
 
-use super::Error;
+use super::{Entry, Error, TreePath};
 use crate::oci::media_type::Compression;
 use crate::oci::{Descriptor, Digest};
 use stream::Stream;
@@ -48,6 +48,25 @@ pub struct Summary {
     pub uncompressed_size: u64,
     /// How many entries it has.
     pub entries: u64,
+}
+
+/// As what a reader finds the entry of a tree that is written as a layer, with `ordinal` others before it: its own
+/// headers are read.
+pub fn member_of(ordinal: u64, path: &TreePath, entry: &Entry) -> Result<Member, String> {
+    let bytes = super::tar::headers(path, entry).map_err(|error| error.to_string())?;
+    let mut rest = bytes.as_slice();
+    let mut extensions = header::Extensions::default();
+    loop {
+        let (raw, behind) = rest.split_first_chunk().ok_or("a header is cut off")?;
+        let block = header::Block::parse(*raw)?;
+        if !block.is_extension() {
+            return member::build(ordinal, &block, extensions);
+        }
+        let size = usize::try_from(block.size()?).unwrap_or(usize::MAX);
+        let body = behind.get(..size).ok_or("a header is cut off")?;
+        extensions.add(&block, body.to_vec())?;
+        rest = behind.get(size.next_multiple_of(BLOCK as usize)..).unwrap_or_default();
+    }
 }
 
 /// Reads the members of one layer in their order.
