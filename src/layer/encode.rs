@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use libdeflater::{CompressionLvl, Compressor};
 use rayon::prelude::*;
 
-use super::inflate::Inflater;
+use super::inflate::{Inflater, Page};
 use super::splice::{self, Joint};
 use super::tar::{self, Unpack};
 use super::{Packed, Packing};
@@ -109,7 +109,7 @@ pub struct Gzip<W: Write> {
 }
 
 thread_local! {
-    static INFLATER: RefCell<Inflater> = RefCell::default();
+    static INFLATER: RefCell<(Inflater, Page)> = RefCell::default();
     static COMPRESSOR: RefCell<Option<Compressor>> = const { RefCell::new(None) };
 }
 
@@ -126,7 +126,10 @@ pub(super) fn compress(plain: &[u8]) -> Result<Made, Unpack> {
     })?;
     // Our own stream is decoded like any other: that finds its last block, and proves it.
     let decoded = INFLATER
-        .with_borrow_mut(|inflater| splice::decode(inflater, &bytes, plain.len() as u64, &mut |_| {}))
+        .with_borrow_mut(|(inflater, page)| {
+            page.clear();
+            splice::decode(inflater, &bytes, plain.len() as u64, page, &mut |_: &[u8]| {})
+        })
         .map_err(|error| defect(&error.to_string()))?;
     if decoded.size != plain.len() as u64 {
         return Err(defect("length"));
@@ -135,10 +138,13 @@ pub(super) fn compress(plain: &[u8]) -> Result<Made, Unpack> {
 }
 
 /// Inflates a member for joining; its size and CRC-32 must be the promised ones.
-fn member(packed: &Packed, sink: &mut dyn FnMut(&[u8])) -> Result<(Joint, crc32fast::Hasher), Unpack> {
+fn member(packed: &Packed, mut sink: impl FnMut(&[u8])) -> Result<(Joint, crc32fast::Hasher), Unpack> {
     let bytes = tar::packed_bytes(packed)?;
     let decoded = INFLATER
-        .with_borrow_mut(|inflater| splice::decode(inflater, bytes, packed.size, sink))
+        .with_borrow_mut(|(inflater, page)| {
+            page.clear();
+            splice::decode(inflater, bytes, packed.size, page, &mut sink)
+        })
         .map_err(|error| Unpack::Damaged(error.to_string()))?;
     tar::check_member(packed, decoded.size, decoded.crc.clone().finalize())?;
     Ok((decoded.joint, decoded.crc))
@@ -159,7 +165,7 @@ impl<W: Write> Gzip<W> {
             Segment::Literal(plain) => compress(plain),
             Segment::Spliced(packed) => {
                 let mut plain = Vec::with_capacity(usize::try_from(packed.size.min(LARGE)).unwrap_or_default());
-                let (joint, crc) = member(packed, &mut |bytes| plain.extend_from_slice(bytes))?;
+                let (joint, crc) = member(packed, |bytes: &[u8]| plain.extend_from_slice(bytes))?;
                 Ok(Made { bytes: Vec::new(), joint, crc, plain })
             }
         };
@@ -194,7 +200,7 @@ impl<W: Write> Gzip<W> {
     fn large(&mut self, packed: &Packed) -> Result<(), Unpack> {
         self.flush_segments()?;
         let tar = &mut self.tar;
-        let (joint, crc) = member(packed, &mut |bytes| tar.update(bytes))?;
+        let (joint, crc) = member(packed, |bytes: &[u8]| tar.update(bytes))?;
         for piece in joint.pieces(tar::packed_bytes(packed)?) {
             self.out.write_all(piece).map_err(Unpack::Stream)?;
         }

@@ -3,6 +3,14 @@
 //! Splicing needs that: the last-block flag of a stream that is copied into a longer one has to be cleared, and no
 //! inflate library tells where it is. It decodes whole slices (members of mapped archives, our own runs), checks
 //! that no distance reaches before the stream's own start, and is safe code throughout.
+//!
+//! Where the input has [`HEAD`] more bytes and the page has room, [`quick`] decodes without asking for either again;
+//! the last bytes of a stream, and whatever else is seldom, go through [`careful`]. Both use the tables of
+//! [`huffman`](super::huffman).
+
+use std::ops::Range;
+
+use super::huffman::{self, DISTANCE_BITS, DistanceTable, END, EXCEPTIONAL, LINK, LITERAL, LITERAL_BITS, LiteralTable};
 
 /// A stream that is not deflate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,109 +38,104 @@ pub struct Blocks {
     pub end: u64,
 }
 
-const WINDOW: usize = 32 << 10;
-const BUFFER: usize = 256 << 10;
-/// The longest match, and a little more than one loop round may write.
-const SLACK: usize = 320;
+/// How far back a distance reaches.
+pub const WINDOW: usize = 32 << 10;
+/// How much of a page may be filled.
+pub const FULL: usize = WINDOW + (256 << 10);
+/// Three literals, the longest match, and what copying in whole chunks writes behind it.
+const SLACK: usize = 3 + 258 + 2 * CHUNK;
+/// Matches are copied in chunks.
+const CHUNK: usize = 16;
+/// Decoding one length and its distance, with the literals before them, takes fewer bytes of input.
+const HEAD: usize = 24;
 
-const LITERAL: u32 = 0;
-const LENGTH: u32 = 1;
-const SUBTABLE: u32 = 2;
-const END: u32 = 3;
-const INVALID: u32 = 4;
-
-const LITERAL_BITS: u32 = 11;
-const DISTANCE_BITS: u32 = 9;
-// 2048 slots, and at most 143 prefixes of two codes or more with 16 slots each, up to a power of two.
-const LITERAL_TABLE: usize = 8192;
-const DISTANCE_TABLE: usize = 2048;
-
-// An entry: code length (bits 0-7), kind (8-10), extra bits (12-15), value (16-31).
-const fn entry(kind: u32, extra: u32, value: u32) -> u32 {
-    kind << 8 | extra << 12 | value << 16
+/// Where inflated bytes stand.
+pub struct Page {
+    bytes: Box<[u8; FULL + SLACK]>,
+    /// How many bytes of it are used.
+    used: usize,
 }
 
-const LENGTHS: [(u16, u8); 29] = [
-    (3, 0),
-    (4, 0),
-    (5, 0),
-    (6, 0),
-    (7, 0),
-    (8, 0),
-    (9, 0),
-    (10, 0),
-    (11, 1),
-    (13, 1),
-    (15, 1),
-    (17, 1),
-    (19, 2),
-    (23, 2),
-    (27, 2),
-    (31, 2),
-    (35, 3),
-    (43, 3),
-    (51, 3),
-    (59, 3),
-    (67, 4),
-    (83, 4),
-    (99, 4),
-    (115, 4),
-    (131, 5),
-    (163, 5),
-    (195, 5),
-    (227, 5),
-    (258, 0),
-];
-const DISTANCES: [(u16, u8); 30] = [
-    (1, 0),
-    (2, 0),
-    (3, 0),
-    (4, 0),
-    (5, 1),
-    (7, 1),
-    (9, 2),
-    (13, 2),
-    (17, 3),
-    (25, 3),
-    (33, 4),
-    (49, 4),
-    (65, 5),
-    (97, 5),
-    (129, 6),
-    (193, 6),
-    (257, 7),
-    (385, 7),
-    (513, 8),
-    (769, 8),
-    (1025, 9),
-    (1537, 9),
-    (2049, 10),
-    (3073, 10),
-    (4097, 11),
-    (6145, 11),
-    (8193, 12),
-    (12289, 12),
-    (16385, 13),
-    (24577, 13),
-];
-const PRECODE_ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+impl Default for Page {
+    fn default() -> Self {
+        // Made on the heap: it is larger than what a thread's stack should hold.
+        let bytes = vec![0; FULL + SLACK].into_boxed_slice().try_into().unwrap_or_else(|_| Box::new([0; FULL + SLACK]));
+        Page { bytes, used: 0 }
+    }
+}
 
+impl Page {
+    /// The bytes in it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.used]
+    }
+
+    /// How many more it takes.
+    pub fn room(&self) -> usize {
+        FULL.saturating_sub(self.used)
+    }
+
+    /// Forgets what is in it.
+    pub fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    #[allow(dead_code, reason = "the pipeline of the next commit keeps pages")]
+    /// Makes it begin with the last bytes of `other`, which is what distances may refer to.
+    pub fn follow(&mut self, other: &Page) {
+        let start = other.used.saturating_sub(WINDOW);
+        let window = &other.bytes[start..other.used];
+        self.bytes[..window.len()].copy_from_slice(window);
+        self.used = window.len();
+    }
+
+    fn follow_itself(&mut self) {
+        let start = self.used.saturating_sub(WINDOW);
+        self.bytes.copy_within(start..self.used, 0);
+        self.used -= start;
+    }
+}
+
+/// Who wants inflated bytes.
+pub trait Sink {
+    /// The next bytes of the stream are in this part of the page.
+    fn fresh(&mut self, page: &Page, part: Range<usize>);
+
+    /// The page is full, and all that is in it was shown. Whoever wants to keep it puts another in its place, which
+    /// [follows](Page::follow) it, and returns true.
+    fn turn(&mut self, _page: &mut Page) -> bool {
+        false
+    }
+}
+
+impl<F: FnMut(&[u8])> Sink for F {
+    fn fresh(&mut self, page: &Page, part: Range<usize>) {
+        self(&page.bytes[part]);
+    }
+}
+
+#[derive(Clone, Copy)]
 struct Bits<'a> {
-    input: &'a [u8],
-    next: usize,
+    rest: &'a [u8],
+    /// The next bits, lowest first; above `count` of them there may be some that are also in `rest`.
     hold: u64,
     count: u32,
+    length: usize,
     /// Zero bytes that were read beyond the end.
     beyond: usize,
 }
 
-impl Bits<'_> {
+impl<'a> Bits<'a> {
+    fn new(input: &'a [u8]) -> Self {
+        Bits { rest: input, hold: 0, count: 0, length: input.len(), beyond: 0 }
+    }
+
     /// At least 56 bits in `hold`; beyond the end they are zero.
     #[inline(always)]
     fn refill(&mut self) {
-        if let Some(bytes) = self.input.get(self.next..self.next + 8).and_then(|bytes| bytes.first_chunk::<8>()) {
-            self.hold |= u64::from_le_bytes(*bytes) << self.count;
-            self.next += ((63 - self.count) >> 3) as usize;
+        if let Some(word) = self.rest.first_chunk::<8>() {
+            self.hold |= u64::from_le_bytes(*word) << self.count;
+            self.rest = &self.rest[((63 - self.count) >> 3 & 7) as usize..];
             self.count |= 56;
         } else {
             self.refill_slowly();
@@ -141,11 +144,11 @@ impl Bits<'_> {
 
     #[cold]
     fn refill_slowly(&mut self) {
-        while self.count <= 56 {
-            match self.input.get(self.next) {
-                Some(byte) => {
+        while self.count < 56 {
+            match self.rest.split_first() {
+                Some((byte, rest)) => {
                     self.hold |= u64::from(*byte) << self.count;
-                    self.next += 1;
+                    self.rest = rest;
                 }
                 None => self.beyond += 1,
             }
@@ -168,230 +171,210 @@ impl Bits<'_> {
 
     /// The position of the next bit.
     fn position(&self) -> u64 {
-        (self.next as u64 + self.beyond as u64) * 8 - u64::from(self.count)
+        (self.length - self.rest.len() + self.beyond) as u64 * 8 - u64::from(self.count)
     }
 
     fn check(&self) -> Result<(), InflateError> {
-        if self.position() > self.input.len() as u64 * 8 { Err(InflateError::Truncated) } else { Ok(()) }
+        if self.position() > self.length as u64 * 8 { Err(InflateError::Truncated) } else { Ok(()) }
     }
 
-    /// Moves to a byte boundary and returns the index of the next byte.
-    fn align(&mut self) -> Result<usize, InflateError> {
-        let position = self.position().next_multiple_of(8);
-        self.check()?;
-        self.hold = 0;
-        self.count = 0;
-        self.beyond = 0;
-        self.next = (position / 8) as usize;
-        Ok(self.next)
+    /// What an impossible symbol means: beyond the end everything is zero.
+    fn damage(&self) -> InflateError {
+        if self.beyond > 0 { InflateError::Truncated } else { InflateError::Damaged }
+    }
+
+    /// The bytes from the next byte boundary on.
+    fn align(&self, input: &'a [u8]) -> Result<&'a [u8], InflateError> {
+        let at = self.position().div_ceil(8) as usize;
+        input.get(at..).ok_or(InflateError::Truncated)
     }
 }
 
-/// Fills a decoding table for the given code lengths; symbols give the entries without lengths.
-fn build(table: &mut [u32], bits: u32, lengths: &[u8], symbol: impl Fn(usize) -> u32) -> Result<(), InflateError> {
-    let mut counts = [0u32; 16];
-    lengths.iter().for_each(|length| counts[usize::from(*length & 15)] += 1);
-    counts[0] = 0;
-    let mut left = 1i32;
-    for count in &counts[1..] {
-        left = (left << 1) - *count as i32;
-        if left < 0 {
-            return Err(InflateError::Damaged);
-        }
-    }
-    let used: u32 = counts.iter().sum();
-    // An incomplete code is allowed only with one code of one bit (RFC 1951, 3.2.7), or with none.
-    if left > 0 && !(used == 0 || (used == 1 && counts[1] == 1)) {
-        return Err(InflateError::Damaged);
-    }
-    table.fill(entry(INVALID, 0, 0) | 1);
-    let mut next = [0u32; 16];
-    for length in 1..15 {
-        next[length + 1] = (next[length] + counts[length]) << 1;
-    }
-    let mut free = 1usize << bits;
-    // Longest first within a prefix would be simpler, but the canonical order keeps codes of one prefix together.
-    let mut open: Option<(u32, usize, u32)> = None;
-    let mut order: Vec<(u8, usize)> = lengths.iter().copied().zip(0..).filter(|(length, _)| *length > 0).collect();
-    order.sort_unstable();
-    let longest = order.last().map_or(0, |(length, _)| u32::from(*length));
-    for (length, index) in order {
-        let length = u32::from(length);
-        let code = next[length as usize];
-        next[length as usize] += 1;
-        let reversed = code.reverse_bits() >> (32 - length);
-        if length <= bits {
-            let value = symbol(index) | length;
-            table[reversed as usize..1 << bits].iter_mut().step_by(1 << length).for_each(|slot| *slot = value);
-            continue;
-        }
-        let prefix = reversed & ((1 << bits) - 1);
-        let (start, width) = match open {
-            Some((open_prefix, start, width)) if open_prefix == prefix => (start, width),
-            _ => {
-                let width = longest - bits;
-                let start = free;
-                free += 1 << width;
-                *table.get_mut(prefix as usize).ok_or(InflateError::Damaged)? =
-                    entry(SUBTABLE, width, start as u32) | bits;
-                open = Some((prefix, start, width));
-                (start, width)
-            }
-        };
-        let value = symbol(index) | length;
-        let subtable = table.get_mut(start..start + (1 << width)).ok_or(InflateError::Damaged)?;
-        subtable[(reversed >> bits) as usize..].iter_mut().step_by(1 << (length - bits)).for_each(|slot| *slot = value);
-    }
-    Ok(())
-}
-
-fn literal_symbol(index: usize) -> u32 {
-    match index {
-        0..=255 => entry(LITERAL, 0, index as u32),
-        256 => entry(END, 0, 0),
-        257..=285 => entry(LENGTH, u32::from(LENGTHS[index - 257].1), u32::from(LENGTHS[index - 257].0)),
-        _ => entry(INVALID, 0, 0),
-    }
-}
-
-fn distance_symbol(index: usize) -> u32 {
-    match DISTANCES.get(index) {
-        Some((base, extra)) => entry(LENGTH, u32::from(*extra), u32::from(*base)),
-        None => entry(INVALID, 0, 0),
-    }
-}
-
-/// A decoder with its tables and its window, to be used for many streams.
+/// A decoder with its tables, to be used for many streams.
 pub struct Inflater {
-    literals: Box<[u32; LITERAL_TABLE]>,
-    distances: Box<[u32; DISTANCE_TABLE]>,
-    buffer: Vec<u8>,
+    literals: Box<LiteralTable>,
+    distances: Box<DistanceTable>,
+    /// The tables are those of the fixed code.
+    fixed: bool,
 }
 
 impl Default for Inflater {
     fn default() -> Self {
-        Inflater {
-            literals: Box::new([0; LITERAL_TABLE]),
-            distances: Box::new([0; DISTANCE_TABLE]),
-            buffer: vec![0; WINDOW + BUFFER + SLACK],
-        }
+        Inflater { literals: Box::new([0; 4096]), distances: Box::new([0; 512]), fixed: false }
     }
 }
 
 /// Where the output stands.
 struct Output<'a> {
-    buffer: &'a mut [u8],
+    page: &'a mut Page,
+    /// The first byte of the page that belongs to the stream.
+    base: usize,
     /// The first byte that the sink has not seen.
     start: usize,
-    at: usize,
     total: u64,
     limit: u64,
-    sink: &'a mut dyn FnMut(&[u8]),
+    sink: &'a mut dyn Sink,
 }
 
 impl Output<'_> {
-    fn flush(&mut self) -> Result<(), InflateError> {
-        let fresh = &self.buffer[self.start..self.at];
-        self.total += fresh.len() as u64;
+    fn show(&mut self) -> Result<(), InflateError> {
+        self.total += (self.page.used - self.start) as u64;
         if self.total > self.limit {
             return Err(InflateError::TooLong);
         }
-        (self.sink)(fresh);
-        if self.at > WINDOW {
-            self.buffer.copy_within(self.at - WINDOW..self.at, 0);
-            self.at = WINDOW;
+        self.sink.fresh(self.page, self.start..self.page.used);
+        self.start = self.page.used;
+        Ok(())
+    }
+
+    #[cold]
+    fn turn(&mut self) -> Result<(), InflateError> {
+        self.show()?;
+        if !self.sink.turn(self.page) {
+            self.page.follow_itself();
         }
-        self.start = self.at;
+        // What was before the stream in the full page may still be in the window.
+        self.base = (self.base + WINDOW).saturating_sub(self.start);
+        self.start = self.page.used;
         Ok(())
     }
 }
 
+/// Why a loop ended.
+enum Pause {
+    /// The block is over.
+    Block,
+    /// The input or the page is nearly used up.
+    Edge,
+}
+
 impl Inflater {
-    /// Decodes the stream at the beginning of `input`, handing its bytes to `sink` in order. More than `limit` bytes
-    /// are refused (a little later than the limit). Returns where the last block lies.
-    pub fn inflate(&mut self, input: &[u8], limit: u64, sink: &mut dyn FnMut(&[u8])) -> Result<Blocks, InflateError> {
-        let mut bits = Bits { input, next: 0, hold: 0, count: 0, beyond: 0 };
-        let mut out = Output { buffer: &mut self.buffer, start: 0, at: 0, total: 0, limit, sink };
+    /// Decodes the stream at the beginning of `input` to the end of the page, telling the sink of its bytes in order.
+    /// More than `limit` bytes are refused (a little later than the limit). Returns where the last block lies.
+    pub fn inflate(
+        &mut self,
+        input: &[u8],
+        limit: u64,
+        page: &mut Page,
+        sink: &mut dyn Sink,
+    ) -> Result<Blocks, InflateError> {
+        let mut bits = Bits::new(input);
+        let used = page.used;
+        let mut out = Output { page, base: used, start: used, total: 0, limit, sink };
         loop {
             let header = bits.position();
             bits.refill();
             let last = bits.take(1) == 1;
             match bits.take(2) {
-                0 => stored(&mut bits, &mut out)?,
-                kind @ (1 | 2) => {
-                    if kind == 1 {
-                        fixed_tables(&mut self.literals[..], &mut self.distances[..])?;
-                    } else {
-                        dynamic_tables(&mut bits, &mut self.literals[..], &mut self.distances[..])?;
-                    }
-                    compressed(&mut bits, &self.literals, &self.distances, &mut out)?;
+                0 => stored(&mut bits, input, &mut out)?,
+                1 => {
+                    self.fixed_tables()?;
+                    self.compressed(&mut bits, &mut out)?;
                 }
-                _ => return Err(InflateError::Damaged),
+                2 => {
+                    self.fixed = false;
+                    dynamic_tables(&mut bits, &mut self.literals, &mut self.distances)?;
+                    self.compressed(&mut bits, &mut out)?;
+                }
+                _ => return Err(bits.damage()),
             }
             bits.check()?;
             if last {
-                out.flush()?;
+                out.show()?;
                 return Ok(Blocks { last: header, end: bits.position() });
             }
         }
     }
+
+    fn fixed_tables(&mut self) -> Result<(), InflateError> {
+        if !self.fixed {
+            let mut lengths = [8u8; 288];
+            lengths[144..256].fill(9);
+            lengths[256..280].fill(7);
+            huffman::literals(&mut self.literals, &lengths)?;
+            huffman::distances(&mut self.distances, &[5; 32])?;
+            self.fixed = true;
+        }
+        Ok(())
+    }
+
+    fn compressed(&self, bits: &mut Bits<'_>, out: &mut Output<'_>) -> Result<(), InflateError> {
+        loop {
+            if out.page.used >= FULL {
+                bits.check()?;
+                out.turn()?;
+            }
+            if let Pause::Block = quick(bits, &self.literals, &self.distances, out.page, out.base)? {
+                return Ok(());
+            }
+            if let Pause::Block = careful(bits, &self.literals, &self.distances, out.page, out.base)? {
+                return Ok(());
+            }
+        }
+    }
 }
 
-fn stored(bits: &mut Bits<'_>, out: &mut Output<'_>) -> Result<(), InflateError> {
-    let at = bits.align()?;
-    let head = bits.input.get(at..at + 4).ok_or(InflateError::Truncated)?;
+fn stored<'a>(bits: &mut Bits<'a>, input: &'a [u8], out: &mut Output<'_>) -> Result<(), InflateError> {
+    let rest = bits.align(input)?;
+    let (head, rest) = rest.split_first_chunk::<4>().ok_or(InflateError::Truncated)?;
     let length = u16::from_le_bytes([head[0], head[1]]);
     if length != !u16::from_le_bytes([head[2], head[3]]) {
         return Err(InflateError::Damaged);
     }
-    let mut rest = bits.input.get(at + 4..at + 4 + usize::from(length)).ok_or(InflateError::Truncated)?;
-    bits.next = at + 4 + usize::from(length);
-    while !rest.is_empty() {
-        if out.at >= WINDOW + BUFFER {
-            out.flush()?;
+    let (mut plain, rest) = rest.split_at_checked(usize::from(length)).ok_or(InflateError::Truncated)?;
+    *bits = Bits { rest, hold: 0, count: 0, length: bits.length, beyond: 0 };
+    while !plain.is_empty() {
+        if out.page.used >= FULL {
+            out.turn()?;
         }
-        let count = rest.len().min(WINDOW + BUFFER - out.at);
-        out.buffer[out.at..out.at + count].copy_from_slice(&rest[..count]);
-        out.at += count;
-        rest = &rest[count..];
+        let (now, later) = plain.split_at(plain.len().min(out.page.room()));
+        let used = out.page.used;
+        out.page.bytes[used..used + now.len()].copy_from_slice(now);
+        out.page.used += now.len();
+        plain = later;
     }
     Ok(())
 }
 
-fn fixed_tables(literals: &mut [u32], distances: &mut [u32]) -> Result<(), InflateError> {
-    let mut lengths = [8u8; 288];
-    lengths[144..256].fill(9);
-    lengths[256..280].fill(7);
-    build(literals, LITERAL_BITS, &lengths, literal_symbol)?;
-    build(distances, DISTANCE_BITS, &[5; 32], distance_symbol)
-}
+const PRECODE_ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-fn dynamic_tables(bits: &mut Bits<'_>, literals: &mut [u32], distances: &mut [u32]) -> Result<(), InflateError> {
+fn dynamic_tables(
+    bits: &mut Bits<'_>,
+    literals: &mut LiteralTable,
+    distances: &mut DistanceTable,
+) -> Result<(), InflateError> {
     bits.refill();
     let (literal_count, distance_count) = (257 + bits.take(5) as usize, 1 + bits.take(5) as usize);
     let precode_count = 4 + bits.take(4) as usize;
     if literal_count > 286 || distance_count > 30 {
-        return Err(InflateError::Damaged);
+        return Err(bits.damage());
     }
     let mut precode_lengths = [0u8; 19];
-    for symbol in &PRECODE_ORDER[..precode_count] {
+    for symbols in PRECODE_ORDER[..precode_count].chunks(16) {
         bits.refill();
-        precode_lengths[*symbol] = bits.take(3) as u8;
+        symbols.iter().for_each(|symbol| precode_lengths[*symbol] = bits.take(3) as u8);
     }
     let mut precode = [0u32; 128];
-    build(&mut precode, 7, &precode_lengths, |index| entry(LITERAL, 0, index as u32))?;
-    let mut lengths = [0u8; 286 + 30];
+    huffman::precode(&mut precode, &precode_lengths)?;
+    // The longest repetition may write behind the last length before that is refused.
+    let mut lengths = [0u8; 286 + 30 + 138];
     let total = literal_count + distance_count;
     let mut filled = 0;
     while filled < total {
-        bits.refill();
-        let found = precode[(bits.hold & 127) as usize];
-        if found >> 8 & 7 == INVALID {
-            return Err(InflateError::Damaged);
+        if bits.count < 14 {
+            bits.refill();
         }
-        bits.drop(found & 255);
+        let found = precode[(bits.hold & 127) as usize];
+        if found & EXCEPTIONAL != 0 {
+            return Err(bits.damage());
+        }
+        bits.drop(found & 63);
         let (value, repeat) = match found >> 16 {
-            symbol @ 0..=15 => (symbol as u8, 1),
+            length @ 0..=15 => {
+                lengths[filled] = length as u8;
+                filled += 1;
+                continue;
+            }
             16 => {
                 let before = filled.checked_sub(1).map(|n| lengths[n]).ok_or(InflateError::Damaged)?;
                 (before, 3 + bits.take(2) as usize)
@@ -399,194 +382,233 @@ fn dynamic_tables(bits: &mut Bits<'_>, literals: &mut [u32], distances: &mut [u3
             17 => (0, 3 + bits.take(3) as usize),
             _ => (0, 11 + bits.take(7) as usize),
         };
-        if filled + repeat > total {
-            return Err(InflateError::Damaged);
-        }
         lengths[filled..filled + repeat].fill(value);
         filled += repeat;
-        bits.check()?;
     }
-    if lengths[256] == 0 {
-        return Err(InflateError::Damaged);
+    bits.check()?;
+    if filled > total || lengths[256] == 0 {
+        return Err(bits.damage());
     }
-    build(literals, LITERAL_BITS, &lengths[..literal_count], literal_symbol)?;
-    build(distances, DISTANCE_BITS, &lengths[literal_count..total], distance_symbol)
+    huffman::literals(literals, &lengths[..literal_count])?;
+    huffman::distances(distances, &lengths[literal_count..total])
 }
 
+/// The base of a symbol and its extra bits, which are the last of those that the entry takes from `bits`.
 #[inline(always)]
-fn lookup<const N: usize>(table: &[u32; N], hold: u64, bits: u32) -> u32 {
-    let found = table[(hold & ((1 << bits) - 1)) as usize & (N - 1)];
-    if found >> 8 & 7 != SUBTABLE {
-        return found;
-    }
-    let width = found >> 12 & 15;
-    let index = (found >> 16) as usize + (hold >> bits & ((1 << width) - 1)) as usize;
-    table[index & (N - 1)]
+fn value(entry: u32, bits: u64) -> usize {
+    let extra = (bits & ((1 << (entry & 63)) - 1)) >> (entry >> 8 & 15);
+    (entry >> 16) as usize + extra as usize
 }
 
-fn compressed(
+/// The index in a subtable.
+#[inline(always)]
+fn linked(link: u32, bits: u64) -> usize {
+    (link >> 16) as usize + (bits & ((1 << (link >> 8 & 15)) - 1)) as usize
+}
+
+/// Copies one chunk. The chunks of an overlapping match must not reach into what they write.
+#[inline(always)]
+fn chunk<const N: usize>(bytes: &mut [u8; FULL + SLACK], from: usize, to: usize) {
+    let mut copy = [0; N];
+    copy.copy_from_slice(&bytes[from..from + N]);
+    bytes[to..to + N].copy_from_slice(&copy);
+}
+
+/// Copies a match, in whole chunks: up to `2 * CHUNK` bytes more than its length are written.
+#[inline(always)]
+fn copy(bytes: &mut [u8; FULL + SLACK], at: usize, distance: usize, length: usize) {
+    let from = at - distance;
+    let end = at + length;
+    if distance >= CHUNK {
+        chunk::<CHUNK>(bytes, from, at);
+        chunk::<CHUNK>(bytes, from + CHUNK, at + CHUNK);
+        let mut done = 2 * CHUNK;
+        while done < length {
+            chunk::<CHUNK>(bytes, from + done, at + done);
+            done += CHUNK;
+        }
+    } else if distance == 1 {
+        let byte = bytes[from];
+        let mut to = at;
+        while to < end {
+            bytes[to..to + CHUNK].fill(byte);
+            to += CHUNK;
+        }
+    } else {
+        // Eight bytes at a time, of which as many are right as the distance is long.
+        let step = distance.min(8);
+        let mut done = 0;
+        while done < length {
+            chunk::<8>(bytes, from + done, at + done);
+            done += step;
+        }
+    }
+}
+
+/// Decodes while there is plenty of input and room.
+fn quick(
     bits: &mut Bits<'_>,
-    literals: &[u32; LITERAL_TABLE],
-    distances: &[u32; DISTANCE_TABLE],
-    out: &mut Output<'_>,
-) -> Result<(), InflateError> {
-    loop {
-        if out.at >= WINDOW + BUFFER {
-            bits.check()?;
-            out.flush()?;
+    literals: &LiteralTable,
+    distances: &DistanceTable,
+    page: &mut Page,
+    base: usize,
+) -> Result<Pause, InflateError> {
+    const LITERAL_MASK: u64 = (1 << LITERAL_BITS) - 1;
+    const DISTANCE_MASK: u64 = (1 << DISTANCE_BITS) - 1;
+    let Bits { mut rest, mut hold, mut count, .. } = *bits;
+    let bytes = &mut *page.bytes;
+    let mut at = page.used;
+    // The next entry is looked up as soon as its bits are known, before whatever can wait.
+    let mut entry = literals[(hold & LITERAL_MASK) as usize];
+    if count < LITERAL_BITS {
+        let Some(head) = rest.first_chunk::<8>() else { return Ok(Pause::Edge) };
+        hold |= u64::from_le_bytes(*head) << count;
+        entry = literals[(hold & LITERAL_MASK) as usize];
+    }
+    let pause = loop {
+        let Some(head) = rest.first_chunk::<HEAD>().filter(|_| at < FULL) else { break Pause::Edge };
+        let mut taken = 0;
+        // Entries are subtracted whole: `count` is right in its lowest six bits.
+        macro_rules! refill {
+            () => {
+                let mut word = [0; 8];
+                word.copy_from_slice(&head[taken..taken + 8]);
+                hold |= u64::from_le_bytes(word) << (count & 63);
+                taken += (!count >> 3 & 7) as usize;
+                count |= 56;
+            };
         }
-        bits.refill();
-        let mut found = lookup(literals, bits.hold, LITERAL_BITS);
-        // Two literals fit a refill beside a length and its distance only if they are short; the loop refills anyway.
-        if found >> 8 & 7 == LITERAL {
-            bits.drop(found & 255);
-            out.buffer[out.at] = (found >> 16) as u8;
-            out.at += 1;
-            found = lookup(literals, bits.hold, LITERAL_BITS);
-            if found >> 8 & 7 == LITERAL {
-                bits.drop(found & 255);
-                out.buffer[out.at] = (found >> 16) as u8;
-                out.at += 1;
-                continue;
+        macro_rules! consume {
+            ($entry:ident) => {
+                hold >>= $entry & 63;
+                count = count.wrapping_sub($entry);
+            };
+        }
+        refill!();
+        let mut before = hold;
+        consume!(entry);
+        if entry & LITERAL != 0 {
+            bytes[at] = (entry >> 16) as u8;
+            at += 1;
+            entry = literals[(hold & LITERAL_MASK) as usize];
+            before = hold;
+            consume!(entry);
+            if entry & LITERAL != 0 {
+                bytes[at] = (entry >> 16) as u8;
+                at += 1;
+                entry = literals[(hold & LITERAL_MASK) as usize];
+                before = hold;
+                consume!(entry);
+                if entry & LITERAL != 0 {
+                    bytes[at] = (entry >> 16) as u8;
+                    at += 1;
+                    rest = &rest[taken..];
+                    entry = literals[(hold & LITERAL_MASK) as usize];
+                    continue;
+                }
             }
-            bits.refill();
         }
-        bits.drop(found & 255);
-        match found >> 8 & 7 {
-            LENGTH => {}
-            END => return Ok(()),
-            _ => return Err(if bits.beyond > 0 { InflateError::Truncated } else { InflateError::Damaged }),
+        if entry & EXCEPTIONAL != 0 {
+            if entry & LINK != 0 {
+                entry = literals[linked(entry, hold) & 4095];
+                before = hold;
+                consume!(entry);
+                if entry & LITERAL != 0 {
+                    bytes[at] = (entry >> 16) as u8;
+                    at += 1;
+                    rest = &rest[taken..];
+                    entry = literals[(hold & LITERAL_MASK) as usize];
+                    continue;
+                }
+            }
+            if entry & END != 0 {
+                rest = &rest[taken..];
+                break Pause::Block;
+            }
+            if entry & EXCEPTIONAL != 0 {
+                return Err(InflateError::Damaged);
+            }
         }
-        let length = (found >> 16) as usize + bits.take(found >> 12 & 15) as usize;
-        let found = lookup(distances, bits.hold, DISTANCE_BITS);
-        if found >> 8 & 7 != LENGTH {
-            return Err(if bits.beyond > 0 { InflateError::Truncated } else { InflateError::Damaged });
+        let length = value(entry, before);
+        // 3 * 11 + 9 + 5 bits are gone at most; the rest is enough for the index.
+        entry = distances[(hold & DISTANCE_MASK) as usize];
+        refill!();
+        if entry & EXCEPTIONAL != 0 {
+            consume!(entry);
+            if entry & LINK == 0 {
+                return Err(InflateError::Damaged);
+            }
+            entry = distances[linked(entry, hold) & 511];
+            if entry & EXCEPTIONAL != 0 {
+                return Err(InflateError::Damaged);
+            }
         }
-        bits.drop(found & 255);
-        let distance = (found >> 16) as usize + bits.take(found >> 12 & 15) as usize;
-        if distance > out.at {
+        let distance = value(entry, hold);
+        consume!(entry);
+        entry = literals[(hold & LITERAL_MASK) as usize];
+        if distance > at - base {
             return Err(InflateError::TooFar);
         }
-        let (from, at) = (out.at - distance, out.at);
-        if distance >= length {
-            out.buffer.copy_within(from..from + length, at);
-        } else if distance == 1 {
-            let byte = out.buffer[from];
-            out.buffer[at..at + length].fill(byte);
-        } else {
-            for n in 0..length {
-                out.buffer[at + n] = out.buffer[from + n];
-            }
+        rest = &rest[taken..];
+        copy(bytes, at, distance, length);
+        at += length;
+    };
+    page.used = at;
+    *bits = Bits { rest, hold, count: count & 63, ..*bits };
+    Ok(pause)
+}
+
+/// Decodes symbol by symbol until there is plenty of input again (after a turn of the page), or to the end.
+#[cold]
+fn careful(
+    bits: &mut Bits<'_>,
+    literals: &LiteralTable,
+    distances: &DistanceTable,
+    page: &mut Page,
+    base: usize,
+) -> Result<Pause, InflateError> {
+    loop {
+        if page.used >= FULL {
+            return Ok(Pause::Edge);
         }
-        out.at += length;
-        if bits.beyond > 8 {
-            return Err(InflateError::Truncated);
+        bits.refill();
+        let mut entry = literals[(bits.hold & ((1 << LITERAL_BITS) - 1)) as usize];
+        if entry & LINK != 0 {
+            bits.drop(LITERAL_BITS);
+            entry = literals[linked(entry, bits.hold) & 4095];
         }
+        let before = bits.hold;
+        bits.drop(entry & 63);
+        if entry & LITERAL != 0 {
+            page.bytes[page.used] = (entry >> 16) as u8;
+            page.used += 1;
+            bits.check()?;
+            continue;
+        }
+        if entry & EXCEPTIONAL != 0 {
+            return if entry & END != 0 { Ok(Pause::Block) } else { Err(bits.damage()) };
+        }
+        let length = value(entry, before);
+        bits.refill();
+        let mut entry = distances[(bits.hold & ((1 << DISTANCE_BITS) - 1)) as usize];
+        if entry & LINK != 0 {
+            bits.drop(DISTANCE_BITS);
+            entry = distances[linked(entry, bits.hold) & 511];
+        }
+        if entry & EXCEPTIONAL != 0 {
+            return Err(bits.damage());
+        }
+        let distance = value(entry, bits.hold);
+        bits.drop(entry & 63);
+        bits.check()?;
+        if distance > page.used - base {
+            return Err(InflateError::TooFar);
+        }
+        copy(&mut page.bytes, page.used, distance, length);
+        page.used += length;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn inflate(input: &[u8], limit: u64) -> Result<(Vec<u8>, Blocks), InflateError> {
-        let mut plain = Vec::new();
-        let blocks = Inflater::default().inflate(input, limit, &mut |bytes| plain.extend_from_slice(bytes))?;
-        Ok((plain, blocks))
-    }
-
-    fn deflate(plain: &[u8], level: u32) -> Vec<u8> {
-        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::new(level));
-        encoder.write_all(plain).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    fn text(length: usize, seed: u32) -> Vec<u8> {
-        let mut state = seed | 1;
-        let mut next = move || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state >> 16
-        };
-        let mut out = Vec::with_capacity(length + 300);
-        while out.len() < length {
-            match next() % 7 {
-                0 => out.extend(std::iter::repeat_n((next() % 256) as u8, (next() % 300) as usize)),
-                1 if out.len() > 40 => {
-                    let back = 1 + next() as usize % out.len().min(40_000);
-                    let start = out.len() - back;
-                    let count = back.min(next() as usize % 400);
-                    out.extend_from_within(start..start + count);
-                }
-                2 => out.extend((0..next() % 40).map(|_| (next() % 256) as u8).collect::<Vec<_>>()),
-                _ => out.extend_from_slice(b"def main(argument): return "),
-            }
-        }
-        out.truncate(length);
-        out
-    }
-
-    #[test]
-    fn what_other_encoders_write_is_read() {
-        for length in [0, 1, 2, 100, 65_535, 65_536, 300_000, 2_000_000] {
-            let plain = text(length, length as u32);
-            for level in [0, 1, 3, 6, 9] {
-                let stream = deflate(&plain, level);
-                let (found, blocks) = inflate(&stream, length as u64).unwrap();
-                assert!(found == plain, "length {length}, level {level}");
-                assert_eq!(blocks.end.div_ceil(8), stream.len() as u64);
-                assert_eq!(stream[blocks.last as usize / 8] >> (blocks.last % 8) & 1, 1, "the flag is set there");
-            }
-        }
-        let plain = text(500_000, 9);
-        let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::new(12).unwrap());
-        let mut stream = vec![0; compressor.deflate_compress_bound(plain.len())];
-        let size = compressor.deflate_compress(&plain, &mut stream).unwrap();
-        assert!(inflate(&stream[..size], 500_000).unwrap().0 == plain);
-    }
-
-    #[test]
-    fn damage_is_an_error_and_never_a_panic() {
-        let stream = deflate(&text(20_000, 3), 6);
-        for cut in 0..stream.len() {
-            assert!(inflate(&stream[..cut], 20_000).is_err(), "cut at {cut}");
-        }
-        assert_eq!(inflate(&stream, 10).unwrap_err(), InflateError::TooLong);
-        // A fixed block whose first symbol is a match.
-        assert_eq!(inflate(&[0b0000_0011, 0b0000_0010, 0, 0], 100).unwrap_err(), InflateError::TooFar);
-    }
-
-    proptest! {
-        #[test]
-        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let ours = inflate(&bytes, 1 << 16);
-            // Whatever we accept, the reference accepts, with the same output.
-            if let Ok((plain, blocks)) = ours {
-                let mut reference = Vec::new();
-                let mut decoder = flate2::read::DeflateDecoder::new(&bytes[..blocks.end.div_ceil(8) as usize]);
-                std::io::copy(&mut decoder, &mut reference).unwrap();
-                prop_assert_eq!(plain, reference);
-            }
-        }
-
-        #[test]
-        fn flipped_bits_agree_with_the_reference(length in 0usize..4000, level in 0u32..10, flip in 0usize..8000) {
-            let mut stream = deflate(&text(length, length as u32), level);
-            let at = flip % (stream.len() * 8);
-            stream[at / 8] ^= 1 << (at % 8);
-            let mut decoder = libdeflater::Decompressor::new();
-            let mut reference = vec![0; 1 << 17];
-            let theirs = decoder.deflate_decompress(&stream, &mut reference);
-            match (inflate(&stream, 1 << 17), theirs) {
-                (Ok((plain, _)), Ok(count)) => prop_assert!(plain == reference[..count]),
-                (Err(_), Err(_)) => {}
-                // Codes that only some decoders allow (incomplete ones) are refused by the strict one.
-                (Err(_), Ok(_)) => {}
-                (Ok(_), Err(_)) => prop_assert!(false, "accepted what libdeflate refuses"),
-            }
-        }
-    }
-}
+#[path = "inflate_tests.rs"]
+mod tests;

@@ -12,6 +12,7 @@ mod deflated;
 pub mod encode;
 mod error;
 mod fingerprint;
+mod huffman;
 mod inflate;
 mod make;
 pub mod read;

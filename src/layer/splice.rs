@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::inflate::{Blocks, InflateError, Inflater};
+use super::inflate::{Blocks, InflateError, Inflater, Page, Sink};
 
 /// The pieces that stand for a stream within a longer one: `head`, the stream's own bytes in `body`, then `tail`.
 /// At most two bytes of the stream change, so it is never copied as a whole.
@@ -69,25 +69,40 @@ pub struct Decoded {
     pub size: u64,
 }
 
-/// Decodes the whole of `bytes` as one deflate stream of at most `limit` bytes.
+/// Decodes the whole of `bytes` as one deflate stream of at most `limit` bytes, to the end of the page.
 pub fn decode(
     inflater: &mut Inflater,
     bytes: &[u8],
     limit: u64,
-    sink: &mut dyn FnMut(&[u8]),
+    page: &mut Page,
+    sink: &mut dyn Sink,
 ) -> Result<Decoded, SpliceError> {
-    let mut crc = crc32fast::Hasher::new();
-    let mut size = 0;
-    let blocks = inflater.inflate(bytes, limit, &mut |plain| {
-        crc.update(plain);
-        size += plain.len() as u64;
-        sink(plain);
-    })?;
+    let mut counted = Counted { crc: crc32fast::Hasher::new(), size: 0, sink };
+    let blocks = inflater.inflate(bytes, limit, page, &mut counted)?;
+    let Counted { crc, size, .. } = counted;
     let used = blocks.end.div_ceil(8);
     if used != bytes.len() as u64 {
         return Err(SpliceError::Trailing { count: bytes.len() as u64 - used });
     }
     Ok(Decoded { joint: Joint::new(bytes, blocks)?, crc, size })
+}
+
+struct Counted<'a> {
+    crc: crc32fast::Hasher,
+    size: u64,
+    sink: &'a mut dyn Sink,
+}
+
+impl Sink for Counted<'_> {
+    fn fresh(&mut self, page: &Page, part: Range<usize>) {
+        self.crc.update(&page.bytes()[part.clone()]);
+        self.size += part.len() as u64;
+        self.sink.fresh(page, part);
+    }
+
+    fn turn(&mut self, page: &mut Page) -> bool {
+        self.sink.turn(page)
+    }
 }
 
 /// Why a stream cannot be joined.
@@ -116,7 +131,7 @@ mod tests {
         let mut out = Vec::new();
         let mut inflater = Inflater::default();
         for stream in streams {
-            let decoded = decode(&mut inflater, stream, 1 << 24, &mut |_| {}).unwrap();
+            let decoded = decode(&mut inflater, stream, 1 << 24, &mut Page::default(), &mut |_: &[u8]| {}).unwrap();
             decoded.joint.pieces(stream).iter().for_each(|piece| out.extend_from_slice(piece));
         }
         out.extend_from_slice(&[3, 0]);
@@ -164,7 +179,8 @@ mod tests {
             let mut streams = Vec::new();
             for level in [0, 1, 6, 9] {
                 let stream = deflate(&content, level, 1 << 20);
-                let blocks = Inflater::default().inflate(&stream, 1 << 20, &mut |_| {}).unwrap();
+                let blocks =
+                    Inflater::default().inflate(&stream, 1 << 20, &mut Page::default(), &mut |_: &[u8]| {}).unwrap();
                 seen[(blocks.end % 8) as usize] = true;
                 streams.push(stream);
             }
@@ -179,7 +195,8 @@ mod tests {
     fn bytes_behind_a_stream_are_refused() {
         let mut stream = deflate(b"x", 6, 9);
         stream.push(0);
-        let error = decode(&mut Inflater::default(), &stream, 10, &mut |_| {}).err().unwrap();
+        let error =
+            decode(&mut Inflater::default(), &stream, 10, &mut Page::default(), &mut |_: &[u8]| {}).err().unwrap();
         assert_eq!(error.to_string(), "1 bytes follow its deflate stream");
     }
 }
