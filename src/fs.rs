@@ -14,6 +14,10 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::error::{Class, Explain};
 
+mod stamp;
+
+pub use stamp::{Moment, Stamp, keeps_time};
+
 /// A file operation that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -263,6 +267,13 @@ impl Temporary {
     /// The open file.
     pub fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
+    }
+
+    /// Gives it its final name without waiting for the disk: for what is noticed, and missed by nobody, if a crash
+    /// damages it. Mode 0600.
+    pub fn persist_unflushed(self, target: &Path) -> Result<()> {
+        self.file.persist(target).map_err(|error| failed("rename to", target)(error.error))?;
+        Ok(())
     }
 
     /// Flushes to disk, sets mode 0644 whatever the umask, renames, and flushes the folder.

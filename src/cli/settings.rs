@@ -107,7 +107,7 @@ pub fn locking(locked: bool) -> Locking {
 /// The project in `dir` and what is asked of it.
 pub fn request(selection: &Selection, locking: Locking, session: &Session) -> Result<(Project, Request)> {
     let project = Project::load(Path::new(&selection.dir))?;
-    let (defaults, warning) = facts(&project.root)?;
+    let (defaults, warning) = facts(&project.root, &session.store()?)?;
     if let Some(warning) = warning {
         session.progress.message(&format!("warning: {warning}"));
     }

@@ -10,6 +10,7 @@
 //!   os-vN/                what happened while OS packages became a layer
 //!   packages-vN/          Packages file -> what resolving needs of it
 //!   interpreters-vN/      the files of a base that its Python needs to compile
+//!   stamps-vN/            folder -> digests of its files, and how they looked when they were read
 //!   tmp/                  files without a final name
 //!   lock                  held by whoever uses the store, so that nobody clears tmp/ meanwhile
 //! ```
@@ -45,6 +46,8 @@ pub enum Bucket {
     Debs,
     /// `os-v1/FINGERPRINT.json`: what happened while OS packages became a layer.
     OsReports,
+    /// `stamps-v1/FOLDER`: digests of files that did not change.
+    Stamps,
 }
 
 impl Bucket {
@@ -58,6 +61,7 @@ impl Bucket {
             Bucket::Packages => "packages-v1",
             Bucket::Debs => "debs-v1",
             Bucket::OsReports => "os-v1",
+            Bucket::Stamps => "stamps-v1",
         }
     }
 }
@@ -169,6 +173,15 @@ impl Store {
         let mut temporary = Temporary::new_in(&self.temporary_folder())?;
         temporary.write_all(bytes).map_err(fs::failed("write", &path))?;
         Ok(temporary.persist(&path)?)
+    }
+
+    /// Writes an entry that says by itself whether it is whole: a crash may damage it.
+    pub fn put_note(&self, bucket: Bucket, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.entry_path(bucket, name);
+        fs::create_dir_all(&self.root.join(bucket.folder()))?;
+        let mut temporary = Temporary::new_in(&self.temporary_folder())?;
+        temporary.write_all(bytes).map_err(fs::failed("write", &path))?;
+        Ok(temporary.persist_unflushed(&path)?)
     }
 
     /// A new folder inside the store, to be given a name in a bucket with [`Store::adopt`].

@@ -1,7 +1,7 @@
 //! The client: sends one request, follows its redirects, reads its body within limits, and tries again.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,39 +29,25 @@ pub struct Http {
 #[derive(Debug)]
 struct Inner {
     /// Through the proxies of the environment.
-    proxied: reqwest::Client,
+    proxied: OnceLock<reqwest::Client>,
     /// For this machine: a proxy could not reach it.
-    direct: reqwest::Client,
+    direct: OnceLock<reqwest::Client>,
+    /// For this machine without TLS: reading the system's certificates takes longer than what is asked there.
+    plain: OnceLock<reqwest::Client>,
     pace: Pace,
     gate: Gate,
 }
 
 impl Http {
-    /// A client with the system's certificates and the environment's proxies.
+    /// A client with the system's certificates and the environment's proxies, which are looked up when a request
+    /// needs them.
     pub fn new() -> Result<Http, Error> {
         Http::with_pace(Pace::DEFAULT)
     }
 
     pub(crate) fn with_pace(pace: Pace) -> Result<Http, Error> {
-        // Fails only if a provider is installed already: that one serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let setup = |error: reqwest::Error| Error::Setup { source: io::Error::other(error.without_url()) };
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("ingot/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .referer(false)
-                .connect_timeout(pace.connect)
-                .pool_idle_timeout(Duration::from_secs(20))
-        };
-        // Without any CA certificate nothing is trusted, but plain http on this machine still works.
-        let build = |make: &dyn Fn() -> reqwest::ClientBuilder| {
-            make().build().or_else(|_| make().tls_certs_only([]).build()).map_err(setup)
-        };
-        let proxied = build(&builder)?;
-        let direct = build(&|| builder().no_proxy())?;
-        Ok(Http { inner: Arc::new(Inner { proxied, direct, pace, gate: Gate::default() }) })
+        let (proxied, direct, plain) = Default::default();
+        Ok(Http { inner: Arc::new(Inner { proxied, direct, plain, pace, gate: Gate::default() }) })
     }
 
     /// The times and counts of this client.
@@ -115,7 +101,7 @@ impl Http {
         for _ in 0..=REDIRECT_LIMIT {
             self.inner.gate.pass(&url);
             let request = self.build(call, &url, trusted)?;
-            let sent = self.client(&url).execute(request);
+            let sent = self.client(&url)?.execute(request);
             let answer = runtime::get()?.block_on(self.answered(&call.method, &url, self.inner.pace.idle, sent))?;
             let moved = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
             let Some(location) = answer.headers().get(LOCATION).filter(|_| moved && call.redirects) else {
@@ -128,8 +114,14 @@ impl Http {
         Err(Error::Redirect { url: redacted(&call.request.url), reason: "more than 10 times" })
     }
 
-    pub(super) fn client(&self, url: &Url) -> &reqwest::Client {
-        if is_loopback(url) { &self.inner.direct } else { &self.inner.proxied }
+    /// The client for this URL, made when it is first needed.
+    pub(super) fn client(&self, url: &Url) -> Result<&reqwest::Client, Error> {
+        let pace = self.inner.pace;
+        match (is_loopback(url), url.scheme()) {
+            (true, "http") => made(&self.inner.plain, &|| builder(pace).no_proxy().tls_certs_only([])),
+            (true, _) => made(&self.inner.direct, &|| builder(pace).no_proxy()),
+            (false, _) => made(&self.inner.proxied, &|| builder(pace)),
+        }
     }
 
     /// Waits for the head of an answer.
@@ -253,6 +245,31 @@ impl Http {
             sink(&chunk)?;
         }
     }
+}
+
+fn builder(pace: Pace) -> reqwest::ClientBuilder {
+    // Fails only if a provider is installed already: that one serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .user_agent(concat!("ingot/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(pace.connect)
+        .pool_idle_timeout(Duration::from_secs(20))
+}
+
+fn made<'a>(
+    slot: &'a OnceLock<reqwest::Client>,
+    make: &dyn Fn() -> reqwest::ClientBuilder,
+) -> Result<&'a reqwest::Client, Error> {
+    if let Some(client) = slot.get() {
+        return Ok(client);
+    }
+    // Without any CA certificate nothing is trusted, but plain http still works.
+    let client = make().build().or_else(|_| make().tls_certs_only([]).build());
+    let client = client.map_err(|error| Error::Setup { source: io::Error::other(error.without_url()) })?;
+    Ok(slot.get_or_init(|| client))
 }
 
 impl Response {

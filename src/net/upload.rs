@@ -35,7 +35,7 @@ impl Http {
         });
         *request.body_mut() = Some(reqwest::Body::wrap_stream(pieces));
         let runtime = runtime::get()?;
-        let sending = runtime.spawn(self.client(url).execute(request));
+        let sending = runtime.spawn(self.client(url)?.execute(request));
         let fed = self.feed(url, &call.method, source, length, sender, on);
         if let Err(error) = fed {
             sending.abort();

@@ -1,17 +1,45 @@
 //! Facts about a project that its file can refer to: what git says, and the time of the build.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use super::error::Error as ProjectError;
+use super::repository::{self, Found};
 use crate::error::Error;
+use crate::layer::Store;
 use crate::oci::Epoch;
 use crate::process;
 
 /// How long one question to git may take.
 const GIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A git hook that runs a build has these set; the project's own repository is meant.
+const UNSET: [&str; 3] = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"];
+
+/// Variables that begin so have no say in what HEAD is; what others mean to git is git's to know.
+const HARMLESS: [&str; 19] = [
+    "GIT_ASKPASS",
+    "GIT_AUTHOR_",
+    "GIT_BRANCH",
+    "GIT_COMMIT",
+    "GIT_COMMITTER_",
+    "GIT_CURL_",
+    "GIT_EDITOR",
+    "GIT_HTTP_",
+    "GIT_LFS_",
+    "GIT_LOCAL_BRANCH",
+    "GIT_OPTIONAL_LOCKS",
+    "GIT_PAGER",
+    "GIT_PREVIOUS_",
+    "GIT_PROXY_",
+    "GIT_SSH",
+    "GIT_SSL_",
+    "GIT_TERMINAL_PROMPT",
+    "GIT_TRACE",
+    "GIT_URL",
+];
 
 /// What git knows of the folder; nothing if there is no git, no repository or no commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +59,52 @@ pub struct Commit {
 /// Asks git about HEAD of the repository that `root` is in.
 pub fn commit(root: &Path) -> Commit {
     commit_with(root, &[])
+}
+
+/// The same; what git said before is in `store`, and good for as long as it would say the same. `asking` is told that
+/// it is asked.
+#[allow(clippy::disallowed_methods, reason = "where git's configuration is")]
+pub(super) fn asking(root: &Path, store: &Store, asking: impl Fn()) -> Commit {
+    let ask = || {
+        asking();
+        commit(root)
+    };
+    let steered = |(name, _): (OsString, OsString)| {
+        let name = name.to_string_lossy().into_owned();
+        let harmless = |start: &&str| name.starts_with(*start);
+        name.starts_with("GIT_") && !UNSET.contains(&name.as_str()) && !HARMLESS.iter().any(|start| harmless(&start))
+    };
+    if std::env::vars_os().any(steered) {
+        return ask();
+    }
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let home = folder("HOME");
+    let own = folder("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
+    let configurations = [
+        Some("/etc/gitconfig".into()),
+        home.map(|home| home.join(".gitconfig")),
+        own.map(|own| own.join("git/config")),
+    ];
+    match repository::find(root, configurations.into_iter().flatten().collect()) {
+        Found::Nothing => Commit::default(),
+        Found::Unclear => ask(),
+        Found::Repository(found) => match found.known(store) {
+            Some(commit) => commit,
+            None => found.ask(store, || tracked(&found.top), ask),
+        },
+    }
+}
+
+/// Every entry of the index: mode, and path below the top of the work tree.
+fn tracked(top: &Path) -> Option<Vec<(String, PathBuf)>> {
+    let list = command(top, &[], &["ls-files", "-z", "--stage"]);
+    let output = process::run(list, b"", GIT_TIMEOUT).ok().filter(|output| output.status.success())?;
+    let text = std::str::from_utf8(&output.stdout).ok()?;
+    let entry = |entry: &str| {
+        let (facts, path) = entry.split_once('\t')?;
+        Some((facts.split(' ').next()?.to_string(), PathBuf::from(path)))
+    };
+    text.split_terminator('\0').map(entry).collect()
 }
 
 fn commit_with(root: &Path, environment: &[(&str, &str)]) -> Commit {
@@ -62,29 +136,33 @@ fn commit_with(root: &Path, environment: &[(&str, &str)]) -> Commit {
 
 /// One line of git's, or what it said instead.
 fn git(root: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Result<String, String> {
-    let mut command = Command::new("git");
-    command.arg("-C").arg(root).args(["-c", "core.fsmonitor=false", "-c", "log.showSignature=false"]);
-    // Neither the user's taste nor the number of objects in this clone decides how a commit is called.
-    command.args(["-c", "core.abbrev=12"]).args(arguments);
-    // A git hook that runs a build has these set; the project's own repository is meant.
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
-        command.env_remove(name);
-    }
-    command.env("LC_ALL", "C").env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
-    command.envs(environment.iter().copied());
+    let command = command(root, environment, arguments);
     let output = process::run(command, b"", GIT_TIMEOUT).map_err(|error| error.to_string())?;
     let text = output.stdout_text();
     let sound = output.status.success() && !text.is_empty() && !text.contains('\n');
     if sound { Ok(text) } else { Err(output.stderr_text()) }
 }
 
+fn command(root: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(root).args(["-c", "core.fsmonitor=false", "-c", "log.showSignature=false"]);
+    // Neither the user's taste nor the number of objects in this clone decides how a commit is called.
+    command.args(["-c", "core.abbrev=12"]).args(arguments);
+    for name in UNSET {
+        command.env_remove(name);
+    }
+    command.env("LC_ALL", "C").env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
+    command.envs(environment.iter().copied());
+    command
+}
+
 /// The default build arguments: `BUILD_DATE`, `VCS_REF`, `BUILD_VERSION` and the names of the usual bases.
 /// `VARIANT` and `PYTHON_VERSION` come from the project itself.
 /// With them comes a warning, if git has something to say.
 #[allow(clippy::disallowed_methods, reason = "SOURCE_DATE_EPOCH is read here, once, and travels on as a value")]
-pub fn facts(root: &Path) -> Result<(BTreeMap<String, String>, Option<String>), Error> {
+pub fn facts(root: &Path, store: &Store) -> Result<(BTreeMap<String, String>, Option<String>), Error> {
     let given = std::env::var("SOURCE_DATE_EPOCH").ok().filter(|text| !text.is_empty());
-    let commit = commit(root);
+    let commit = asking(root, store, || {});
     Ok((facts_of(&commit, given.as_deref())?, commit.refusal))
 }
 

@@ -15,6 +15,7 @@ mod facts;
 mod file;
 mod known_base;
 mod place;
+mod repository;
 mod resolve;
 mod rule;
 mod schema;

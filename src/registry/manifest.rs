@@ -66,6 +66,16 @@ impl Registry {
         Ok(response.header("docker-content-digest").and_then(|text| text.parse().ok()))
     }
 
+    /// Whether the reference leads to exactly this manifest or index already: then the registry has all that it lists.
+    /// It is asked once; a registry that does not say so clearly is taken not to have it.
+    pub fn holds(&self, at: &Reference, digest: Digest) -> bool {
+        let Ok(call) = self.manifest_call(Method::HEAD, at) else { return false };
+        let answer = self.send(at, &Scope::PUSH, &call.once(), 0);
+        let claim =
+            |response: &Response| response.header("docker-content-digest").map(|claim| claim.trim().to_string());
+        answer.is_ok_and(|response| response.status == 200 && claim(&response) == Some(digest.to_string()))
+    }
+
     fn manifest_call(&self, method: Method, at: &Reference) -> Result<Call> {
         let url = self.url(at, &format!("manifests/{}", selector(at)))?;
         Ok(Call::new(method, url).header("Accept", &media_type::ACCEPT.join(", ")))
@@ -211,6 +221,21 @@ mod tests {
         let error = registry.manifest(&at(&server, "b:1")).unwrap_err();
         assert!(matches!(error, Error::Refused { status: 418, .. }), "{error}");
         assert!(error.to_string().ends_with("status 418: tea"), "{error}");
+    }
+
+    #[test]
+    fn only_a_clear_answer_says_that_it_is_there() {
+        let server = Server::start(|seen| match seen.path() {
+            "/v2/same/manifests/1" => Act::status(200).with("Docker-Content-Digest", Digest::of(BODY).to_string()),
+            "/v2/error/manifests/1" => Act::status(500).with("Docker-Content-Digest", Digest::of(BODY).to_string()),
+            "/v2/other/manifests/1" => Act::status(200).with("Docker-Content-Digest", Digest::of(b"x").to_string()),
+            "/v2/silent/manifests/1" => Act::status(200),
+            _ => Act::status(404),
+        });
+        let (registry, _file) = registry();
+        let holds = |name: &str| registry.holds(&at(&server, name), Digest::of(BODY));
+        assert!(holds("same:1") && !["error:1", "other:1", "silent:1", "none:1"].iter().any(|name| holds(name)));
+        assert!(server.seen().iter().all(|seen| seen.method == "HEAD" && seen.earlier == 0), "each asked once");
     }
 
     #[test]

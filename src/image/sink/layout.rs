@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use super::parallel::WORKERS;
 use super::{Outcome, Receipt, Sink, warn_of_docker};
 use crate::error::{During, Result};
-use crate::fs::{self, Temporary};
+use crate::fs::{self, Moment, Stamp, Temporary};
 use crate::image::Error;
 use crate::image::blobs::{Overlay, transfer};
 use crate::image::frozen::Artifact;
 use crate::image::layout::{REF_NAME, check_marker};
-use crate::layer::{BlobReader, BlobSource};
+use crate::layer::{BlobReader, BlobSource, Stamps, Store};
 use crate::net::in_parallel;
 use crate::oci::{self, DOCUMENT_LIMIT, Descriptor, media_type};
 use crate::progress::{Progress, Task};
@@ -26,11 +26,13 @@ pub(super) const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 pub(super) struct LayoutSink {
     dir: PathBuf,
     tag: String,
+    store: Store,
 }
 
 impl LayoutSink {
-    pub fn new(dir: &Path, tag: &str) -> Self {
-        LayoutSink { dir: dir.into(), tag: tag.into() }
+    /// `store` remembers which blobs of the layout are sound.
+    pub fn new(dir: &Path, tag: &str, store: &Store) -> Self {
+        LayoutSink { dir: dir.into(), tag: tag.into(), store: store.clone() }
     }
 
     /// Makes the folder a layout, unless it is something else.
@@ -71,9 +73,9 @@ impl LayoutSink {
     }
 
     /// Copies one blob, unless it is there and sound.
-    fn put(&self, descriptor: &Descriptor, blobs: &dyn BlobSource, task: Task) -> Result<Outcome> {
+    fn put(&self, descriptor: &Descriptor, blobs: &dyn BlobSource, stamps: &Stamps, task: Task) -> Result<Outcome> {
         let path = self.path_of(descriptor);
-        if is_sound(&path, descriptor) {
+        if is_sound(&path, descriptor, stamps) {
             task.finish("exists");
             return Ok(Outcome::Existed);
         }
@@ -89,15 +91,17 @@ impl LayoutSink {
         warn_of_docker(artifact, &self.name(), progress);
         let mut receipt = Receipt::new(self.name(), artifact);
         let source = Overlay::new(artifact, blobs);
+        let stamps = Stamps::open(&self.store, &self.dir);
         let outcomes = in_parallel(&artifact.blobs(), WORKERS, |blob| {
             let size = blob.descriptor.size;
             let task = progress.task(&format!("{} {}", blob.name, blob.descriptor.digest.short()), Some(size));
-            Ok((self.put(&blob.descriptor, &source, task)?, size))
+            Ok((self.put(&blob.descriptor, &source, &stamps, task)?, size))
         })?;
         outcomes.into_iter().for_each(|(outcome, size)| receipt.count(outcome, size));
         for document in artifact.documents() {
-            self.put(&document.descriptor, &source, Progress::silent().task("document", None))?;
+            self.put(&document.descriptor, &source, &stamps, Progress::silent().task("document", None))?;
         }
+        stamps.save();
         self.publish(artifact)?;
         Ok(receipt)
     }
@@ -113,8 +117,13 @@ impl LayoutSink {
         let Some(Value::Array(manifests)) = index.get_mut("manifests") else {
             return Err(self.malformed("`index.json` lists no manifests".into()).into());
         };
+        let new = json!(entry(artifact, Some(&self.tag)));
+        let mut named = manifests.iter().filter(|entry| entry["annotations"][REF_NAME] == json!(self.tag));
+        if named.next() == Some(&new) && named.next().is_none() {
+            return Ok(());
+        }
         manifests.retain(|entry| entry["annotations"][REF_NAME] != json!(self.tag));
-        manifests.push(json!(entry(artifact, Some(&self.tag))));
+        manifests.push(new);
         Ok(fs::write_atomic(&path, &oci::json::canonical(&index))?)
     }
 }
@@ -135,14 +144,26 @@ pub(super) fn entry(artifact: &Artifact, name: Option<&str>) -> Descriptor {
     entry
 }
 
-/// Whether a file is already this blob: it is hashed, because presence proves nothing in a folder of somebody else.
-fn is_sound(path: &Path, descriptor: &Descriptor) -> bool {
-    let Ok(Some(file)) = fs::open_regular(path) else { return false };
-    if !file.metadata().is_ok_and(|found| found.len() == descriptor.size) {
+/// Whether a file is already this blob. Presence proves nothing in a folder of somebody else: it is hashed, unless it
+/// was hashed before and did not change since.
+fn is_sound(path: &Path, descriptor: &Descriptor, stamps: &Stamps) -> bool {
+    let name = descriptor.digest.hex();
+    let Ok(found) = fs::symlink_metadata(path) else { return false };
+    if !found.is_file() || found.len() != descriptor.size {
         return false;
     }
+    if stamps.digest(&name, &Stamp::of(&found)) == Some(descriptor.digest) {
+        return true;
+    }
+    let began = Moment::now();
+    let Ok(Some(file)) = fs::open_regular(path) else { return false };
+    let Ok(found) = file.metadata() else { return false };
     let mut reader = BlobReader::new(file, descriptor.digest, Some(descriptor.size));
-    std::io::copy(&mut reader, &mut std::io::sink()).is_ok()
+    let sound = std::io::copy(&mut reader, &mut std::io::sink()).is_ok();
+    if sound {
+        stamps.note(&name, Stamp::of(&found), descriptor.digest, began);
+    }
+    sound
 }
 
 impl Sink for LayoutSink {

@@ -107,7 +107,9 @@ fn warn_of_docker(artifact: &Artifact, destination: &str, progress: &Progress) {
 pub fn sink(name: &ImageName, access: &Access, reference: Option<&Reference>) -> Result<Box<dyn Sink>> {
     let spelled = |own: &Option<String>| own.clone().or_else(|| reference.map(Reference::to_string));
     Ok(match name {
-        ImageName::OciLayout { dir, tag } => Box::new(layout::LayoutSink::new(dir, tag.as_deref().unwrap_or("latest"))),
+        ImageName::OciLayout { dir, tag } => {
+            Box::new(layout::LayoutSink::new(dir, tag.as_deref().unwrap_or("latest"), &access.store))
+        }
         ImageName::OciArchive { file, reference } => {
             Box::new(oci_archive::OciArchiveSink::new(file, spelled(reference)))
         }
@@ -181,7 +183,12 @@ mod tests {
             let opened = open(&fixture.name("oci", &format!("layout:{tag}")), &fixture.access).unwrap();
             assert_eq!(opened.root().descriptor.digest, one.digest());
         }
-        // A damaged blob is noticed and written again.
+        // A damaged blob is noticed and written again, although it was found sound before.
+        std::thread::sleep(std::time::Duration::from_millis(150));
+        for _ in 0..2 {
+            let again = fixture.write(&Artifact::Image(one.clone()), &fixture.name("oci", "layout:one")).unwrap();
+            assert_eq!((again.written.count, again.existed.count), (0, 3));
+        }
         let blob = fixture.path("layout/blobs/sha256").join(one.layers[0].descriptor.digest.hex());
         let mut bytes = std::fs::read(&blob).unwrap();
         bytes[20] ^= 1;

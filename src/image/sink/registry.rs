@@ -30,10 +30,13 @@ impl RegistrySink {
             return Err(Error::Inconsistent { what: "names", expected, found }.into());
         }
         let registry = self.access.registry()?;
+        if registry.holds(to, digest) {
+            return Ok(self.unchanged(artifact, progress));
+        }
         let source = Overlay::new(artifact, blobs);
         let pushed = in_parallel(&artifact.blobs(), WORKERS, |blob| {
             let size = blob.descriptor.size;
-            let task = progress.task(&format!("{} {}", blob.name, blob.descriptor.digest.short()), Some(size));
+            let task = progress.task(&title(blob), Some(size));
             let outcome = match registry.push_blob(to, &blob.descriptor, &source, mount_from(blob), &task)? {
                 Pushed::Existed => Outcome::Existed,
                 Pushed::Mounted => Outcome::Mounted,
@@ -59,6 +62,25 @@ impl RegistrySink {
         receipt.reference = Some(to.clone());
         Ok(receipt)
     }
+
+    /// The tag names the artifact already: a registry takes no manifest without the blobs that it lists.
+    fn unchanged(&self, artifact: &Artifact, progress: &Progress) -> Receipt {
+        let mut receipt = Receipt::new(self.name(), artifact);
+        for blob in artifact.blobs() {
+            let size = blob.descriptor.size;
+            let task = progress.task(&title(&blob), Some(size));
+            task.advance(size);
+            task.finish("exists");
+            receipt.count(Outcome::Existed, size);
+        }
+        receipt.reference = Some(self.reference.clone());
+        receipt
+    }
+}
+
+/// What a blob is called in progress.
+fn title(blob: &Blob) -> String {
+    format!("{} {}", blob.name, blob.descriptor.digest.short())
 }
 
 /// The repository that a layer is known to be in.
@@ -134,6 +156,8 @@ mod tests {
         let single = Artifact::Image(images[0].clone());
         let first = fixture.write(&single, &server.name("team/app:1")).unwrap();
         assert_eq!((counts(&first), first.digest), ([3, 0, 0], single.digest()));
+        let same = fixture.write(&single, &server.name("team/app:1")).unwrap();
+        assert_eq!((counts(&same), &same.reference), ([0, 3, 0], &first.reference));
         assert_eq!(counts(&fixture.write(&single, &server.name("team/app:2")).unwrap()), [0, 3, 0]);
         let multi = Artifact::Index(MultiImage::new(images.clone(), Default::default()).unwrap());
         let pushed = fixture.write(&multi, &server.name("team/app:multi")).unwrap();

@@ -29,7 +29,7 @@ use super::{cache_tag, marshal};
 use crate::error::{During, Result};
 use crate::fs;
 use crate::layer::{
-    BaseKind, Content, Context, Entry, Error as LayerError, Fingerprint, LayerSource, LayerTree, TreePath,
+    BaseKind, Content, Context, Entry, Error as LayerError, Fingerprint, LayerSource, LayerTree, Store, TreePath,
 };
 use crate::oci::Digest;
 
@@ -71,11 +71,11 @@ impl AppLayer {
         AppLayer { spec, items: OnceLock::new() }
     }
 
-    fn items(&self) -> Result<&[Item]> {
+    fn items(&self, store: &Store) -> Result<&[Item]> {
         if let Some(items) = self.items.get() {
             return Ok(items);
         }
-        let items = scan::scan(&self.spec).during(|| format!("reading `{}`", self.spec.source.display()))?;
+        let items = scan::scan(&self.spec, store).during(|| format!("reading `{}`", self.spec.source.display()))?;
         Ok(self.items.get_or_init(|| items))
     }
 
@@ -109,8 +109,10 @@ impl AppLayer {
 
     /// The content of a file. A large one goes through the store, so that it cannot change any more.
     fn content(&self, item: &Item, context: &Context<'_>) -> Result<Content> {
-        let Found::File { digest, size, bytes: None, .. } = &item.found else {
-            return Ok(Content::Bytes(self.bytes(item)?));
+        let large = |size: &u64| *size > scan::KEEP_LIMIT;
+        let (digest, size) = match &item.found {
+            Found::File { digest, size, bytes: None, .. } if large(size) => (digest, size),
+            _ => return Ok(Content::Bytes(self.bytes(item)?)),
         };
         let stored = context.store.open(digest, Some(*size)).map(|mut blob| io::copy(&mut blob, &mut io::sink()));
         if !matches!(stored, Ok(Ok(_))) {
@@ -193,7 +195,7 @@ impl LayerSource for AppLayer {
         format!("ingot: app in /{} (bytecode {})", self.spec.target, self.spec.mode.name())
     }
 
-    fn fingerprint(&self, _: &Context<'_>) -> Result<Fingerprint> {
+    fn fingerprint(&self, context: &Context<'_>) -> Result<Fingerprint> {
         let mut fingerprint = Fingerprint::new("app", "app", VERSION)
             .field("target", &self.spec.target)
             .field("bytecode", self.spec.mode.name());
@@ -203,7 +205,7 @@ impl LayerSource for AppLayer {
                 .field("magic", hex::encode(compiler.magic()))
                 .field("normaliser", marshal::NORMALISER);
         }
-        for item in self.items()? {
+        for item in self.items(context.store)? {
             let value = match &item.found {
                 Found::EmptyFolder => "folder".to_string(),
                 Found::Link(target) => format!("link to {target}"),
@@ -216,7 +218,7 @@ impl LayerSource for AppLayer {
     }
 
     fn tree(&self, context: &Context<'_>) -> Result<LayerTree> {
-        let items = self.items()?;
+        let items = self.items(context.store)?;
         let modules: Vec<&Item> = items.iter().filter(|item| self.is_module(item)).collect();
         let compiled: BTreeSet<&str> = modules.iter().map(|item| item.path.as_str()).collect();
         let only = self.spec.mode == BytecodeMode::Only;

@@ -1,6 +1,6 @@
 //! What the application's folder holds: found once, in one order, with a digest of each file.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use super::AppSpec;
 use super::error::AppError;
 use super::link;
 use crate::error::Result;
-use crate::fs;
+use crate::fs::{self, Moment, Stamp};
+use crate::layer::{Stamps, Store};
 use crate::oci::{Digest, Hasher};
 use crate::python::dockerignore::Ignore;
 
@@ -20,7 +21,7 @@ use crate::python::dockerignore::Ignore;
 const ENTRY_LIMIT: usize = 1_000_000;
 
 /// The largest file that stays in memory between fingerprint and tree; a larger one is read again.
-const KEEP_LIMIT: u64 = 1 << 20;
+pub(super) const KEEP_LIMIT: u64 = 1 << 20;
 
 /// The largest `.dockerignore`.
 const IGNORE_LIMIT: u64 = 1 << 20;
@@ -38,7 +39,9 @@ pub(super) enum Found {
         executable: bool,
         digest: Digest,
         size: u64,
-        /// The bytes of a small file.
+        /// What the file system says of it.
+        stamp: Stamp,
+        /// The bytes of a small file, if it had to be read.
         bytes: Option<Arc<[u8]>>,
     },
 }
@@ -55,8 +58,8 @@ pub(super) struct Item {
     pub(super) found: Found,
 }
 
-/// All entries, sorted by path.
-pub(super) fn scan(spec: &AppSpec) -> Result<Vec<Item>> {
+/// All entries, sorted by path. Files that did not change since they were read are not read again.
+pub(super) fn scan(spec: &AppSpec, store: &Store) -> Result<Vec<Item>> {
     let ignore = ignore(&spec.root)?;
     let source = source(spec)?;
     let mut items = Vec::new();
@@ -82,7 +85,10 @@ pub(super) fn scan(spec: &AppSpec) -> Result<Vec<Item>> {
         }
     }
     items.sort_by(|a, b| a.path.cmp(&b.path));
-    items.par_iter_mut().try_for_each(read)?;
+    let stamps = Stamps::open(store, &source);
+    let began = Moment::now();
+    items.par_iter_mut().try_for_each(|item| read(item, &stamps, began))?;
+    stamps.save();
     remove_filled_folders(&mut items);
     if items.iter().all(|item| matches!(item.found, Found::EmptyFolder)) {
         return Err(AppError::Empty { path: spec.source.clone() }.into());
@@ -164,7 +170,8 @@ fn look(entry: &walkdir::DirEntry, path: &str, shown: &str) -> Result<Option<Fou
         let metadata = fs::symlink_metadata(place)?;
         // Group, others and umask do not matter.
         let executable = metadata.permissions().mode() & 0o100 != 0;
-        return Ok(Some(Found::File { executable, digest: Digest::of(b""), size: metadata.len(), bytes: None }));
+        let (size, stamp) = (metadata.len(), Stamp::of(&metadata));
+        return Ok(Some(Found::File { executable, digest: Digest::of(b""), size, stamp, bytes: None }));
     }
     match kind {
         kind if kind.is_socket() => special("a socket"),
@@ -173,19 +180,32 @@ fn look(entry: &walkdir::DirEntry, path: &str, shown: &str) -> Result<Option<Fou
     }
 }
 
-fn read(item: &mut Item) -> Result<()> {
-    let Found::File { digest, size, bytes, .. } = &mut item.found else { return Ok(()) };
-    if *size <= KEEP_LIMIT {
-        let content = fs::read(&item.place, KEEP_LIMIT)?;
-        (*digest, *size) = (Digest::of(&content), content.len() as u64);
-        *bytes = Some(content.into());
+fn read(item: &mut Item, stamps: &Stamps, began: Moment) -> Result<()> {
+    let Found::File { digest, size, stamp, bytes, .. } = &mut item.found else { return Ok(()) };
+    if let Some(known) = stamps.digest(&item.path, stamp) {
+        *digest = known;
         return Ok(());
     }
-    let mut hashing = Hashing(Hasher::new());
-    std::io::copy(&mut fs::open(&item.place)?, &mut hashing)
-        .map_err(|source| AppError::Walk { path: item.shown.clone(), source })?;
-    *size = hashing.0.length();
-    *digest = hashing.0.finish();
+    let walk = |source| AppError::Walk { path: item.shown.clone(), source };
+    let mut file = fs::open(&item.place)?;
+    *stamp = Stamp::of(&file.metadata().map_err(walk)?);
+    if stamp.size <= KEEP_LIMIT {
+        let mut content = Vec::with_capacity(stamp.size as usize);
+        (&mut file).take(KEEP_LIMIT + 1).read_to_end(&mut content).map_err(walk)?;
+        if content.len() as u64 > KEEP_LIMIT {
+            return Err(AppError::Changed { path: item.shown.clone() }.into());
+        }
+        (*digest, *size) = (Digest::of(&content), content.len() as u64);
+        *bytes = Some(content.into());
+    } else {
+        let mut hashing = Hashing(Hasher::new());
+        std::io::copy(&mut file, &mut hashing).map_err(walk)?;
+        *size = hashing.0.length();
+        *digest = hashing.0.finish();
+    }
+    if *size == stamp.size {
+        stamps.note(&item.path, *stamp, *digest, began);
+    }
     Ok(())
 }
 

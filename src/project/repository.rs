@@ -1,0 +1,363 @@
+//! What git's answers depend on, so that it need not be asked again: `stamps-v1/git-FOLDER`.
+//!
+//! The answers are those about HEAD, tags, and whether a tracked file differs from the commit. They hold as long as
+//! nothing of that changed: HEAD and the branch that it names, packed references, tags, the index, configurations, and
+//! every tracked file, each by its [`Stamp`]. Whatever is unusual (submodules, reftables, variables that steer git,
+//! file systems of other machines) is asked of git every time.
+
+use std::path::{Path, PathBuf};
+
+use super::facts::Commit;
+use crate::fs::{self, Moment, Stamp, keeps_time};
+use crate::layer::{Bucket, Store};
+use crate::oci::{Digest, Epoch};
+
+/// In larger repositories git itself is asked.
+const TRACKED_LIMIT: usize = 50_000;
+/// The most tags that are watched, each a file.
+const TAGS_LIMIT: usize = 5_000;
+/// The largest note that is read, in bytes.
+const NOTE_LIMIT: u64 = 64 << 20;
+/// The largest index.
+const INDEX_LIMIT: u64 = 64 << 20;
+/// The largest of git's small files.
+const SMALL_LIMIT: u64 = 64 << 10;
+
+/// Whether a folder is in a repository.
+pub(super) enum Found {
+    /// Git has nothing to say about it.
+    Nothing,
+    /// In this one.
+    Repository(Repository),
+    /// Git has to be asked.
+    Unclear,
+}
+
+/// A repository of the ordinary kind.
+pub(super) struct Repository {
+    /// The folder with the tracked files.
+    pub top: PathBuf,
+    /// What is the same for all work trees.
+    common: PathBuf,
+    /// What this work tree has of its own.
+    own: PathBuf,
+    /// Small files that lead there.
+    pointers: Vec<PathBuf>,
+    /// The user's and the machine's configuration.
+    configurations: Vec<PathBuf>,
+    name: String,
+}
+
+/// A file and what it looked like; `None` if it was not there.
+type Seen = (PathBuf, Option<Stamp>);
+
+/// The repository that `root` is in.
+pub(super) fn find(root: &Path, configurations: Vec<PathBuf>) -> Found {
+    let root = fs::canonical(root);
+    for folder in root.ancestors() {
+        let marker = folder.join(".git");
+        if fs::symlink_metadata(&marker).is_ok() {
+            return match Repository::at(&root, folder, &marker, configurations) {
+                Some(repository) => Found::Repository(repository),
+                None => Found::Unclear,
+            };
+        }
+        // A bare repository.
+        if ["HEAD", "objects", "refs"].iter().all(|part| fs::exists(&folder.join(part))) {
+            return Found::Unclear;
+        }
+    }
+    Found::Nothing
+}
+
+impl Repository {
+    fn at(root: &Path, top: &Path, marker: &Path, configurations: Vec<PathBuf>) -> Option<Repository> {
+        let mut pointers = vec![marker.to_path_buf()];
+        let own = if marker.is_dir() {
+            pointers.clear();
+            marker.to_path_buf()
+        } else {
+            top.join(small(marker)?.trim_end().strip_prefix("gitdir: ")?)
+        };
+        let pointer = own.join("commondir");
+        let common = small(&pointer).map_or(own.clone(), |path| own.join(path.trim_end()));
+        pointers.push(pointer);
+        let unusual = fs::exists(&common.join("reftable")) || !keeps_time(top) || !keeps_time(&common);
+        let parts = [root, top, &own, &common].map(|path| path.as_os_str().as_encoded_bytes()).join(&b'\n');
+        let name = format!("git-{}", Digest::of(&parts).hex());
+        (!unusual).then(|| Repository { top: top.to_path_buf(), common, own, pointers, configurations, name })
+    }
+
+    /// The digest of the index. `git describe` writes the file anew each time, and seldom with another content.
+    fn index(&self) -> Option<Digest> {
+        fs::read(&self.own.join("index"), INDEX_LIMIT).ok().map(|bytes| Digest::of(&bytes))
+    }
+
+    /// Everything but the index and tracked files.
+    fn own_files(&self) -> Option<Vec<PathBuf>> {
+        let head = self.own.join("HEAD");
+        let mut files = self.pointers.clone();
+        if let Some(branch) = small(&head)?.trim_end().strip_prefix("ref: ") {
+            let branch = self.common.join(branch);
+            // A reference that leads to another one.
+            if small(&branch).is_some_and(|text| text.starts_with("ref:")) {
+                return None;
+            }
+            files.push(branch);
+        }
+        files.push(head);
+        files.push(self.own.join("config.worktree"));
+        files.extend(["packed-refs", "config", "shallow", "info/grafts"].map(|name| self.common.join(name)));
+        files.extend(self.configurations.iter().cloned());
+        for folder in ["refs/tags", "refs/replace"] {
+            below(&self.common.join(folder), &mut files)?;
+        }
+        Some(files)
+    }
+
+    /// What git said, if it would say the same now.
+    pub(super) fn known(&self, store: &Store) -> Option<Commit> {
+        let bytes = store.get_entry(Bucket::Stamps, &self.name, NOTE_LIMIT).ok()??;
+        let (index, commit, seen) = decode(&bytes)?;
+        if self.index() != Some(index) {
+            return None;
+        }
+        seen.iter().all(|(path, stamp)| look(path) == *stamp).then_some(commit)
+    }
+
+    /// Looks at all that `ask`'s answers depend on, asks, and keeps the answers. `tracked` lists the index, each entry
+    /// with its mode in front.
+    pub(super) fn ask(
+        &self,
+        store: &Store,
+        tracked: impl FnOnce() -> Option<Vec<(String, PathBuf)>>,
+        ask: impl FnOnce() -> Commit,
+    ) -> Commit {
+        let (began, index) = (Moment::now(), self.index());
+        let seen = self.look(tracked);
+        let commit = ask();
+        let settled = |(_, stamp): &Seen| stamp.is_none_or(|stamp| stamp.is_settled(began));
+        if let Some(seen) = seen.filter(|seen| seen.iter().all(settled))
+            && commit.revision.is_some()
+            && commit.refusal.is_none()
+            && let Some(index) = index.filter(|index| self.index() == Some(*index))
+            && let Some(bytes) = encode(&index, &commit, &seen)
+        {
+            // A note that cannot be written is only missed.
+            let _: crate::error::Result<()> = store.put_note(Bucket::Stamps, &self.name, &bytes);
+        }
+        commit
+    }
+
+    fn look(&self, tracked: impl FnOnce() -> Option<Vec<(String, PathBuf)>>) -> Option<Vec<Seen>> {
+        let with_stamp = |path: PathBuf| {
+            let stamp = look(&path);
+            (path, stamp)
+        };
+        let mut seen: Vec<Seen> = self.own_files()?.into_iter().map(with_stamp).collect();
+        let tracked = tracked()?;
+        // A submodule has a HEAD and files of its own.
+        if tracked.len() > TRACKED_LIMIT || tracked.iter().any(|(mode, _)| mode == "160000") {
+            return None;
+        }
+        seen.extend(tracked.into_iter().map(|(_, path)| with_stamp(self.top.join(path))));
+        Some(seen)
+    }
+}
+
+fn look(path: &Path) -> Option<Stamp> {
+    fs::symlink_metadata(path).ok().map(|found| Stamp::of(&found))
+}
+
+/// A small text file, if it is there.
+fn small(path: &Path) -> Option<String> {
+    fs::read_text(path, SMALL_LIMIT).ok()
+}
+
+/// A folder and everything below it; `None` if that is too much. A file that comes or goes changes its folder.
+fn below(folder: &Path, files: &mut Vec<PathBuf>) -> Option<()> {
+    files.push(folder.to_path_buf());
+    for path in fs::read_dir(folder).unwrap_or_default() {
+        if path.is_dir() {
+            below(&path, files)?;
+        } else {
+            files.push(path);
+        }
+        if files.len() > TAGS_LIMIT {
+            return None;
+        }
+    }
+    Some(())
+}
+
+/// A digest of the rest, one of the index, the answers, then a line for each file. A path that is no text, or has a line break, cannot be
+/// written.
+fn encode(index: &Digest, commit: &Commit, seen: &[Seen]) -> Option<Vec<u8>> {
+    let time = commit.time.map(|time| time.seconds().to_string());
+    let mut text = format!("{index}\n");
+    for answer in [&commit.revision, &commit.short, &commit.describe, &time] {
+        text.push_str(answer.as_deref().unwrap_or_default());
+        text.push('\n');
+    }
+    for (path, stamp) in seen {
+        let path = path.to_str().filter(|path| !path.contains('\n'))?;
+        match stamp {
+            Some(stamp) => text.push_str(&format!("+ {} {path}\n", stamp.text())),
+            None => text.push_str(&format!("- {path}\n")),
+        }
+    }
+    Some(format!("{}\n{text}", Digest::of(text.as_bytes()).hex()).into_bytes())
+}
+
+fn decode(bytes: &[u8]) -> Option<(Digest, Commit, Vec<Seen>)> {
+    let (own, text) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
+    if Digest::of(text.as_bytes()).hex() != own {
+        return None;
+    }
+    let mut lines = text.lines();
+    let index = lines.next()?.parse().ok()?;
+    let mut answer = || lines.next().map(|line| (!line.is_empty()).then(|| line.to_string()));
+    let (revision, short, describe) = (answer()?, answer()?, answer()?);
+    let time = match answer()? {
+        Some(seconds) => Some(Epoch::from_seconds(seconds.parse().ok()?).ok()?),
+        None => None,
+    };
+    let seen = |line: &str| match line.split_once(' ')? {
+        ("-", path) => Some((PathBuf::from(path), None)),
+        (_, rest) => {
+            let mut words = rest.splitn(6, ' ');
+            let stamp = Stamp::parse(&mut words)?;
+            Some((PathBuf::from(words.next()?), Some(stamp)))
+        }
+    };
+    let seen = lines.map(seen).collect::<Option<Vec<Seen>>>()?;
+    Some((index, Commit { revision, short, describe, time, refusal: None }, seen))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::process;
+    use crate::project::facts::{asking, commit};
+
+    struct Clone {
+        folder: tempfile::TempDir,
+        store: Store,
+    }
+
+    impl Clone {
+        fn new(script: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open_at(&folder.path().join("store")).unwrap();
+            std::fs::create_dir(folder.path().join("work")).unwrap();
+            let clone = Clone { folder, store };
+            clone.sh(
+                "git init -q -b main . && mkdir src && echo 1 > src/a && echo 2 > b && git add . && git commit -qm 1",
+            );
+            clone.sh(script);
+            clone
+        }
+
+        fn root(&self) -> PathBuf {
+            self.folder.path().join("work")
+        }
+
+        fn sh(&self, script: &str) {
+            let mut command = Command::new("sh");
+            let script = format!("git() {{ command git -c user.name=a -c user.email=a@b.example \"$@\"; }}\n{script}");
+            command.args(["-ec", &script]).current_dir(self.root());
+            let output = process::run(command, b"", Duration::from_secs(20)).unwrap();
+            assert!(output.status.success(), "install git? {}", output.stderr_text());
+            // Until the stamps of what was done count.
+            std::thread::sleep(Duration::from_millis(120));
+        }
+
+        /// What a build is told, and whether git was asked for it. It is always what git says.
+        fn facts(&self, below: &str) -> (Option<String>, bool) {
+            let root = self.root().join(below);
+            let asked = Cell::new(false);
+            let found = asking(&root, &self.store, || asked.set(true));
+            assert_eq!(found, commit(&root));
+            (found.describe, asked.get())
+        }
+
+        /// The next question is asked of git, and then no more.
+        fn asks_once(&self, below: &str) -> String {
+            // The first `git describe` may refresh the index.
+            self.facts(below);
+            std::thread::sleep(Duration::from_millis(120));
+            self.facts(below);
+            let (describe, asked) = self.facts(below);
+            assert!(!asked, "{describe:?}");
+            describe.unwrap()
+        }
+    }
+
+    #[test]
+    fn git_is_asked_again_when_something_changed() {
+        let clone = Clone::new("git tag v1");
+        assert_eq!(clone.asks_once(""), "v1");
+        assert_eq!(clone.asks_once("src"), "v1");
+        for (script, expected) in [
+            ("echo 3 > src/a", "v1-dirty"),
+            ("echo 1 > src/a", "v1"),
+            ("rm b", "v1-dirty"),
+            ("git checkout -q b; touch untracked", "v1"),
+            ("echo 4 > b; touch -d 2001-01-01 b; git add b", "v1-dirty"),
+            ("git reset -q --hard; git tag -d v1 >/dev/null; git tag v2", "v2"),
+            ("git tag -a -m x v3", "v3"),
+            ("git pack-refs --all; git checkout -q -b other; git commit -q --allow-empty -m 2; git tag v4", "v4"),
+            ("git checkout -q main", "v3"),
+            ("git checkout -q --detach v4", "v4"),
+        ] {
+            clone.sh(script);
+            assert!(clone.facts("").1, "{script}");
+            assert_eq!(clone.asks_once(""), expected, "{script}");
+        }
+        clone.sh("git commit -q --allow-empty -m 3");
+        assert!(clone.asks_once("").starts_with("v4-1-g"));
+    }
+
+    #[test]
+    fn work_trees_have_a_head_of_their_own() {
+        let clone = Clone::new("git tag v1; git worktree add -q ../other -b other; cd ../other; git tag x");
+        let tree = Clone { store: clone.store.clone(), folder: clone.folder };
+        assert_eq!(tree.asks_once("../other"), "v1");
+        tree.sh("cd ../other; git commit -q --allow-empty -m 2; git tag v2");
+        assert!(tree.facts("../other").1);
+        assert_eq!(tree.asks_once("../other"), "v2");
+    }
+
+    #[test]
+    fn what_is_unusual_is_asked_every_time_and_nothing_needs_no_git() {
+        let clone =
+            Clone::new("git init -q inner; git -C inner commit -q --allow-empty -m 1; git add inner 2>/dev/null");
+        (0..3).for_each(|_| assert!(clone.facts("").1, "a submodule"));
+        let bare = Clone::new("git clone -q --bare . ../bare");
+        (0..2).for_each(|_| assert!(bare.facts("../bare").1, "a bare repository"));
+        let folder = tempfile::tempdir().unwrap();
+        let asked = Cell::new(false);
+        assert_eq!(asking(folder.path(), &bare.store, || asked.set(true)), Commit::default());
+        assert!(!asked.get());
+    }
+
+    #[test]
+    fn a_damaged_note_is_none() {
+        let clone = Clone::new("git tag v1");
+        clone.asks_once("");
+        let Found::Repository(repository) = find(&clone.root(), Vec::new()) else { panic!("no repository") };
+        let path = clone.store.entry_path(Bucket::Stamps, &repository.name);
+        let sound = std::fs::read(&path).unwrap();
+        assert!(repository.known(&clone.store).is_some());
+        for at in 0..sound.len() {
+            let mut bytes = sound.clone();
+            bytes[at] ^= 1;
+            assert!(decode(&bytes).is_none(), "{at}");
+        }
+        assert!(encode(&Digest::of(b"x"), &Commit::default(), &[("a\nb".into(), None)]).is_none());
+    }
+}
