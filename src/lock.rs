@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::error::{Class, Explain, Result};
 use crate::fs;
 use crate::oci::Digest;
+use crate::python::grouping::{Grouping, Place};
 
 /// The name of the file, beside the project file.
 pub const FILE_NAME: &str = "ingot.lock";
@@ -148,6 +149,9 @@ pub struct LockedWheel {
     pub file: String,
     /// Its digest.
     pub sha256: Hex,
+    /// In which layer it is; `None` in a lock from before that was written down.
+    #[serde(default)]
+    pub layer: Option<Place>,
 }
 
 /// A sha256 without its name, as other locks have it.
@@ -245,6 +249,9 @@ impl Lock {
                 text.push_str("\n[[image.wheel]]\n");
                 let sha256 = wheel.sha256.0.hex();
                 text.push_str(&pairs(&[("name", &wheel.name), ("file", &wheel.file), ("sha256", &sha256)], "\n"));
+                if let Some(place) = wheel.layer {
+                    text.push_str(&pairs(&[("layer", place.name())], "\n"));
+                }
             }
         }
         text
@@ -259,6 +266,12 @@ impl LockedImage {
             .filter(|key| self.inputs.get(*key) != inputs.get(*key))
             .map(|key| format!("`{key}` changed"))
             .collect()
+    }
+
+    /// Which wheels are in which layer; `None` unless it says so of each.
+    pub fn grouping(&self) -> Option<Grouping> {
+        let place = |wheel: &LockedWheel| Some((wheel.name.clone(), wheel.sha256.0, wheel.layer?));
+        self.wheels.iter().map(place).collect::<Option<Vec<_>>>().map(Grouping::locked)
     }
 }
 
@@ -314,7 +327,12 @@ mod tests {
                 sha256: Hex(digest),
                 reason: "requested".into(),
             }],
-            wheels: vec![LockedWheel { name: "a".into(), file: "a-1-py3-none-any.whl".into(), sha256: Hex(digest) }],
+            wheels: vec![LockedWheel {
+                name: "a".into(),
+                file: "a-1-py3-none-any.whl".into(),
+                sha256: Hex(digest),
+                layer: Some(Place::Shared),
+            }],
         };
         let mut lock = Lock::default();
         lock.update(vec![image("gpu"), image("cpu"), image("gpu")]);
@@ -336,6 +354,14 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_from_before_there_were_layers_has_none() {
+        let lock = lock();
+        assert_eq!(lock.images[0].grouping().map(|grouping| grouping.place("a")), Some(Place::Shared));
+        let old = Lock::parse(&lock.render().replace("layer = \"shared\"\n", ""), "ingot.lock").unwrap();
+        assert_eq!((old.images[0].wheels[0].layer, old.images[0].grouping()), (None, None));
+    }
+
+    #[test]
     fn changed_inputs_are_named() {
         let image = &lock().images[0];
         assert!(image.difference(&image.inputs).is_empty());
@@ -353,6 +379,7 @@ mod tests {
             (text.replace("version = 1\n", "version = 2\n"), "`ingot.lock` has format 2: expected 1"),
             (text.replace("size = 2757596", "size = -1"), "`ingot.lock` is not a lock: "),
             (text.replace("sha256 = \"", "sha256 = \"zz"), "`ingot.lock` is not a lock: "),
+            (text.replace("\"shared\"", "\"there\""), "`ingot.lock` is not a lock: "),
             (text.replace("reason", "season"), "`ingot.lock` is not a lock: "),
             ("<<<<<<<".to_string(), "`ingot.lock` is not a lock: "),
         ] {

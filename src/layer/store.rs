@@ -5,7 +5,7 @@
 //!   blobs/sha256/HEX      blobs: base layers, made layers, wheels
 //!   layers-vN/            fingerprint -> finished layer
 //!   bases-vN/             listing of a base layer
-//!   pyc-vN/               source and magic -> bytecode
+//!   pyc-vN/               sources and interpreter -> bytecode
 //!   debs-vN/              .deb -> its files, ready for layers
 //!   os-vN/                what happened while OS packages became a layer
 //!   packages-vN/          Packages file -> what resolving needs of it
@@ -34,7 +34,7 @@ pub enum Bucket {
     Layers,
     /// `bases-v1/BLOB.json`: what is in a base layer.
     Bases,
-    /// `pyc-v1/KEY`: compiled modules.
+    /// `pyc-v2/KEY`: the compiled modules of a wheel, an application or a library.
     Bytecode,
     /// `interpreters-v1/KEY/`: unpacked interpreters.
     Interpreters,
@@ -55,7 +55,7 @@ impl Bucket {
         match self {
             Bucket::Layers => "layers-v1",
             Bucket::Bases => "bases-v1",
-            Bucket::Bytecode => "pyc-v1",
+            Bucket::Bytecode => "pyc-v2",
             Bucket::Interpreters => "interpreters-v1",
             Bucket::Index => "index-v1",
             Bucket::Packages => "packages-v1",

@@ -38,9 +38,18 @@ pub use lock::Locking;
 
 use lock::Pins;
 
-/// The most layers of an image, base included: overlay file systems and engines stop near 125, and images made on
-/// top of this one need some of them.
-pub const LAYERS_LIMIT: usize = 100;
+/// Where engines and overlay file systems stop.
+const ENGINE_LAYERS: usize = 125;
+
+/// What is left for images made on top of this one.
+const CHILDREN_LAYERS: usize = 25;
+
+/// The most layers of an image, base included.
+pub const LAYERS_LIMIT: usize = ENGINE_LAYERS - CHILDREN_LAYERS;
+
+/// What an image may have besides its base and its environment: OS packages, the standard library's bytecode, the
+/// application, the small files.
+const OTHER_LAYERS: usize = 4;
 
 /// What is to be planned.
 pub struct Request {
@@ -175,9 +184,10 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
     let pins = planning.pins.of(variant, platform, &inputs, &access.progress)?;
     let base = Base::open(project, variant, platform, pins, access)?;
     let pins = planning.pins.still(pins, &base, variant, platform, &access.progress)?;
+    let last = planning.pins.last(variant, platform);
     let settings = os::Settings {
         pins,
-        last: planning.pins.last(variant, platform),
+        last,
         mirror: request.mirror.as_ref(),
         keyring: request.keyring.as_deref(),
         compression: request.compression,
@@ -185,7 +195,7 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
     };
     let base = os::install(base, variant, platform, &settings, access)?;
     let python = match &variant.python {
-        Some(spec) => Some(python::environment(project, spec, &base, platform, pins, access)?),
+        Some(spec) => Some(python::environment(project, spec, &base, platform, pins, last, access)?),
         None => None,
     };
     let target = python.as_ref().map(|environment| environment.target.clone());

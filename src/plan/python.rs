@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Base, Error};
+use super::{Base, Error, LAYERS_LIMIT, OTHER_LAYERS};
 use crate::error::{During, Result};
 use crate::fs;
 use crate::image::Access;
@@ -12,6 +12,7 @@ use crate::net::Http;
 use crate::oci::Platform;
 use crate::project::{Project, PythonSpec};
 use crate::python::bytecode::{BytecodeMode, Compile};
+use crate::python::grouping::Limits;
 use crate::python::{
     self, BaseInterpreter, BytecodeError, Compiler, Indexes, Interpreter, LazyCompiler, Lock, Locked, PythonVersion,
     Search, StdlibLayer, Target, VenvSpec, Wheel, fetch, venv_layers,
@@ -38,6 +39,7 @@ pub fn environment(
     base: &Base,
     platform: &Platform,
     pins: Option<&LockedImage>,
+    last: Option<&LockedImage>,
     access: &Access,
 ) -> Result<Environment> {
     let (interpreter, version) = base.python(spec)?;
@@ -61,14 +63,21 @@ pub fn environment(
         bytecode: spec.bytecode,
         compiler: (spec.bytecode != BytecodeMode::None).then(|| compiler.clone()),
     };
-    let locked = wheels.iter().map(|wheel| LockedWheel {
-        name: wheel.name.clone(),
-        file: wheel.filename.clone(),
-        sha256: Hex(wheel.digest),
-    });
-    let mut locked: Vec<LockedWheel> = locked.collect();
+    let locked = wheels.iter().map(|wheel| (wheel.name.clone(), wheel.filename.clone(), Hex(wheel.digest)));
+    let mut locked: Vec<(String, String, Hex)> = locked.collect();
     locked.sort();
-    let mut layers = venv_layers(wheels, Arc::new(venv), &access.store)?;
+    // Fresh or stale, the lock is what says where wheels were: a build that finds it stale groups them as the lock
+    // will that is written then.
+    let previous = last.and_then(LockedImage::grouping);
+    let limits = Limits::of_room(LAYERS_LIMIT.saturating_sub(base.layers.len() + OTHER_LAYERS));
+    let (mut layers, grouping) = venv_layers(wheels, Arc::new(venv), &access.store, previous.as_ref(), limits)?;
+    let locked = locked.into_iter().map(|(name, file, sha256)| LockedWheel {
+        layer: Some(grouping.place(&name)),
+        name,
+        file,
+        sha256,
+    });
+    let locked = locked.collect();
     if spec.bytecode != BytecodeMode::None
         && let Some(stdlib) = stdlib(&interpreter, base, &compiler)?
     {

@@ -1,6 +1,9 @@
 //! The interface of bytecode compilation: sources in, normalised `.pyc` files out.
 
+use std::sync::Arc;
+
 use crate::error::Result;
+use crate::oci::Digest;
 
 use super::PythonVersion;
 
@@ -33,7 +36,28 @@ pub struct Module {
     /// `co_filename`: the absolute path in the image, "/app/main.py".
     pub path: String,
     /// The source as it is in the file.
-    pub source: std::sync::Arc<[u8]>,
+    pub source: Arc<[u8]>,
+}
+
+/// A module whose source is only read if it has to be compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// `co_filename`.
+    pub path: String,
+    /// The digest of the source.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// Modules that are kept together: those of a wheel, of an application, of a standard library.
+pub struct ModuleSet<'a> {
+    /// Whose they are: what the same slot had last is looked at first. It decides nothing.
+    pub slot: String,
+    /// The modules.
+    pub sources: Vec<Source>,
+    /// Reads the source of one of them, by its place.
+    pub read: &'a (dyn Fn(usize) -> Result<Arc<[u8]>> + Sync),
 }
 
 /// Why a module has no bytecode.
@@ -61,4 +85,12 @@ pub trait Compile: Send + Sync {
     /// that equal sources give equal bytes, or the syntax error. Runs in parallel; starts interpreters when it is
     /// first called.
     fn compile(&self, modules: &[Module]) -> Result<Vec<Result<Vec<u8>, SyntaxError>>>;
+
+    /// The same for a set: of what was compiled before, no source is read.
+    fn compile_set(&self, set: &ModuleSet<'_>) -> Result<Vec<Result<Vec<u8>, SyntaxError>>> {
+        let load = |(at, source): (usize, &Source)| -> Result<Module> {
+            Ok(Module { path: source.path.clone(), source: (set.read)(at)? })
+        };
+        self.compile(&set.sources.iter().enumerate().map(load).collect::<Result<Vec<_>>>()?)
+    }
 }

@@ -45,6 +45,8 @@ while at < len(data):
 sys.stdout.write("%d pairs are the same" % pairs)
 "#;
 
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Compiles in another state: other modules imported, strings interned, other code compiled and kept before.
 const DISTURBANCE: &str = r#"
 import sys, collections, re, json, ast, typing, asyncio, email.message, unittest, logging, argparse, inspect, decimal
@@ -153,7 +155,7 @@ fn streams(interpreter: &Interpreter, prelude: &str, seed: &str, modules: &[Modu
     let worker = Worker::start_script(interpreter, &script, seed).unwrap();
     let mut found = vec![Vec::new(); modules.len()];
     for index in order {
-        let compiled = worker.compile(&modules[*index]).unwrap();
+        let compiled = worker.compile(&modules[*index], TIMEOUT).unwrap();
         found[*index] = compiled.unwrap_or_else(|error| panic!("{}: {error:?}", modules[*index].path)).stream;
     }
     found
@@ -345,7 +347,7 @@ fn a_worker_that_dies_or_hangs_is_an_error_that_names_the_module() {
     ] {
         let worker = Worker::start_script(&interpreter, &script, "0").unwrap();
         let timeout = std::time::Duration::from_millis(if reason.contains("0.5") { 500 } else { 20_000 });
-        let error = worker.compile_within(&module("/app/a.py", "x = 1"), timeout).unwrap_err();
+        let error = worker.compile(&module("/app/a.py", "x = 1"), timeout).unwrap_err();
         assert!(error.to_string().ends_with(&format!("while it compiled `/app/a.py`: {reason}")), "{error}");
     }
     let lies = SCRIPT.replace("stdout.write(MAGIC", "stdout.write(b'abcd'");

@@ -150,7 +150,7 @@ impl File {
 
     /// A compiled module, which RECORD lists without a hash.
     pub fn bytecode(below: String, bytes: Vec<u8>) -> Self {
-        File { digest: None, ..File::made(below, bytes, 0o644) }
+        File { below, content: bytes.into(), mode: 0o644, digest: None, member: None }
     }
 
     /// Whether it is a module that is to be compiled: `.py` in the library, but not in a folder of tests, which

@@ -1,9 +1,9 @@
 //! A compiler whose interpreter is looked for when the first module has to be compiled: a build in which nothing
 //! changed starts no program.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::bytecode::{Compile, Module, SyntaxError};
+use super::bytecode::{Compile, Module, ModuleSet, SyntaxError};
 use super::{Compiler, PythonVersion};
 use crate::error::Result;
 
@@ -16,12 +16,26 @@ pub struct LazyCompiler {
     magic: [u8; 4],
     find: Find,
     compiler: OnceLock<Compiler>,
+    /// Held by who looks, so that layers that are made side by side look once.
+    looking: Mutex<()>,
 }
 
 impl LazyCompiler {
     /// For `version`, with the magic number of its `.pyc` files.
     pub fn new(version: PythonVersion, magic: [u8; 4], find: Find) -> Self {
-        LazyCompiler { version, magic, find, compiler: OnceLock::new() }
+        LazyCompiler { version, magic, find, compiler: OnceLock::new(), looking: Mutex::new(()) }
+    }
+
+    fn compiler(&self) -> Result<&Compiler> {
+        if let Some(compiler) = self.compiler.get() {
+            return Ok(compiler);
+        }
+        let _looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compiler) = self.compiler.get() {
+            return Ok(compiler);
+        }
+        let found = (self.find)()?;
+        Ok(self.compiler.get_or_init(|| found))
     }
 }
 
@@ -38,10 +52,13 @@ impl Compile for LazyCompiler {
         if modules.is_empty() {
             return Ok(Vec::new());
         }
-        if let Some(compiler) = self.compiler.get() {
-            return compiler.compile(modules);
+        self.compiler()?.compile(modules)
+    }
+
+    fn compile_set(&self, set: &ModuleSet<'_>) -> Result<Vec<Result<Vec<u8>, SyntaxError>>> {
+        if set.sources.is_empty() {
+            return Ok(Vec::new());
         }
-        let found = (self.find)()?;
-        self.compiler.get_or_init(|| found).compile(modules)
+        self.compiler()?.compile_set(set)
     }
 }

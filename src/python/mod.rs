@@ -30,6 +30,7 @@ mod config;
 mod entry_points;
 mod error;
 mod fetch;
+pub mod grouping;
 mod install;
 mod location;
 mod lock;
@@ -55,7 +56,7 @@ pub use location::{IndexOptions, Links, Location};
 pub use lock::{Lock, Locked, LockedFile, Unusable};
 pub use names::normalize;
 pub use tags::{Tag, Tags};
-pub use venv::{VenvSpec, venv_layers};
+pub use venv::{VenvSpec, prepare, venv_layers};
 pub use wheel::Wheel;
 
 pub use crate::target::{Libc, PythonVersion, Target};

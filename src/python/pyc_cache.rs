@@ -1,32 +1,25 @@
-//! Compiled modules in the store: one entry for all modules of a folder, because thousands of small files, each
-//! flushed to disk, would take longer than compiling them.
+//! Compiled modules in the store: one bundle for all modules of a wheel, an application or a library, because
+//! thousands of small files, each flushed to disk, would take longer than compiling them.
 //!
-//! The key of an entry is made of all that decides its bytes: the normaliser, the interpreter's version and magic
-//! number, and the path and source of each module. An entry ends with a digest of itself; one that does not
-//! verify is as good as none.
+//! The key of a bundle is made of all that decides its bytes: the normaliser, the worker's script, the interpreter's
+//! version and magic number, and the path and the digest of each source. So a hit reads no source. If there is none,
+//! the bundle that the same slot had last has what did not change since; where it is, is remembered in `latest-SLOT`,
+//! which only saves work: what is taken from it has the same path and digest.
+//!
+//! A bundle ends with a digest of itself; one that does not verify is as good as none.
 
 use std::collections::BTreeMap;
 
-use super::bytecode::{Module, SyntaxError};
+use super::bytecode::{ModuleSet, Source, SyntaxError};
 use super::compiler::Outcome;
+use super::worker::SCRIPT;
 use super::{PythonVersion, marshal};
 use crate::error::Result;
 use crate::layer::{Bucket, Store};
 use crate::oci::{Digest, Hasher};
 
-/// Modules whose first folders are the same are one group: `/opt/venv/lib/python3.11/site-packages/numpy`.
-const GROUP_DEPTH: usize = 6;
-
-/// The largest entry that is read, in bytes.
-const ENTRY_LIMIT: u64 = 512 << 20;
-
-/// Modules that are kept together.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Group {
-    /// Their places in the list that they came from.
-    pub(super) places: Vec<usize>,
-    key: Digest,
-}
+/// The largest bundle that is kept, in bytes.
+const BUNDLE_LIMIT: u64 = 512 << 20;
 
 /// The bytecode of one interpreter in the store.
 pub(super) struct PycCache {
@@ -34,58 +27,89 @@ pub(super) struct PycCache {
     salt: String,
 }
 
+/// A module of a bundle.
+struct Kept {
+    path: String,
+    digest: [u8; 32],
+    outcome: Outcome,
+}
+
 impl PycCache {
     pub(super) fn new(store: &Store, version: PythonVersion, magic: [u8; 4]) -> Self {
-        let salt = format!("{} {version} {}", marshal::NORMALISER, hex::encode(magic));
+        let script = Digest::of(SCRIPT.as_bytes());
+        let salt = format!("{} {script} {version} {}", marshal::NORMALISER, hex::encode(magic));
         PycCache { store: store.clone(), salt }
     }
 
-    /// Divides modules into groups, by path.
-    pub(super) fn groups(&self, modules: &[Module]) -> Vec<Group> {
-        let mut folders: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
-        for (place, module) in modules.iter().enumerate() {
-            let mut parts: Vec<&str> = module.path.split('/').filter(|part| !part.is_empty()).collect();
-            parts.pop();
-            parts.truncate(GROUP_DEPTH);
-            folders.entry(parts).or_default().push(place);
-        }
-        let group = |places: Vec<usize>| Group { key: self.key(modules, &places), places };
-        folders.into_values().map(group).collect()
-    }
-
-    fn key(&self, modules: &[Module], places: &[usize]) -> Digest {
+    /// Of all that decides the bytes of a set's modules.
+    pub(super) fn key(&self, set: &ModuleSet<'_>) -> Digest {
         let mut hasher = Hasher::new();
         let mut part = |bytes: &[u8]| {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
         };
         part(self.salt.as_bytes());
-        for module in places.iter().filter_map(|place| modules.get(*place)) {
-            part(module.path.as_bytes());
-            part(&module.source);
+        for source in &set.sources {
+            part(source.path.as_bytes());
+            part(source.digest.as_bytes());
         }
         hasher.finish()
     }
 
-    /// What was stored for this group.
-    pub(super) fn get(&self, group: &Group) -> Result<Option<Vec<Outcome>>> {
-        let entry = self.store.get_entry(Bucket::Bytecode, &group.key.hex(), ENTRY_LIMIT)?;
-        Ok(entry.and_then(|bytes| decode(&bytes)).filter(|outcomes| outcomes.len() == group.places.len()))
+    /// What was stored for this set.
+    pub(super) fn get(&self, key: &Digest, set: &ModuleSet<'_>) -> Result<Option<Vec<Outcome>>> {
+        let Some(bundle) = self.read(key)? else { return Ok(None) };
+        let same =
+            |(kept, source): (&Kept, &Source)| kept.path == source.path && kept.digest == *source.digest.as_bytes();
+        if bundle.len() != set.sources.len() || !bundle.iter().zip(&set.sources).all(same) {
+            return Ok(None);
+        }
+        Ok(Some(bundle.into_iter().map(|kept| kept.outcome).collect()))
     }
 
-    /// Stores the outcomes of a group.
-    pub(super) fn put(&self, group: &Group, outcomes: &[Outcome]) -> Result<()> {
-        self.store.put_entry(Bucket::Bytecode, &group.key.hex(), &encode(outcomes))
+    /// What the slot of this set had last, as far as it is still the same, by place.
+    pub(super) fn last(&self, set: &ModuleSet<'_>) -> Result<BTreeMap<usize, Outcome>> {
+        let pointer = self.store.get_entry(Bucket::Bytecode, &self.pointer(set), 64)?;
+        let key = pointer.and_then(|hex| Digest::from_hex(&String::from_utf8_lossy(&hex)).ok());
+        let Some(key) = key else { return Ok(BTreeMap::new()) };
+        let bundle = self.read(&key)?.unwrap_or_default();
+        let mut known: BTreeMap<String, Kept> = bundle.into_iter().map(|kept| (kept.path.clone(), kept)).collect();
+        let take = |(place, source): (usize, &Source)| {
+            let kept = known.remove(&source.path).filter(|kept| kept.digest == *source.digest.as_bytes())?;
+            Some((place, kept.outcome))
+        };
+        Ok(set.sources.iter().enumerate().filter_map(take).collect())
+    }
+
+    /// Stores the outcomes of a set.
+    pub(super) fn put(&self, key: &Digest, set: &ModuleSet<'_>, outcomes: &[Outcome]) -> Result<()> {
+        let bundle = encode(&set.sources, outcomes);
+        if bundle.len() as u64 > BUNDLE_LIMIT {
+            return Ok(());
+        }
+        self.store.put_entry(Bucket::Bytecode, &key.hex(), &bundle)?;
+        self.store.put_entry(Bucket::Bytecode, &self.pointer(set), key.hex().as_bytes())
+    }
+
+    fn read(&self, key: &Digest) -> Result<Option<Vec<Kept>>> {
+        let bundle = self.store.get_entry(Bucket::Bytecode, &key.hex(), BUNDLE_LIMIT)?;
+        Ok(bundle.and_then(|bytes| decode(&bytes)))
+    }
+
+    fn pointer(&self, set: &ModuleSet<'_>) -> String {
+        format!("latest-{}", Digest::of(format!("{}\n{}", self.salt, set.slot).as_bytes()).hex())
     }
 }
 
-fn encode(outcomes: &[Outcome]) -> Vec<u8> {
+fn encode(sources: &[Source], outcomes: &[Outcome]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut part = |bytes: &[u8]| {
         out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
         out.extend_from_slice(bytes);
     };
-    for outcome in outcomes {
+    for (source, outcome) in sources.iter().zip(outcomes) {
+        part(source.path.as_bytes());
+        part(source.digest.as_bytes());
         match outcome {
             Ok(file) => {
                 part(b"pyc");
@@ -104,26 +128,30 @@ fn encode(outcomes: &[Outcome]) -> Vec<u8> {
     out
 }
 
-fn decode(bytes: &[u8]) -> Option<Vec<Outcome>> {
+fn decode(bytes: &[u8]) -> Option<Vec<Kept>> {
     let (mut rest, digest) = bytes.split_last_chunk::<32>()?;
     if Digest::of(rest).as_bytes() != digest {
         return None;
     }
-    let mut outcomes = Vec::new();
+    let mut bundle = Vec::new();
     while !rest.is_empty() {
-        outcomes.push(match part(&mut rest)? {
+        let path = String::from_utf8(part(&mut rest)?.to_vec()).ok()?;
+        let digest = part(&mut rest)?.try_into().ok()?;
+        let outcome = match part(&mut rest)? {
             b"pyc" => Ok(part(&mut rest)?.to_vec()),
-            _ => {
-                let numbers = part(&mut rest)?;
-                let number =
-                    |range| Some(u32::from_le_bytes(numbers.get::<std::ops::Range<usize>>(range)?.try_into().ok()?));
-                let (line, column) = (number(0..4)?, number(4..8)?);
-                let mut text = || Some(String::from_utf8_lossy(part(&mut rest)?).into_owned());
-                Err(SyntaxError { message: text()?, line, column, text: text()? })
-            }
-        });
+            b"error" => Err(error(&mut rest)?),
+            _ => return None,
+        };
+        bundle.push(Kept { path, digest, outcome });
     }
-    Some(outcomes)
+    Some(bundle)
+}
+
+fn error(rest: &mut &[u8]) -> Option<SyntaxError> {
+    let (line, column) = part(rest)?.split_first_chunk::<4>()?;
+    let (line, column) = (u32::from_le_bytes(*line), u32::from_le_bytes(column.try_into().ok()?));
+    let mut text = || Some(String::from_utf8_lossy(part(rest)?).into_owned());
+    Some(SyntaxError { message: text()?, line, column, text: text()? })
 }
 
 fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -137,42 +165,79 @@ fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 mod tests {
     use super::*;
 
-    fn module(path: &str, source: &str) -> Module {
-        Module { path: path.into(), source: source.as_bytes().into() }
+    fn set(slot: &str, modules: &[(&str, &str)]) -> ModuleSet<'static> {
+        let source = |(path, source): &(&str, &str)| Source {
+            path: path.to_string(),
+            digest: Digest::of(source.as_bytes()),
+            size: source.len() as u64,
+        };
+        let sources = modules.iter().map(source).collect();
+        ModuleSet { slot: slot.into(), sources, read: &|_| panic!("nothing is read") }
+    }
+
+    fn outcomes() -> Vec<Outcome> {
+        let error = SyntaxError { message: "bad".into(), line: 3, column: 7, text: "x y".into() };
+        vec![Ok(b"code".to_vec()), Err(error)]
     }
 
     #[test]
-    fn a_group_is_found_again_and_a_damaged_one_is_not() {
+    fn a_bundle_is_found_again_and_a_damaged_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open_at(folder.path()).unwrap();
         let cache = PycCache::new(&store, PythonVersion::new(3, 11), *b"a7\r\n");
-        let modules = [module("/app/a.py", "1"), module("/app/x/b.py", "2"), module("/app/c.py", "3")];
-        let groups = cache.groups(&modules);
-        assert_eq!(groups.iter().map(|group| group.places.clone()).collect::<Vec<_>>(), [vec![0, 2], vec![1]]);
-        let error = SyntaxError { message: "bad".into(), line: 3, column: 7, text: "x y".into() };
-        let outcomes = vec![Ok(b"code".to_vec()), Err(error)];
-        assert_eq!(cache.get(&groups[0]).unwrap(), None);
-        cache.put(&groups[0], &outcomes).unwrap();
-        assert_eq!(cache.get(&groups[0]).unwrap(), Some(outcomes));
+        let set = set("wheel x", &[("/v/a.py", "1"), ("/v/x/b.py", "2")]);
+        let key = cache.key(&set);
+        assert_eq!(cache.get(&key, &set).unwrap(), None);
+        cache.put(&key, &set, &outcomes()).unwrap();
+        assert_eq!(cache.get(&key, &set).unwrap(), Some(outcomes()));
 
-        let path = store.entry_path(Bucket::Bytecode, &groups[0].key.hex());
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[20] ^= 1;
-        std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(cache.get(&groups[0]).unwrap(), None);
+        let path = store.entry_path(Bucket::Bytecode, &key.hex());
+        let sound = std::fs::read(&path).unwrap();
+        for place in 0..sound.len() {
+            let mut bytes = sound.clone();
+            bytes[place] ^= 1;
+            assert!(decode(&bytes).is_none() && decode(&sound[..place]).is_none());
+        }
+        std::fs::write(&path, &sound[1..]).unwrap();
+        assert_eq!(cache.get(&key, &set).unwrap(), None);
+        assert!(cache.last(&set).unwrap().is_empty());
     }
 
     #[test]
-    fn the_key_has_version_path_and_source() {
+    fn what_did_not_change_is_taken_from_the_last_bundle_of_the_slot() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open_at(folder.path()).unwrap();
-        let key = |micro, path: &str, source: &str| {
+        let cache = PycCache::new(&store, PythonVersion::new(3, 11), *b"a7\r\n");
+        let old = set("wheel x", &[("/v/a.py", "1"), ("/v/b.py", "2")]);
+        cache.put(&cache.key(&old), &old, &outcomes()).unwrap();
+        let changed = &[("/v/a.py", "new"), ("/v/aa.py", "1"), ("/v/b.py", "2")];
+        let new = set("wheel x", changed);
+        assert_eq!(cache.get(&cache.key(&new), &new).unwrap(), None);
+        assert_eq!(cache.last(&new).unwrap(), BTreeMap::from([(2, outcomes().remove(1))]));
+        assert!(cache.last(&set("wheel y", changed)).unwrap().is_empty());
+        // A pointer that leads nowhere, or is nonsense, is no pointer.
+        for pointer in [Digest::of(b"x").hex(), "../../x".into(), String::new()] {
+            store.put_entry(Bucket::Bytecode, &cache.pointer(&new), pointer.as_bytes()).unwrap();
+            assert!(cache.last(&new).unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn the_key_has_version_magic_path_and_source_and_not_the_slot() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_at(folder.path()).unwrap();
+        let key = |slot, micro, magic: &[u8; 4], path: &str, source: &str| {
             let version = PythonVersion { micro: Some(micro), ..PythonVersion::new(3, 11) };
-            PycCache::new(&store, version, *b"a7\r\n").groups(&[module(path, source)]).remove(0).key
+            PycCache::new(&store, version, *magic).key(&set(slot, &[(path, source)]))
         };
-        let first = key(1, "/app/a.py", "1");
-        assert_eq!(first, key(1, "/app/a.py", "1"));
-        for other in [key(2, "/app/a.py", "1"), key(1, "/app/b.py", "1"), key(1, "/app/a.py", "2")] {
+        let first = key("x", 1, b"a7\r\n", "/app/a.py", "1");
+        assert_eq!(first, key("y", 1, b"a7\r\n", "/app/a.py", "1"));
+        for other in [
+            key("x", 2, b"a7\r\n", "/app/a.py", "1"),
+            key("x", 1, b"a8\r\n", "/app/a.py", "1"),
+            key("x", 1, b"a7\r\n", "/app/b.py", "1"),
+            key("x", 1, b"a7\r\n", "/app/a.py", "2"),
+        ] {
             assert_ne!(first, other);
         }
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::bytecode::{Compile, Module};
+use super::bytecode::{Compile, ModuleSet, Source};
 use super::{cache_tag, marshal};
 use crate::error::Result;
 use crate::image::Rootfs;
@@ -73,17 +73,23 @@ impl LayerSource for StdlibLayer {
         let paths = self.modules();
         let sources: Vec<TreePath> = paths.iter().map(|(source, _)| source.clone()).collect();
         let mut sources = self.files.read_many(&sources, MODULE_LIMIT)?;
-        let mut modules = Vec::new();
+        let mut named = Vec::new();
+        let mut contents: Vec<Arc<[u8]>> = Vec::new();
         let mut targets = Vec::new();
         for (source, bytecode) in paths {
             if let Some(bytes) = sources.remove(&source) {
-                modules.push(Module { path: format!("/{source}"), source: bytes.into() });
+                let (path, digest, size) = (format!("/{source}"), Digest::of(&bytes), bytes.len() as u64);
+                named.push(Source { path, digest, size });
+                contents.push(bytes.into());
                 targets.push(bytecode);
             }
         }
+        let read = |place: usize| Ok(contents.get(place).cloned().unwrap_or_else(|| Arc::from([])));
+        let slot = format!("library /{}", self.library);
+        let set = ModuleSet { slot, sources: named, read: &read };
         let input: Arc<str> = format!("bytecode of `/{}`", self.library).into();
         let mut tree = LayerTree::new();
-        for (target, compiled) in targets.into_iter().zip(self.compiler.compile(&modules)?) {
+        for (target, compiled) in targets.into_iter().zip(self.compiler.compile_set(&set)?) {
             // One that does not compile stays a source, as py3compile leaves it.
             if let Ok(bytecode) = compiled {
                 tree.insert(target, Entry::file(bytecode, 0o644, &input))?;
@@ -100,7 +106,7 @@ mod tests {
     use crate::layer::{EmptyBase, Store};
     use crate::progress::Progress;
     use crate::python::PythonVersion;
-    use crate::python::bytecode::SyntaxError;
+    use crate::python::bytecode::{Module, SyntaxError};
 
     struct Echo;
 

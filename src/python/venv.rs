@@ -1,23 +1,26 @@
-//! The layers of a virtual environment: one for each heavy wheel, one for all that remains.
+//! The layers of a virtual environment: one for each heavy wheel, one or two for all that remains ([`super::grouping`]).
+//!
+//! That the wheels of an environment do not collide is found once for each set of wheels and remembered in the store;
+//! after that, planning opens none of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::bytecode::{BytecodeMode, Compile, Module};
+use super::bytecode::{BytecodeMode, Compile, ModuleSet, Source};
+use super::grouping::{Grouping, Limits, Place, Weight, group};
 use super::install::{self, File, Layout};
 use super::wheel::{OpenWheel, Wheel};
-use super::{Error, Target};
+use super::{Error, Target, marshal};
 use crate::error::Result;
-use crate::layer::{Context, Entry, Fingerprint, LayerSource, LayerTree, Store, TreePath};
+use crate::layer::{Bucket, Context, Entry, Fingerprint, LayerSource, LayerTree, Store, TreePath};
+use crate::oci::{Digest, Hasher};
 
-/// A wheel of at least this many packed bytes gets a layer of its own: it changes seldom, and is shared between images.
-pub const HEAVY_SIZE: u64 = 16 << 20;
-/// The most layers for heavy wheels; the largest get them.
-pub const HEAVY_LAYERS: usize = 20;
 /// The version of what decides the tree of a venv layer.
 const VENV_VERSION: u32 = 1;
+/// The version of what is looked at before wheels are said to fit each other.
+const CHECK_VERSION: u32 = 1;
 
 /// What an environment is made of, besides wheels.
 #[derive(Clone)]
@@ -40,44 +43,79 @@ impl VenvSpec {
     }
 }
 
-/// The layers of an environment, in order. All wheels are opened and compared with each other first: the same path
-/// in two wheels is an error, unless both mean the same bytes (as namespace packages do).
-pub fn venv_layers(wheels: Vec<Wheel>, spec: Arc<VenvSpec>, store: &Store) -> Result<Vec<Box<dyn LayerSource>>> {
+/// The layers of an environment, in order, and which wheels are in which. `previous` is where the wheels were before.
+///
+/// All wheels are compared with each other first: the same path in two wheels is an error, unless both mean the same
+/// bytes (as namespace packages do).
+pub fn venv_layers(
+    mut wheels: Vec<Wheel>,
+    spec: Arc<VenvSpec>,
+    store: &Store,
+    previous: Option<&Grouping>,
+    limits: Limits,
+) -> Result<(Vec<Box<dyn LayerSource>>, Grouping)> {
     if spec.bytecode != BytecodeMode::None && spec.compiler.is_none() {
         let reason = "bytecode is wanted, and there is no compiler for it".to_string();
         return Err(Error::Configuration { place: "python.bytecode".into(), reason }.into());
     }
-    let opened: Vec<Result<Arc<OpenWheel>>> =
-        wheels.par_iter().map(|wheel| Ok(Arc::new(OpenWheel::open(wheel, store)?))).collect();
-    let mut opened = opened.into_iter().collect::<Result<Vec<_>>>()?;
-    opened.sort_by(|a, b| a.wheel.name.cmp(&b.wheel.name));
-    collisions(&opened, &spec)?;
-    let sizes: Vec<u64> = opened.iter().map(|wheel| wheel.wheel.size).collect();
-    let heavy = heavy(&sizes, HEAVY_SIZE, HEAVY_LAYERS);
+    wheels.sort_by(|a, b| a.name.cmp(&b.name));
+    check(&wheels, &spec, store)?;
+    let weight = |wheel: &Wheel| Weight { name: wheel.name.clone(), digest: wheel.digest, size: wheel.size };
+    let grouping = group(&wheels.iter().map(weight).collect::<Vec<_>>(), previous, limits);
     let mut layers: Vec<Box<dyn LayerSource>> = Vec::new();
-    let mut rest = Vec::new();
-    for (wheel, own) in opened.into_iter().zip(heavy) {
-        if own {
-            let name = format!("venv: {}", wheel.wheel.name);
-            layers.push(Box::new(VenvLayer { name, wheels: vec![wheel], spec: spec.clone(), scaffold: false }));
-        } else {
-            rest.push(wheel);
+    let (mut shared, mut small) = (Vec::new(), Vec::new());
+    for wheel in wheels {
+        match grouping.place(&wheel.name) {
+            Place::Own => {
+                let name = format!("venv: {}", wheel.name);
+                let (wheels, spec) = (vec![wheel], spec.clone());
+                layers.push(Box::new(VenvLayer { name, place: Place::Own, wheels, spec, scaffold: false }));
+            }
+            Place::Shared => shared.push(wheel),
+            Place::Small => small.push(wheel),
         }
     }
-    layers.push(Box::new(VenvLayer { name: "venv".into(), wheels: rest, spec, scaffold: true }));
-    Ok(layers)
+    let split = grouping.is_split();
+    let layer = |name: &str, place, wheels, scaffold| -> Box<dyn LayerSource> {
+        Box::new(VenvLayer { name: name.into(), place, wheels, spec: spec.clone(), scaffold })
+    };
+    if !split || !shared.is_empty() {
+        layers.push(layer("venv", Place::Shared, shared, !split));
+    }
+    if split {
+        layers.push(layer("venv (small)", Place::Small, small, true));
+    }
+    Ok((layers, grouping))
 }
 
-/// Which wheels get a layer of their own: those of at least `threshold` bytes, the `most` largest of them.
-fn heavy(sizes: &[u64], threshold: u64, most: usize) -> Vec<bool> {
-    let mut ranked: Vec<usize> = (0..sizes.len()).filter(|at| sizes[*at] >= threshold).collect();
-    ranked.sort_by_key(|at| (std::cmp::Reverse(sizes[*at]), *at));
-    ranked.truncate(most);
-    (0..sizes.len()).map(|at| ranked.contains(&at)).collect()
+/// Verifies a wheel and compiles its modules, so that its layer finds both done: what can begin as soon as the wheel is
+/// in the store. It decides nothing, and may be left out.
+pub fn prepare(wheel: &Wheel, spec: &VenvSpec, store: &Store) -> Result<()> {
+    Installed::new(wheel, spec, store).map(|_| ())
+}
+
+/// Whether the wheels fit each other and the environment: looked at once for each set of them.
+fn check(wheels: &[Wheel], spec: &VenvSpec, store: &Store) -> Result<()> {
+    let own = scaffold(spec)?;
+    let mut hasher = Hasher::new();
+    for part in [spec.path.as_str(), &spec.target.python.name()] {
+        hasher.update(part.as_bytes());
+        hasher.update(b"\n");
+    }
+    for wheel in wheels {
+        hasher.update(format!("{} {} {}\n", wheel.digest, wheel.name, wheel.filename).as_bytes());
+    }
+    let key = format!("fits-v{CHECK_VERSION}-{}", hasher.finish().hex());
+    if store.get_entry(Bucket::Index, &key, 16)?.is_some() {
+        return Ok(());
+    }
+    let opened: Vec<Result<OpenWheel>> = wheels.par_iter().map(|wheel| OpenWheel::open(wheel, store)).collect();
+    collisions(&opened.into_iter().collect::<Result<Vec<_>>>()?, &own, spec)?;
+    store.put_entry(Bucket::Index, &key, b"ok")
 }
 
 /// Finds two wheels that write the same path, or one that writes below a file of another.
-fn collisions(wheels: &[Arc<OpenWheel>], spec: &VenvSpec) -> Result<(), Error> {
+fn collisions(wheels: &[OpenWheel], own: &[(String, Entry)], spec: &VenvSpec) -> Result<(), Error> {
     let layout = spec.layout();
     let files: Vec<Result<Vec<File>, Error>> = wheels.par_iter().map(|wheel| install::files(wheel, &layout)).collect();
     let files = files.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -86,8 +124,7 @@ fn collisions(wheels: &[Arc<OpenWheel>], spec: &VenvSpec) -> Result<(), Error> {
         owner.and_then(|at| wheels.get(at)).map_or(environment.clone(), |wheel| wheel.wheel.input().to_string())
     };
     let mut owners: BTreeMap<&str, (Option<usize>, Option<&File>)> = BTreeMap::new();
-    let own = scaffold(spec)?;
-    for (below, entry) in &own {
+    for (below, entry) in own {
         if !matches!(entry.kind, crate::layer::Kind::Directory) {
             owners.insert(below, (None, None));
         }
@@ -145,7 +182,8 @@ fn scaffold(spec: &VenvSpec) -> Result<Vec<(String, Entry)>, Error> {
 /// One layer of an environment.
 struct VenvLayer {
     name: String,
-    wheels: Vec<Arc<OpenWheel>>,
+    place: Place,
+    wheels: Vec<Wheel>,
     spec: Arc<VenvSpec>,
     /// Whether it has `pyvenv.cfg` and `bin/python`.
     scaffold: bool,
@@ -157,11 +195,11 @@ impl LayerSource for VenvLayer {
     }
 
     fn created_by(&self) -> String {
-        match &self.wheels[..] {
-            [one] if !self.scaffold => {
-                format!("ingot venv /{}: {} {}", self.spec.path, one.wheel.name, one.wheel.version)
-            }
-            wheels => format!("ingot venv /{}: {} wheels", self.spec.path, wheels.len()),
+        let venv = &self.spec.path;
+        match (&self.wheels[..], self.place) {
+            ([one], Place::Own) => format!("ingot venv /{venv}: {} {}", one.name, one.version),
+            (wheels, Place::Small) => format!("ingot venv /{venv}: {} wheels, small or new", wheels.len()),
+            (wheels, _) => format!("ingot venv /{venv}: {} wheels", wheels.len()),
         }
     }
 
@@ -177,34 +215,30 @@ impl LayerSource for VenvLayer {
             fingerprint = fingerprint.field("interpreter", &spec.interpreter).field("python-version", python);
         }
         if let Some(compiler) = spec.compiler.as_ref().filter(|_| spec.bytecode != BytecodeMode::None) {
-            fingerprint = fingerprint.field("magic", hex::encode(compiler.magic()));
+            fingerprint = fingerprint
+                .field("compiler", compiler.version())
+                .field("magic", hex::encode(compiler.magic()))
+                .field("normaliser", marshal::NORMALISER);
         }
-        for wheel in &self.wheels {
-            let Wheel { name, filename, digest, .. } = &wheel.wheel;
+        for Wheel { name, filename, digest, .. } in &self.wheels {
             fingerprint = fingerprint.field(format!("wheel {name}"), format!("{filename} {digest}"));
         }
         Ok(fingerprint)
     }
 
     fn tree(&self, context: &Context<'_>) -> Result<LayerTree> {
-        let layout = self.spec.layout();
         let mut tree = LayerTree::new();
         if self.scaffold {
             for (below, entry) in scaffold(&self.spec)? {
                 tree.insert(self.spec.path.join(&below)?, entry)?;
             }
         }
-        let mut installed = Vec::new();
-        for wheel in &self.wheels {
-            wheel.verify(context.store)?;
-            installed.push(install::files(wheel, &layout)?);
-        }
-        if let Some(compiler) = self.spec.compiler.as_ref().filter(|_| self.spec.bytecode != BytecodeMode::None) {
-            self.compile(&mut installed, &layout, &**compiler)?;
-        }
+        let installed: Vec<Result<Installed>> =
+            self.wheels.par_iter().map(|wheel| Installed::new(wheel, &self.spec, context.store)).collect();
         let mut seen = BTreeSet::new();
-        for (wheel, mut files) in self.wheels.iter().zip(installed) {
-            files.push(install::record_of(wheel, &files, &layout));
+        for installed in installed {
+            let Installed { wheel, mut files } = installed?;
+            files.push(install::record_of(&wheel, &files, &self.spec.layout()));
             let input = wheel.wheel.input();
             for file in &files {
                 let path = self.spec.path.join(&file.below)?;
@@ -218,40 +252,60 @@ impl LayerSource for VenvLayer {
     }
 }
 
-impl VenvLayer {
+/// What a verified wheel installs: its files, and the bytecode of its modules.
+struct Installed {
+    wheel: OpenWheel,
+    files: Vec<File>,
+}
+
+impl Installed {
+    fn new(wheel: &Wheel, spec: &VenvSpec, store: &Store) -> Result<Self> {
+        let layout = spec.layout();
+        let wheel = OpenWheel::open(wheel, store)?;
+        wheel.verify(store)?;
+        let files = install::files(&wheel, &layout)?;
+        let mut installed = Installed { wheel, files };
+        if let Some(compiler) = spec.compiler.as_ref().filter(|_| spec.bytecode != BytecodeMode::None) {
+            installed.compile(spec, &layout, &**compiler)?;
+        }
+        Ok(installed)
+    }
+
     /// Adds the bytecode of all modules; one that does not compile stays a source, as pip leaves it.
-    fn compile(&self, installed: &mut [Vec<File>], layout: &Layout, compiler: &dyn Compile) -> Result<()> {
-        let mut modules = Vec::new();
-        let mut origins = Vec::new();
-        for (at, files) in installed.iter().enumerate() {
-            for (index, file) in files.iter().enumerate().filter(|(_, file)| file.is_module(layout)) {
-                let path = format!("/{}/{}", self.spec.path, file.below);
-                modules.push(Module { path, source: file.read(&self.wheels[at])? });
-                origins.push((at, index));
-            }
-        }
-        let compiled = compiler.compile(&modules)?;
-        let mut replaced = vec![Vec::new(); installed.len()];
-        let mut taken: Vec<BTreeSet<String>> =
-            installed.iter().map(|files| files.iter().map(|file| file.below.clone()).collect()).collect();
-        for ((at, index), result) in origins.into_iter().zip(compiled) {
+    fn compile(&mut self, spec: &VenvSpec, layout: &Layout, compiler: &dyn Compile) -> Result<()> {
+        let (wheel, files) = (&self.wheel, &self.files);
+        let modules: Vec<&File> = files.iter().filter(|file| file.is_module(layout)).collect();
+        let source = |file: &&File| -> Result<Source> {
+            let path = format!("/{}/{}", spec.path, file.below);
+            // Its RECORD has the digest, which was compared with the bytes.
+            let digest = match file.digest {
+                Some(digest) => digest,
+                None => Digest::of(&file.read(wheel)?),
+            };
+            Ok(Source { path, digest, size: file.content.size() })
+        };
+        let sources = modules.iter().map(source).collect::<Result<Vec<_>>>()?;
+        let read = |at: usize| match modules.get(at) {
+            Some(file) => Ok(file.read(wheel)?),
+            None => Ok(Arc::from([])),
+        };
+        let slot = format!("wheel {} in /{}", wheel.wheel.name, spec.path);
+        let compiled = compiler.compile_set(&ModuleSet { slot, sources, read: &read })?;
+        let mut taken: BTreeSet<String> = files.iter().map(|file| file.below.clone()).collect();
+        let mut replaced = BTreeSet::new();
+        let mut made = Vec::new();
+        for (module, result) in modules.into_iter().zip(compiled) {
             let Ok(bytecode) = result else { continue };
-            let files = &mut installed[at];
-            let below = bytecode_path(&files[index].below, self.spec.bytecode, layout);
-            if taken[at].insert(below.clone()) {
-                files.push(File::bytecode(below, bytecode));
-                replaced[at].push(index);
+            let below = bytecode_path(&module.below, spec.bytecode, layout);
+            if taken.insert(below.clone()) {
+                made.push(File::bytecode(below, bytecode));
+                replaced.insert(module.below.clone());
             }
         }
-        if self.spec.bytecode == BytecodeMode::Only {
-            for (files, replaced) in installed.iter_mut().zip(replaced) {
-                let mut index = 0;
-                files.retain(|_| {
-                    index += 1;
-                    replaced.binary_search(&(index - 1)).is_err()
-                });
-            }
+        if spec.bytecode == BytecodeMode::Only {
+            self.files.retain(|file| !replaced.contains(&file.below));
         }
+        self.files.extend(made);
         Ok(())
     }
 }

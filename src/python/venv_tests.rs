@@ -3,7 +3,9 @@
 use super::*;
 use crate::layer::{Content, EmptyBase, Kind};
 use crate::progress::Progress;
+use crate::python::bytecode::Module;
 use crate::python::bytecode::SyntaxError;
+use crate::python::grouping::HEAVY_SIZE;
 use crate::python::tags::tests::target;
 use crate::python::testing::{WheelBuilder, store};
 use crate::python::{Libc, PythonVersion};
@@ -42,7 +44,11 @@ fn spec(bytecode: BytecodeMode) -> VenvSpec {
 
 fn layers(builders: &[WheelBuilder], spec: VenvSpec, store: &Store) -> Result<Vec<Box<dyn LayerSource>>> {
     let wheels = builders.iter().map(|builder| builder.put(store)).collect();
-    venv_layers(wheels, Arc::new(spec), store)
+    planned(wheels, spec, store)
+}
+
+fn planned(wheels: Vec<Wheel>, spec: VenvSpec, store: &Store) -> Result<Vec<Box<dyn LayerSource>>> {
+    Ok(venv_layers(wheels, Arc::new(spec), store, None, Limits::of_room(90))?.0)
 }
 
 fn tree(layer: &dyn LayerSource, store: &Store) -> Result<LayerTree> {
@@ -108,9 +114,9 @@ fn a_venv_is_a_venv() {
     };
     assert!(text.starts_with(b"home = /usr/bin\ninclude-system-site-packages = false\nversion = 3.11\n"));
     let bad = VenvSpec { interpreter: "python3".into(), ..spec(BytecodeMode::None) };
-    assert!(venv_layers(Vec::new(), Arc::new(bad), &store).is_err());
+    assert!(planned(Vec::new(), bad, &store).is_err());
     let none = VenvSpec { compiler: None, ..spec(BytecodeMode::Only) };
-    assert_eq!(venv_layers(Vec::new(), Arc::new(none), &store).err().unwrap().class().code(), 2);
+    assert_eq!(planned(Vec::new(), none, &store).err().unwrap().class().code(), 2);
 }
 
 #[test]
@@ -210,19 +216,6 @@ fn the_same_bytes_from_two_wheels_are_one_file() {
     let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["a-1.dist-info/RECORD", "b-1.dist-info/RECORD", "ns/__init__.pyc"]);
     assert!(files[0].1.contains("ns/__init__.pyc,,") && files[1].1.contains("ns/__init__.pyc,,"));
-}
-
-#[test]
-fn heavy_wheels_are_the_largest_and_not_too_many() {
-    for (sizes, threshold, most, expected) in [
-        (&[][..], 10, 3, &[][..]),
-        (&[9, 10, 11], 10, 3, &[false, true, true]),
-        (&[10, 30, 20, 40], 10, 2, &[false, true, false, true]),
-        (&[10, 10, 10], 10, 2, &[true, true, false]),
-        (&[10], 10, 0, &[false]),
-    ] {
-        assert_eq!(heavy(sizes, threshold, most), expected, "{sizes:?}");
-    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One Python process that compiles modules: the other end of `layers/compile.py`.
 //!
-//! Two threads move the bytes, so that an interpreter that neither reads nor writes is only a timeout.
+//! Two threads move the bytes, so that an interpreter that neither reads nor writes is only a timeout, and so that it
+//! finds the next module when it is done with one: several may be on their way. Answers come in the order of requests.
 
 use std::io::{self, Read, Write};
 use std::process::{ChildStdin, ChildStdout, Stdio};
@@ -9,7 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::PythonVersion;
-use super::bytecode::{Module, SyntaxError};
+#[cfg(test)]
+use super::bytecode::Module;
+use super::bytecode::SyntaxError;
 use super::bytecode_error::BytecodeError;
 use super::interpreter::Interpreter;
 use super::marshal::STREAM_LIMIT;
@@ -24,6 +27,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long it may take for one module. Seen: 3 s for the largest generated modules of common packages.
 const MODULE_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// What is read from its pipe at once, in bytes.
+const PIPE_BUFFER: usize = 64 << 10;
+
 /// The longest message of a syntax error, in bytes.
 const MESSAGE_LIMIT: usize = 4096;
 
@@ -36,7 +42,7 @@ pub(super) struct Compiled {
     pub(super) stream: Vec<u8>,
 }
 
-type Answer = Result<Compiled, SyntaxError>;
+pub(super) type Answer = Result<Compiled, SyntaxError>;
 
 /// A running interpreter.
 pub(super) struct Worker {
@@ -80,32 +86,42 @@ impl Worker {
         }
     }
 
-    /// Compiles one module. After an error the worker must not be used again.
-    pub(super) fn compile(&self, module: &Module) -> Result<Answer, BytecodeError> {
-        self.compile_within(module, MODULE_TIMEOUT)
-    }
-
-    /// With another limit on its time.
-    pub(super) fn compile_within(&self, module: &Module, timeout: Duration) -> Result<Answer, BytecodeError> {
-        let failed = |reason: String| BytecodeError::Worker {
-            interpreter: self.label.clone(),
-            module: module.path.clone(),
-            reason,
-        };
-        let mut request = Vec::with_capacity(8 + module.path.len() + module.source.len());
-        for part in [module.path.as_bytes(), &*module.source] {
-            let length = u32::try_from(part.len()).map_err(|_| failed("it is larger than 4 GiB".into()))?;
+    /// Sends it a module. After an error the worker must not be used again.
+    pub(super) fn send(&self, path: &str, source: &[u8]) -> Result<(), BytecodeError> {
+        let mut request = Vec::with_capacity(8 + path.len() + source.len());
+        for part in [path.as_bytes(), source] {
+            let length = u32::try_from(part.len()).map_err(|_| self.failed(path, "it is larger than 4 GiB".into()))?;
             request.extend_from_slice(&length.to_le_bytes());
             request.extend_from_slice(part);
         }
-        self.requests.send(request).map_err(|_| failed("it ended".into()))?;
+        self.requests.send(request).map_err(|_| self.failed(path, "it ended".into()))
+    }
+
+    /// What it made of the oldest module that has no answer yet, whose path this is.
+    pub(super) fn receive(&self, path: &str) -> Result<Answer, BytecodeError> {
+        self.receive_within(path, MODULE_TIMEOUT)
+    }
+
+    fn receive_within(&self, path: &str, timeout: Duration) -> Result<Answer, BytecodeError> {
+        let failed = |reason: String| Err(self.failed(path, reason));
         match self.answers.recv_timeout(timeout) {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(failed("it ended".into())),
-            Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(RecvTimeoutError::Timeout) => Err(failed(format!("it took longer than {} s", timeout.as_secs_f32()))),
-            Err(RecvTimeoutError::Disconnected) => Err(failed("it ended".into())),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => failed("it ended".into()),
+            Ok(Err(error)) => failed(error.to_string()),
+            Err(RecvTimeoutError::Timeout) => failed(format!("it took longer than {} s", timeout.as_secs_f32())),
+            Err(RecvTimeoutError::Disconnected) => failed("it ended".into()),
         }
+    }
+
+    fn failed(&self, path: &str, reason: String) -> BytecodeError {
+        BytecodeError::Worker { interpreter: self.label.clone(), module: path.to_string(), reason }
+    }
+
+    /// Compiles one module and waits for it.
+    #[cfg(test)]
+    pub(super) fn compile(&self, module: &Module, timeout: Duration) -> Result<Answer, BytecodeError> {
+        self.send(&module.path, &module.source)?;
+        self.receive_within(&module.path, timeout)
     }
 }
 
@@ -120,7 +136,7 @@ fn send(mut pipe: ChildStdin, queue: &Receiver<Vec<u8>>) -> io::Result<()> {
 type Greeting = ([u8; 4], PythonVersion);
 
 fn receive(pipe: ChildStdout, greetings: &Sender<io::Result<Greeting>>, answers: &Sender<io::Result<Answer>>) {
-    let mut pipe = io::BufReader::new(pipe);
+    let mut pipe = io::BufReader::with_capacity(PIPE_BUFFER, pipe);
     let greeting = greeting(&mut pipe);
     let failed = greeting.is_err();
     if greetings.send(greeting).is_err() || failed {
@@ -168,7 +184,7 @@ fn counted(pipe: &mut impl Read, limit: usize) -> io::Result<Vec<u8>> {
     if length > limit {
         return Err(io::Error::other(format!("its answer has {length} bytes, expected at most {limit}")));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(length.min(PIPE_BUFFER));
     pipe.take(length as u64).read_to_end(&mut bytes)?;
     if bytes.len() == length { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }

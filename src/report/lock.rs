@@ -122,6 +122,7 @@ mod tests {
             name: name.into(),
             file: file.into(),
             sha256: Hex(Digest::of(b"x")),
+            layer: None,
         };
         let lock = |wheels: Vec<LockedWheel>| {
             let image =

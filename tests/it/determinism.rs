@@ -23,7 +23,7 @@ fn cold_warm_and_clean_stores_are_the_same() {
     Cast::of(&ingot, &project.folder(), &[]).is_reference("cold");
     Cast::of(&ingot, &project.folder(), &[]).is_reference("warm");
     Cast::of(&ingot, &project.folder(), &["--clean"]).is_reference("--clean");
-    fs::remove_dir_all(ingot.cache().join("pyc-v1")).unwrap();
+    fs::remove_dir_all(ingot.cache().join("pyc-v2")).unwrap();
     Cast::of(&ingot, &project.folder(), &["--clean"]).is_reference("--clean without compiled modules");
     Cast::of(&ingot, &project.folder(), &["--clean", "--format", "json", "--quiet"]).is_reference("--format json");
 }
