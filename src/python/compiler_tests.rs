@@ -1,12 +1,14 @@
 //! Real interpreters: the same bytes whatever the state of the compiler, and the same code as before.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use super::bytecode::{Compile, Module};
+use super::bytecode::{Compile, Module, ModuleSet, Source};
+use super::compiler::Outcome;
 use super::interpreter::{Interpreter, Search};
 use super::worker::{SCRIPT, Worker};
 use super::*;
+use crate::oci::Digest;
 use crate::process;
 
 /// Loads pairs of streams and compares the code objects, recursively, with types, signs and flags.
@@ -259,6 +261,63 @@ fn a_pyc_is_loaded_and_the_second_time_comes_from_the_store() {
     assert_eq!(again.compile(&modules).unwrap(), first);
     let error = first[1].clone().unwrap_err();
     assert_eq!((error.message.as_str(), error.line, error.text.as_str()), ("invalid syntax", 1, "def ("));
+}
+
+/// What of a set is read, and what comes out.
+fn compile_set(compiler: &Compiler, slot: &str, modules: &[Module]) -> (Vec<usize>, Vec<Outcome>) {
+    let named = |module: &Module| Source {
+        path: module.path.clone(),
+        digest: Digest::of(&module.source),
+        size: module.source.len() as u64,
+    };
+    let reads = Mutex::new(Vec::new());
+    let read = |place: usize| {
+        reads.lock().unwrap().push(place);
+        Ok(modules[place].source.clone())
+    };
+    let set = ModuleSet { slot: slot.into(), sources: modules.iter().map(named).collect(), read: &read };
+    let outcomes = compiler.compile_set(&set).unwrap();
+    let mut reads = reads.into_inner().unwrap();
+    reads.sort();
+    (reads, outcomes)
+}
+
+#[test]
+fn only_what_changed_is_read_and_compiled() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = crate::layer::Store::open_at(folder.path()).unwrap();
+    let interpreter = interpreter(11);
+    let compiler = Compiler::new(interpreter.clone(), Some(&store));
+    let mut modules = modules(&interpreter, 12);
+    modules.push(module("/app/bad.py", "def (\n"));
+    let count = modules.len();
+    let (reads, first) = compile_set(&compiler, "wheel x", &modules);
+    assert_eq!(reads.len(), count);
+    assert_eq!(compile_set(&compiler, "wheel y", &modules), (vec![], first));
+    modules[3] = module("/app/m3.py", "changed = 1\n");
+    modules.insert(5, module("/app/m4a.py", "new = 1\n"));
+    let (reads, second) = compile_set(&compiler, "wheel x", &modules);
+    assert_eq!(reads, [3, 5]);
+    // The bytes are those of a compiler that knows nothing.
+    assert!(second == Compiler::new(interpreter.clone(), None).compile(&modules).unwrap());
+    assert_eq!(compile_set(&compiler, "wheel x", &modules), (vec![], second));
+    // Another slot has no last bundle: all is compiled.
+    modules[0] = module("/app/m0.py", "changed = 2\n");
+    assert_eq!(compile_set(&compiler, "wheel z", &modules).0.len(), count + 1);
+}
+
+#[test]
+fn a_source_that_is_not_the_named_one_is_refused() {
+    let compiler = Compiler::new(interpreter(11), None);
+    let source = Source { path: "/app/a.py".into(), digest: Digest::of(b"x = 1"), size: 5 };
+    let set = ModuleSet { slot: String::new(), sources: vec![source], read: &|_| Ok(Arc::from(*b"x = 2")) };
+    let error = compiler.compile_set(&set).unwrap_err();
+    assert!(error.to_string().ends_with("while it compiled `/app/a.py`: its source changed meanwhile"), "{error}");
+    // What cannot be read at all is said as it is.
+    let source = Source { path: "/app/a.py".into(), digest: Digest::of(b"x = 1"), size: 5 };
+    let failing = |_| Err(BytecodeError::UnknownVersion { version: PythonVersion::new(3, 2) }.into());
+    let error = compiler.compile_set(&ModuleSet { slot: String::new(), sources: vec![source], read: &failing });
+    assert!(error.unwrap_err().to_string().starts_with("bytecode of Python 3.2 is unknown"));
 }
 
 #[test]

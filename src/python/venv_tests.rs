@@ -10,22 +10,25 @@ use crate::python::tags::tests::target;
 use crate::python::testing::{WheelBuilder, store};
 use crate::python::{Libc, PythonVersion};
 
-/// "Compiles" by putting the path before the source; a source with `!` has a syntax error.
-struct Fake;
+/// "Compiles" by putting the path before the source; a source with `!` has a syntax error. What it is shows in the bytes.
+struct Fake(PythonVersion, [u8; 4]);
 
 impl Compile for Fake {
     fn version(&self) -> PythonVersion {
-        PythonVersion::new(3, 11)
+        self.0
     }
     fn magic(&self) -> [u8; 4] {
-        *b"fake"
+        self.1
     }
     fn compile(&self, modules: &[Module]) -> Result<Vec<Result<Vec<u8>, SyntaxError>>> {
         let one = |module: &Module| {
             let text = String::from_utf8_lossy(&module.source).into_owned();
             match text.contains('!') {
                 true => Err(SyntaxError { message: "invalid syntax".into(), line: 1, column: 1, text }),
-                false => Ok(format!("{}:{text}", module.path).into_bytes()),
+                false if self.1 == *b"fake" && self.0.micro.is_none() => {
+                    Ok(format!("{}:{text}", module.path).into_bytes())
+                }
+                false => Ok(format!("{} {:?} {}:{text}", self.0, self.1, module.path).into_bytes()),
             }
         };
         Ok(modules.iter().map(one).collect())
@@ -38,7 +41,7 @@ fn spec(bytecode: BytecodeMode) -> VenvSpec {
         target: target(11, "amd64", Libc::Glibc(2, 36)),
         interpreter: "/usr/bin/python3.11".into(),
         bytecode,
-        compiler: Some(Arc::new(Fake)),
+        compiler: Some(Arc::new(Fake(PythonVersion::new(3, 11), *b"fake"))),
     }
 }
 
@@ -258,4 +261,124 @@ fn a_wheel_that_does_not_match_its_record_builds_no_layer() {
     let error = tree(&*layers.unwrap()[0], &store).err().unwrap();
     assert!(error.to_string().contains("`x.py` does not match RECORD"), "{error}");
     assert_eq!(error.class().code(), 4);
+}
+
+#[test]
+fn planning_the_same_wheels_again_opens_none_of_them() {
+    let (_folder, store) = store();
+    let wheel = |name: &str, text: &str| WheelBuilder::new(name, "1").file(&format!("{name}.py"), text).put(&store);
+    let wheels = vec![wheel("a", "1"), wheel("b", "2")];
+    let first = planned(wheels.clone(), spec(BytecodeMode::Alongside), &store).unwrap();
+    for wheel in &wheels {
+        store.discard(&wheel.digest).unwrap();
+    }
+    let again = planned(wheels.clone(), spec(BytecodeMode::Alongside), &store).unwrap();
+    assert_eq!(key(&*first[0], &store), key(&*again[0], &store));
+    // Another environment, or one more wheel, is looked at.
+    let moved = VenvSpec { path: TreePath::new("srv/venv").unwrap(), ..spec(BytecodeMode::None) };
+    assert!(planned(wheels.clone(), moved, &store).is_err());
+    assert!(planned([wheels, vec![wheel("c", "3")]].concat(), spec(BytecodeMode::None), &store).is_err());
+}
+
+/// All bytes and all metadata of a tree.
+fn listing(tree: &LayerTree) -> Vec<(String, String, Vec<u8>)> {
+    let one = |(path, entry): (&TreePath, &Entry)| {
+        let bytes = match &entry.kind {
+            Kind::File(_) => entry.read(path, 1 << 20).unwrap().unwrap(),
+            Kind::Symlink(target) => target.clone().into_bytes(),
+            _ => Vec::new(),
+        };
+        let kind = std::mem::discriminant(&entry.kind);
+        (path.to_string(), format!("{kind:?} {:o} {} {}", entry.mode, entry.uid, entry.gid), bytes)
+    };
+    tree.iter().map(one).collect()
+}
+
+/// The key has every input that can change a byte: if any layer of two environments has other bytes, it has another key.
+#[test]
+fn other_bytes_have_another_key() {
+    let (_folder, store) = store();
+    let wheel =
+        |name: &str, version: &str, text: &str| WheelBuilder::new(name, version).file(&format!("{name}.py"), text);
+    let x = || wheel("x", "1", "import y").file("x-1.dist-info/entry_points.txt", "[console_scripts]\nx = x:main\n");
+    let y = || wheel("y", "1", "pass");
+    let specs: Vec<VenvSpec> = {
+        let compiler = |micro, magic: &[u8; 4]| -> Option<Arc<dyn Compile>> {
+            Some(Arc::new(Fake(PythonVersion { micro, ..PythonVersion::new(3, 11) }, *magic)))
+        };
+        let mut specs: Vec<VenvSpec> =
+            [BytecodeMode::None, BytecodeMode::Alongside, BytecodeMode::Only].map(spec).into_iter().collect();
+        let plain = || spec(BytecodeMode::Alongside);
+        specs.push(VenvSpec { path: TreePath::new("srv/venv").unwrap(), ..plain() });
+        specs.push(VenvSpec { interpreter: "/usr/local/bin/python3.11".into(), ..plain() });
+        specs.push(VenvSpec { target: target(12, "amd64", Libc::Glibc(2, 36)), ..plain() });
+        specs.push(VenvSpec { target: target(11, "arm64", Libc::Glibc(2, 36)), ..plain() });
+        specs.push(VenvSpec { target: target(11, "amd64", Libc::Musl(1, 2)), ..plain() });
+        let mut micro = plain();
+        micro.target.python.micro = Some(7);
+        specs.push(micro);
+        specs.push(VenvSpec { compiler: compiler(Some(7), b"fake"), ..plain() });
+        specs.push(VenvSpec { compiler: compiler(None, b"else"), ..plain() });
+        specs.push(VenvSpec { compiler: compiler(None, b"else"), ..spec(BytecodeMode::None) });
+        specs
+    };
+    let sets = [
+        vec![],
+        vec![x()],
+        vec![x(), y()],
+        vec![wheel("x", "1", "changed"), y()],
+        vec![wheel("x", "2", "import y"), y()],
+        vec![x(), y().filename("y-1-1-py3-none-any.whl")],
+        vec![x(), wheel("y", "1", "pass").executable("y.sh", "1")],
+        vec![x(), wheel("y", "1", "pass").file("y.sh", "1")],
+    ];
+    let mut seen: Vec<(String, Vec<(String, String, Vec<u8>)>, String)> = Vec::new();
+    for spec in &specs {
+        for set in &sets {
+            let layers = layers(set, spec.clone(), &store).unwrap();
+            let listing = listing(&tree(&*layers[0], &store).unwrap());
+            seen.push((key(&*layers[0], &store), listing, format!("{} {} wheels", spec.path, set.len())));
+        }
+    }
+    let mut different = 0;
+    for (at, (key, listing, name)) in seen.iter().enumerate() {
+        for (other, other_listing, other_name) in &seen[..at] {
+            different += usize::from(listing != other_listing);
+            assert!(key != other || listing == other_listing, "{name}, {other_name}");
+        }
+    }
+    assert!(different > 3000, "{different}");
+    // What is not in the tree is not in the key: another architecture with the same wheels is the same layer.
+    let arm = VenvSpec { target: target(11, "arm64", Libc::Glibc(2, 36)), ..spec(BytecodeMode::Alongside) };
+    let one = |spec: VenvSpec| key(&*layers(&[x(), y()], spec, &store).unwrap()[0], &store);
+    assert_eq!(one(arm), one(spec(BytecodeMode::Alongside)));
+}
+
+/// A heavy wheel, two that share, two small ones: as their layers were locked.
+#[test]
+fn a_locked_grouping_is_obeyed_and_new_wheels_are_small() {
+    let (_folder, store) = store();
+    let wheels: Vec<Wheel> = ["a", "b", "c"]
+        .iter()
+        .map(|name| WheelBuilder::new(name, "1").file(&format!("{name}.py"), "1").put(&store))
+        .collect();
+    let place = [Place::Own, Place::Shared, Place::Small];
+    let locked = wheels.iter().zip(place).map(|(wheel, place)| (wheel.name.clone(), wheel.digest, place));
+    let locked = Grouping::locked(locked);
+    let spec = Arc::new(spec(BytecodeMode::None));
+    let (layers, grouping) = venv_layers(wheels, spec, &store, Some(&locked), Limits::of_room(90)).unwrap();
+    let names: Vec<_> = layers.iter().map(|layer| (layer.name(), layer.created_by())).collect();
+    let expected = [
+        ("venv: a", "ingot venv /opt/venv: a 1".to_string()),
+        ("venv", "ingot venv /opt/venv: 1 wheels".into()),
+        ("venv (small)", "ingot venv /opt/venv: 1 wheels, small or new".into()),
+    ];
+    assert_eq!(names, expected);
+    assert!(grouping.is_split());
+    let has =
+        |layer: usize, path: &str| tree(&*layers[layer], &store).unwrap().get(&TreePath::new(path).unwrap()).is_some();
+    assert!(has(2, "opt/venv/pyvenv.cfg") && !has(1, "opt/venv/pyvenv.cfg"));
+    assert!(
+        has(2, "opt/venv/lib/python3.11/site-packages/c.py") && has(1, "opt/venv/lib/python3.11/site-packages/b.py")
+    );
 }

@@ -24,7 +24,7 @@ use std::sync::{Arc, OnceLock};
 pub use error::{AppError, BadModule};
 
 use self::scan::{Found, Item};
-use super::bytecode::{BytecodeMode, Compile, Module};
+use super::bytecode::{BytecodeMode, Compile, ModuleSet, Source};
 use super::{cache_tag, marshal};
 use crate::error::{During, Result};
 use crate::fs;
@@ -132,13 +132,19 @@ impl AppLayer {
             return Ok(Vec::new());
         }
         let compiler = self.spec.compiler.as_ref().ok_or(AppError::NoCompiler)?;
-        let load = |item: &&Item| -> Result<Module> {
-            Ok(Module { path: format!("/{}", self.place(&item.path)?), source: self.bytes(item)? })
+        let source = |item: &&Item| -> Result<Option<Source>> {
+            let Found::File { digest, size, .. } = &item.found else { return Ok(None) };
+            let path = format!("/{}", self.place(&item.path)?);
+            Ok(Some(Source { path, digest: *digest, size: *size }))
         };
-        let sources = modules.iter().map(load).collect::<Result<Vec<_>>>()?;
-        let mut compiled = Vec::with_capacity(sources.len());
+        let sources = modules.iter().filter_map(|item| source(item).transpose()).collect::<Result<Vec<_>>>()?;
+        let read = |place: usize| modules.get(place).map_or_else(|| Ok(Arc::from([])), |item| self.bytes(item));
+        // Whose it is decides nothing: what one project compiled is there for all.
+        let slot = format!("application {} in /{}", self.spec.root.display(), self.spec.target);
+        let set = ModuleSet { slot, sources, read: &read };
+        let mut compiled = Vec::with_capacity(modules.len());
         let mut bad = Vec::new();
-        for (item, outcome) in modules.iter().zip(compiler.compile(&sources)?) {
+        for (item, outcome) in modules.iter().zip(compiler.compile_set(&set)?) {
             match outcome {
                 Ok(pyc) => compiled.push(pyc),
                 Err(error) => bad.push(BadModule { path: item.shown.clone(), error }),
