@@ -2,14 +2,14 @@
 
 use std::io;
 
-use super::encode;
-use super::tar::Unpack;
+use super::run::Tools;
 
-/// A part of a file of at most [`encode::RUN`] bytes as a part of its deflate stream; that of the `last` part ends
+/// A part of a file of at most [`super::encode::RUN`] bytes as a part of its deflate stream; that of the `last` part ends
 /// the stream. Parts depend on nothing but themselves, so a file of any size needs no more memory than one.
 pub fn deflate_run(plain: &[u8], last: bool) -> io::Result<Vec<u8>> {
-    let made = encode::compress(plain).map_err(Unpack::into_io)?;
-    Ok(if last { made.bytes } else { made.joint.pieces(&made.bytes).concat() })
+    let mut bytes = Vec::new();
+    let (joint, _) = Tools::with(|tools| tools.compress(plain, &mut bytes))?;
+    Ok(if last { bytes } else { joint.pieces(&bytes).concat() })
 }
 
 #[cfg(test)]

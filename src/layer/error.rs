@@ -101,6 +101,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The error of this room that an encoder's error carries; else what it is for the caller.
+    pub(super) fn carried(source: io::Error, otherwise: impl FnOnce(io::Error) -> Error) -> Error {
+        source.downcast().unwrap_or_else(otherwise)
+    }
+}
+
 impl Explain for Error {
     fn class(&self) -> Class {
         match self {

@@ -80,7 +80,6 @@ impl Page {
         self.used = 0;
     }
 
-    #[allow(dead_code, reason = "the pipeline of the next commit keeps pages")]
     /// Makes it begin with the last bytes of `other`, which is what distances may refer to.
     pub fn follow(&mut self, other: &Page) {
         let start = other.used.saturating_sub(WINDOW);
@@ -102,8 +101,8 @@ pub trait Sink {
     fn fresh(&mut self, page: &Page, part: Range<usize>);
 
     /// The page is full, and all that is in it was shown. Whoever wants to keep it puts another in its place, which
-    /// [follows](Page::follow) it, and returns true.
-    fn turn(&mut self, _page: &mut Page) -> bool {
+    /// [follows](Page::follow) it, and returns true. So many bytes of the input are not needed any more.
+    fn turn(&mut self, _page: &mut Page, _consumed: usize) -> bool {
         false
     }
 }
@@ -228,9 +227,9 @@ impl Output<'_> {
     }
 
     #[cold]
-    fn turn(&mut self) -> Result<(), InflateError> {
+    fn turn(&mut self, consumed: usize) -> Result<(), InflateError> {
         self.show()?;
-        if !self.sink.turn(self.page) {
+        if !self.sink.turn(self.page, consumed) {
             self.page.follow_itself();
         }
         // What was before the stream in the full page may still be in the window.
@@ -302,7 +301,7 @@ impl Inflater {
         loop {
             if out.page.used >= FULL {
                 bits.check()?;
-                out.turn()?;
+                out.turn(bits.length - bits.rest.len())?;
             }
             if let Pause::Block = quick(bits, &self.literals, &self.distances, out.page, out.base)? {
                 return Ok(());
@@ -323,9 +322,10 @@ fn stored<'a>(bits: &mut Bits<'a>, input: &'a [u8], out: &mut Output<'_>) -> Res
     }
     let (mut plain, rest) = rest.split_at_checked(usize::from(length)).ok_or(InflateError::Truncated)?;
     *bits = Bits { rest, hold: 0, count: 0, length: bits.length, beyond: 0 };
+    let before = bits.length - rest.len() - plain.len();
     while !plain.is_empty() {
         if out.page.used >= FULL {
-            out.turn()?;
+            out.turn(before)?;
         }
         let (now, later) = plain.split_at(plain.len().min(out.page.room()));
         let used = out.page.used;

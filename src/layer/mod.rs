@@ -6,6 +6,7 @@
 //! - [`Store`]: blobs by digest, and versioned buckets for what is derived from them.
 
 mod base;
+mod batch;
 mod blob;
 mod cache;
 mod deflated;
@@ -15,7 +16,9 @@ mod fingerprint;
 mod huffman;
 mod inflate;
 mod make;
+mod pipeline;
 pub mod read;
+mod run;
 mod source;
 mod splice;
 mod stamps;

@@ -100,8 +100,8 @@ impl Sink for Counted<'_> {
         self.sink.fresh(page, part);
     }
 
-    fn turn(&mut self, page: &mut Page) -> bool {
-        self.sink.turn(page)
+    fn turn(&mut self, page: &mut Page, consumed: usize) -> bool {
+        self.sink.turn(page, consumed)
     }
 }
 

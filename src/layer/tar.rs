@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use tar::{EntryType, Header};
 
-use super::encode::Encoder;
+use super::encode::{self, Encoder};
 use super::{Content, Entry, Error, Kind, LayerTree, Packed, Packing, TreePath};
 use crate::fs;
 use crate::oci::Epoch;
@@ -26,7 +26,9 @@ pub fn write_tree(
     layer: &str,
     advance: &dyn Fn(u64),
 ) -> crate::error::Result<()> {
-    let stream = |source| Error::Stream { action: "write", object: format!("layer `{layer}`"), source };
+    let stream = |source| {
+        Error::carried(source, |source| Error::Stream { action: "write", object: format!("layer `{layer}`"), source })
+    };
     for (path, entry) in tree.iter() {
         let header = headers(path, entry).map_err(stream)?;
         out.literal(&header).map_err(stream)?;
@@ -111,7 +113,10 @@ fn record(records: &mut Vec<u8>, key: &str, value: &str) {
 
 fn write_content(path: &TreePath, entry: &Entry, content: &Content, out: &mut dyn Encoder) -> crate::error::Result<()> {
     let refuse = |reason: String| Error::Content { path: path.to_string(), input: entry.input.to_string(), reason };
-    let stream = |source| Error::Stream { action: "copy", object: format!("`/{path}` of {}", entry.input), source };
+    let stream = |source| {
+        let object = format!("`/{path}` of {}", entry.input);
+        Error::carried(source, |source| Error::Stream { action: "copy", object, source })
+    };
     match content {
         Content::Bytes(bytes) => Ok(out.literal(bytes).map_err(stream)?),
         Content::File { path: file, size } => {
@@ -123,10 +128,7 @@ fn write_content(path: &TreePath, entry: &Entry, content: &Content, out: &mut dy
             }
             Ok(())
         }
-        Content::Packed(packed) => out.packed(packed).map_err(|failure| match failure {
-            Unpack::Damaged(reason) => refuse(reason).into(),
-            Unpack::Stream(source) => stream(source).into(),
-        }),
+        Content::Packed(packed) => Ok(out.packed(packed, path, entry).map_err(stream)?),
     }
 }
 
@@ -145,8 +147,8 @@ impl Encoder for Memory {
         Ok(())
     }
 
-    fn packed(&mut self, packed: &Packed) -> Result<(), Unpack> {
-        unpack(packed, &mut self.0)
+    fn packed(&mut self, packed: &Packed, path: &TreePath, entry: &Entry) -> io::Result<()> {
+        encode::unpacked(packed, path, entry, &mut self.0)
     }
 }
 

@@ -22,7 +22,9 @@ pub fn write_layer(
     store: &Store,
     task: &Task,
 ) -> Result<BlobRecord> {
-    let stream = |source| Error::Stream { action: "write", object: format!("layer `{name}`"), source };
+    let stream = |source| {
+        Error::carried(source, |source| Error::Stream { action: "write", object: format!("layer `{name}`"), source })
+    };
     let advance = |bytes| task.advance(bytes);
     let blob = store.writer()?;
     let (blob, tar_stream) = match compression {
