@@ -8,6 +8,7 @@ use super::cast_file::{self, Found, Index, Row, Writer};
 use super::control_tar::{self, Control};
 use super::data_stream::DataStream;
 use super::deb::{Deb, LIMITS, Limits};
+use super::root::{Libraries, place_of};
 use super::{ar, data};
 use crate::error::{During, Result};
 use crate::fs::{self, Mapped, Temporary};
@@ -82,8 +83,17 @@ fn open(cast: Mapped, deb: &Digest, package: &str) -> Option<Deb> {
     let Control { package, control, scripts, conffiles, triggers, others } =
         Control::of(files.collect::<Option<_>>()?, package).ok()?;
     let input: Arc<str> = format!("package `{}`", package.name).into();
-    let entries = rows.into_iter().map(|row| entry(row, &cast, &input)).collect();
-    Some(Deb { package, control, scripts, conffiles, triggers, others, entries })
+    let mut entries = Vec::with_capacity(rows.len());
+    let mut libraries = Libraries::new();
+    for mut row in rows {
+        let facts = row.library.take();
+        let (path, entry) = entry(row, &cast, &input);
+        if let (Some(facts), Kind::File(Content::Packed(packed))) = (facts, &entry.kind) {
+            libraries.insert(place_of(packed), facts);
+        }
+        entries.push((path, entry));
+    }
+    Some(Deb { package, control, scripts, conffiles, triggers, others, entries, libraries })
 }
 
 fn entry(row: Row, cast: &Arc<Mapped>, input: &Arc<str>) -> (TreePath, Entry) {

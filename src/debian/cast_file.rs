@@ -7,18 +7,23 @@
 //! on the file alone. The end has the length of the index and the SHA-256 of everything before it: a cast that
 //! does not verify is none.
 
+use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::cast_elf;
+use super::elf::{self, Facts};
 use crate::error::Result;
 use crate::fs::{self, Mapped, Temporary};
 use crate::layer::{self, Packed, Packing, Store, TreePath, deflate_run, encode};
 use crate::oci::{Digest, Hasher};
 
 /// The version of the format and of what is deflated: it is part of a cast's name.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Files whose stream is shorter stay as they are: each stream ends the run of headers and small files before it,
 /// and has a window of its own.
 const DEFLATED_FROM: usize = 8 << 10;
@@ -65,6 +70,9 @@ pub(super) struct Row {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
+    /// What it says of itself, if it is a shared library.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<Facts>,
 }
 
 /// What a cast says of itself.
@@ -82,13 +90,16 @@ pub(super) struct Index {
 pub(super) struct Writer {
     file: BufWriter<Temporary>,
     hasher: Hasher,
+    /// The last part of the file that came last.
     run: Vec<u8>,
+    /// Where the parts of that file begin.
+    runs: Vec<u64>,
 }
 
 impl Writer {
     pub fn new(store: &Store) -> Result<Writer> {
         let file = BufWriter::with_capacity(256 << 10, store.temporary_file()?);
-        Ok(Writer { file, hasher: Hasher::new(), run: Vec::new() })
+        Ok(Writer { file, hasher: Hasher::new(), run: Vec::new(), runs: Vec::new() })
     }
 
     /// Adds bytes as they are; where they begin.
@@ -113,6 +124,7 @@ impl Writer {
         let mut deflated = size > encode::RUN as u64;
         let mut left = size;
         let mut run = std::mem::take(&mut self.run);
+        self.runs.clear();
         while left > 0 {
             let count = usize::try_from(left).unwrap_or(usize::MAX).min(encode::RUN);
             run.resize(count, 0);
@@ -126,11 +138,25 @@ impl Writer {
                 false => deflate_run(&run, left == 0).map_err(failed)?,
             };
             deflated |= stream.len() >= DEFLATED_FROM;
-            self.add(if deflated { &stream } else { &run })?;
+            let begin = self.add(if deflated { &stream } else { &run })?;
+            self.runs.push(begin);
         }
         self.run = run;
         let length = self.hasher.length() - offset;
         Ok(Some(Stretch { offset, length, deflated, size, crc32: crc.finalize() }))
+    }
+
+    /// What the file that came last says of itself, if it is a library. Of a large one only the parts are read again
+    /// that matter.
+    pub fn library(&mut self, file: Stretch) -> Option<Facts> {
+        if let [_] = self.runs.as_slice() {
+            return elf::facts(self.run.as_slice());
+        }
+        self.file.flush().ok()?;
+        let open = self.file.get_mut().file();
+        let ends = self.runs.iter().skip(1).copied().chain([file.offset + file.length]);
+        let runs: Vec<Range<u64>> = self.runs.iter().zip(ends).map(|(begin, end)| *begin..end).collect();
+        cast_elf::facts(file.size, |run| inflate(open, runs.get(run)?))
     }
 
     /// Writes the index; the file is whole then.
@@ -147,6 +173,16 @@ impl Writer {
         let path = self.file.get_ref().path().to_path_buf();
         self.file.into_inner().map_err(|error| fs::failed("write", &path)(error.into_error()).into())
     }
+}
+
+/// One part of a file.
+fn inflate(cast: &File, place: &Range<u64>) -> Option<Vec<u8>> {
+    let mut packed = vec![0; usize::try_from(place.end - place.start).ok()?];
+    cast.read_exact_at(&mut packed, place.start).ok()?;
+    let mut plain = Vec::with_capacity(encode::RUN);
+    let mut inflater = flate2::Decompress::new(false);
+    inflater.decompress_vec(&packed, &mut plain, flate2::FlushDecompress::Sync).ok()?;
+    Some(plain)
 }
 
 /// The index of the cast of this .deb; `None` if that is not what the file is.

@@ -96,6 +96,35 @@ fn is_deflated(deb: &Deb, path: &str) -> bool {
 }
 
 #[test]
+fn libraries_say_what_they_are() {
+    use super::super::elf::{self, testing::made_at};
+    let (_folder, store) = store();
+    let large = made_at(62, "liblarge.so.1", [3 << 20, 300, 7 << 20], 8 << 20);
+    let mut dense = noise(5 << 20);
+    let head = made_at(62, "libdense.so.1", [RUN as u64 - 20, 2 * RUN as u64 - 2, 4 << 20], 5 << 20);
+    dense.iter_mut().zip(&head).filter(|(_, new)| **new != 0).for_each(|(old, new)| *old = *new);
+    dense[..300].copy_from_slice(&head[..300]);
+    for place in [RUN - 20, 2 * RUN - 2] {
+        dense[place..place + 60].copy_from_slice(&head[place..place + 60]);
+    }
+    let small = made_at(183, "libsmall.so.1", [232, 280, 344], 376);
+    let deb = RawDeb::new("a", "1", "all", "").data(|tar| {
+        let tar = tar.file("./lib/liblarge.so.1", &large).file("./lib/libdense.so.1", &dense);
+        tar.file("./lib/libsmall.so.1", &small).file("./lib/libc.so", b"INPUT(x)").file("./lib/small", &small)
+    });
+    let deb = Deb::of_store(&put(&deb, &store), "a", &store).unwrap();
+    let of = |path: &str| match &deb.entries.iter().find(|(other, _)| other.as_str() == path).unwrap().1.kind {
+        Kind::File(Content::Packed(packed)) => deb.libraries.get(&place_of(packed)),
+        _ => None,
+    };
+    for (path, bytes) in [("lib/liblarge.so.1", large), ("lib/libdense.so.1", dense), ("lib/libsmall.so.1", small)] {
+        let expected = elf::facts(bytes.as_slice());
+        assert!(expected.is_some() && of(path) == expected.as_ref(), "{path} {:?} {expected:?}", of(path));
+    }
+    assert_eq!((of("lib/libc.so"), of("lib/small")), (None, None));
+}
+
+#[test]
 fn a_cast_is_always_the_same() {
     let (_folder, store) = store();
     let deb = package(&[noise(30_000), vec![1; 5000]]);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::DebError;
 use super::cast_file::{Found, Row, Writer};
 use super::data_stream::DataStream;
+use super::elf::is_library;
 use crate::error::Result;
 use crate::layer::TreePath;
 use crate::layer::read::{Member, MemberKind, Members, TarSource};
@@ -21,9 +22,14 @@ pub(super) fn unpack(stream: DataStream<'_>, package: &str, cast: &mut Writer) -
     while let Some(member) = members.next_member()? {
         check(&member, package)?;
         let Member { path: Some(path), kind, mode, uid, gid, size, .. } = member else { continue };
+        let mut library = None;
         let found = match kind {
             MemberKind::Directory => Found::Directory,
-            MemberKind::File => Found::File(cast.add_file(size, |part| read(&mut members, part))?),
+            MemberKind::File => {
+                let file = cast.add_file(size, |part| read(&mut members, part))?;
+                library = file.filter(|_| is_library(path.name())).and_then(|file| cast.library(file));
+                Found::File(file)
+            }
             MemberKind::Symlink(target) => Found::Symlink(symlink(target, &path, package)?),
             MemberKind::Hardlink(target) => Found::Hardlink(first_name(target, &path, &rows, package)?),
             _ => return Err(DebError::entry(package, path.as_str(), "is a device or a pipe").into()),
@@ -33,7 +39,7 @@ pub(super) fn unpack(stream: DataStream<'_>, package: &str, cast: &mut Writer) -
             return Err(DebError::Limit { package, what, limit: PACKAGE_ENTRIES_LIMIT as u64 }.into());
         }
         let again = matches!((&found, rows.get(&path)), (Found::Directory, Some(Row { found: Found::Directory, .. })));
-        let row = Row { path: path.clone(), found, mode, uid, gid };
+        let row = Row { path: path.clone(), found, mode, uid, gid, library };
         if rows.insert(path.clone(), row).is_some() && !again {
             return Err(DebError::entry(package, path.as_str(), "comes twice").into());
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::control_tar::CONTROL_LIMIT;
 use super::data::DATA_LIMIT;
 use super::data_stream::RATIO_FLOOR;
+use super::root::Libraries;
 use super::{DebError, Package, Paragraph, cast};
 use crate::error::Result;
 use crate::fs::Mapped;
@@ -30,6 +31,8 @@ pub struct Deb {
     pub others: BTreeMap<String, Vec<u8>>,
     /// What it brings, as it is in the package (not usr-merged), sorted by path. A hard link points at a file.
     pub entries: Vec<(TreePath, Entry)>,
+    /// What its libraries say of themselves.
+    pub(super) libraries: Libraries,
 }
 
 /// What a .deb may hold at most; tests have smaller ones.

@@ -45,7 +45,7 @@ pub struct Installation {
 }
 
 /// Installs packages over what is there. `installed` is what the base's dpkg says.
-pub fn install(root: Root, debs: &[Deb], installed: &Installed, keep: &Keep) -> Result<Installation> {
+pub fn install(mut root: Root, debs: &[Deb], installed: &Installed, keep: &Keep) -> Result<Installation> {
     let mut debs: Vec<&Deb> = debs.iter().collect();
     // base-files decides on the folders that others ship too, as in a system that grew.
     let key =
@@ -55,6 +55,7 @@ pub fn install(root: Root, debs: &[Deb], installed: &Installed, keep: &Keep) -> 
     let files = BaseFiles::read(&root, &debs, upgrades)?;
     let diversions = Diversions::of(&files.text(DIVERSIONS), &debs)?;
     let packages: Vec<Selected> = debs.iter().map(|deb| select(deb, keep)).collect();
+    debs.iter().for_each(|deb| root.know(&deb.libraries));
     let mut installer = Installer {
         prefilled: root.tree().iter().map(|(path, _)| path.clone()).collect(),
         root,

@@ -12,6 +12,7 @@ mod archive;
 mod archive_error;
 mod armor;
 mod cast;
+mod cast_elf;
 mod cast_file;
 pub mod configure;
 mod control;
@@ -26,6 +27,7 @@ mod deb_error;
 #[cfg(test)]
 pub(crate) mod deb_testing;
 mod diversion;
+mod elf;
 mod error;
 mod exclude;
 mod fetch;

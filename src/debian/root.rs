@@ -4,12 +4,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::Error;
+use super::elf::Facts;
 use crate::error::Result;
 use crate::image::Rootfs;
-use crate::layer::{BaseEntry, BaseKind, BaseView, Entry, Kind, LayerTree, TreePath};
+use crate::layer::{BaseEntry, BaseKind, BaseView, Content, Entry, Kind, LayerTree, Packed, TreePath};
 
 /// The most links that are followed on the way to one path (Linux has the same limit).
 const LINK_LIMIT: usize = 40;
+
+/// What libraries say of themselves, by the place of their bytes.
+pub(super) type Libraries = BTreeMap<(usize, u64), Facts>;
+
+/// Which bytes these are, as long as their file is mapped.
+pub(super) fn place_of(packed: &Packed) -> (usize, u64) {
+    (Arc::as_ptr(&packed.archive) as usize, packed.offset)
+}
 
 /// A layer's tree that is being filled, over the root file system of the layers below.
 pub struct Root {
@@ -17,12 +26,14 @@ pub struct Root {
     below: Arc<Rootfs>,
     /// What the layers below have and this one removes.
     removed: BTreeSet<TreePath>,
+    /// What is known of libraries without reading them.
+    libraries: Libraries,
 }
 
 impl Root {
     /// Nothing over `below`.
     pub fn new(below: Arc<Rootfs>) -> Root {
-        Root { tree: LayerTree::new(), below, removed: BTreeSet::new() }
+        Root { tree: LayerTree::new(), below, removed: BTreeSet::new(), libraries: Libraries::new() }
     }
 
     /// What is at exactly this path; no link is followed. A hard link is a file.
@@ -89,6 +100,23 @@ impl Root {
             },
             Some(entry) => entry.read(&real, limit),
         }
+    }
+
+    /// What is known of the layer's own library at exactly this path.
+    pub(super) fn library(&self, path: &TreePath) -> Option<&Facts> {
+        let content = |path: &TreePath| match &self.tree.get(path)?.kind {
+            Kind::Hardlink(first) => self.tree.get(first).map(|entry| &entry.kind),
+            kind => Some(kind),
+        };
+        match content(path)? {
+            Kind::File(Content::Packed(packed)) => self.libraries.get(&place_of(packed)),
+            _ => None,
+        }
+    }
+
+    /// Remembers what is known of libraries that are installed.
+    pub(super) fn know(&mut self, libraries: &Libraries) {
+        self.libraries.extend(libraries.iter().map(|(place, facts)| (*place, facts.clone())));
     }
 
     /// The same as text; what is no UTF-8 is replaced.

@@ -9,6 +9,7 @@
 //! - `build`: the example, cast by an ordinary user; what the program says, writes and leaves out.
 //! - `cli`: commands and options as they are typed.
 //! - `deb_files`: real packages are unpacked as dpkg unpacks them, and dpkg finds what was installed.
+//! - `deb_memory`: a package of any size needs little memory.
 //! - `determinism`: one project and one base give one digest, whatever the environment.
 //! - `dpkg_upgrade`: packages over older ones give the root that dpkg makes.
 //! - `faults`: full disks, limits, pipes, signals, damaged stores and company end well.
@@ -43,6 +44,7 @@ mod budget;
 mod build;
 mod cli;
 mod deb_files;
+mod deb_memory;
 mod determinism;
 mod distroless;
 mod dpkg_upgrade;

@@ -7,9 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::elf::{self, Library};
 use super::ldcache_file::{Cache, CacheEntry, Layout, compare_names, order};
 use super::site::Site;
+use crate::debian::elf::{self, Library, is_library};
 use crate::error::Result;
 use crate::layer::{BaseKind, BaseView, TreePath};
 
@@ -296,19 +296,16 @@ impl<'a> Reader<'a> {
         if let Some(known) = self.read.get(real) {
             return Ok(known.clone());
         }
-        let bytes = site.root.read(&format!("/{real}"), LIBRARY_LIMIT)?;
-        let library = bytes.and_then(|bytes| elf::read(&bytes, self.architecture));
+        let library = match site.root.library(real) {
+            Some(facts) => facts.library(self.architecture),
+            None => {
+                let bytes = site.root.read(&format!("/{real}"), LIBRARY_LIMIT)?;
+                bytes.and_then(|bytes| elf::read(&bytes, self.architecture))
+            }
+        };
         self.read.insert(real.clone(), library.clone());
         Ok(library)
     }
-}
-
-/// Whether the dynamic loader would take a file of this name for a library.
-fn is_library(name: &str) -> bool {
-    let loader = name.starts_with("ld.so.") || name.starts_with("ld64.so.");
-    let library = (name.starts_with("lib") || name.starts_with("ld-")) && name.contains(".so");
-    let passing = name.contains(';') || name.ends_with(".dpkg-new") || name.ends_with(".dpkg-tmp");
-    (loader || library) && !passing && !name.contains(".#prelink#")
 }
 
 /// The C library, as far as it decides the cache.

@@ -13,7 +13,6 @@ mod budget;
 mod certificates;
 mod commands;
 mod curated;
-mod elf;
 mod expand;
 mod files;
 mod ldcache;
