@@ -86,10 +86,10 @@ fn open(cast: Mapped, deb: &Digest, package: &str) -> Option<Deb> {
     let mut entries = Vec::with_capacity(rows.len());
     let mut libraries = Libraries::new();
     for mut row in rows {
-        let facts = row.library.take();
+        let known = row.library.take();
         let (path, entry) = entry(row, &cast, &input);
-        if let (Some(facts), Kind::File(Content::Packed(packed))) = (facts, &entry.kind) {
-            libraries.insert(place_of(packed), facts);
+        if let (Some(known), Kind::File(Content::Packed(packed))) = (known, &entry.kind) {
+            libraries.insert(place_of(packed), known);
         }
         entries.push((path, entry));
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::cast_elf;
-use super::elf::{self, Facts};
+use super::elf::{self, Facts, Known};
 use crate::error::Result;
 use crate::fs::{self, Mapped, Temporary};
 use crate::layer::{self, Packed, Packing, Store, TreePath, deflate_run, encode};
@@ -70,9 +70,9 @@ pub(super) struct Row {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
-    /// What it says of itself, if it is a shared library.
+    /// What it says of itself, if it has the name of a shared library.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub library: Option<Facts>,
+    pub library: Option<Known>,
 }
 
 /// What a cast says of itself.
@@ -148,7 +148,11 @@ impl Writer {
 
     /// What the file that came last says of itself, if it is a library. Of a large one only the parts are read again
     /// that matter.
-    pub fn library(&mut self, file: Stretch) -> Option<Facts> {
+    pub fn library(&mut self, file: Stretch) -> Known {
+        self.facts(file).map_or(Known::Other, Known::Library)
+    }
+
+    fn facts(&mut self, file: Stretch) -> Option<Facts> {
         if let [_] = self.runs.as_slice() {
             return elf::facts(self.run.as_slice());
         }

@@ -97,7 +97,7 @@ fn is_deflated(deb: &Deb, path: &str) -> bool {
 
 #[test]
 fn libraries_say_what_they_are() {
-    use super::super::elf::{self, testing::made_at};
+    use super::super::elf::{self, Known, testing::made_at};
     let (_folder, store) = store();
     let large = made_at(62, "liblarge.so.1", [3 << 20, 300, 7 << 20], 8 << 20);
     let mut dense = noise(5 << 20);
@@ -118,10 +118,10 @@ fn libraries_say_what_they_are() {
         _ => None,
     };
     for (path, bytes) in [("lib/liblarge.so.1", large), ("lib/libdense.so.1", dense), ("lib/libsmall.so.1", small)] {
-        let expected = elf::facts(bytes.as_slice());
-        assert!(expected.is_some() && of(path) == expected.as_ref(), "{path} {:?} {expected:?}", of(path));
+        let expected = Known::Library(elf::facts(bytes.as_slice()).unwrap());
+        assert!(of(path) == Some(&expected), "{path} {:?} {expected:?}", of(path));
     }
-    assert_eq!((of("lib/libc.so"), of("lib/small")), (None, None));
+    assert_eq!((of("lib/libc.so"), of("lib/small")), (Some(&Known::Other), None));
 }
 
 #[test]

@@ -23,6 +23,15 @@ pub(super) struct Facts {
     osversion: u32,
 }
 
+/// What is known of a file with the name of a library.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Known {
+    /// It is one, and says this.
+    Library(Facts),
+    /// It is none, or one that is too odd.
+    Other,
+}
+
 /// A shared library as the ldconfig of one architecture sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Library {
@@ -98,6 +107,16 @@ fn of<'data, Elf: FileHeader<Endian = Endianness>>(data: impl ReadRef<'data>) ->
         bits: header.e_flags(endian).0,
         osversion,
     })
+}
+
+impl Known {
+    /// As the ldconfig of an architecture sees it; `None` if that leaves it out.
+    pub fn library(&self, architecture: &str) -> Option<Library> {
+        match self {
+            Known::Library(facts) => facts.library(architecture),
+            Known::Other => None,
+        }
+    }
 }
 
 impl Facts {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::Error;
-use super::elf::Facts;
+use super::elf::Known;
 use crate::error::Result;
 use crate::image::Rootfs;
 use crate::layer::{BaseEntry, BaseKind, BaseView, Content, Entry, Kind, LayerTree, Packed, TreePath};
@@ -13,7 +13,7 @@ use crate::layer::{BaseEntry, BaseKind, BaseView, Content, Entry, Kind, LayerTre
 const LINK_LIMIT: usize = 40;
 
 /// What libraries say of themselves, by the place of their bytes.
-pub(super) type Libraries = BTreeMap<(usize, u64), Facts>;
+pub(super) type Libraries = BTreeMap<(usize, u64), Known>;
 
 /// Which bytes these are, as long as their file is mapped.
 pub(super) fn place_of(packed: &Packed) -> (usize, u64) {
@@ -103,7 +103,7 @@ impl Root {
     }
 
     /// What is known of the layer's own library at exactly this path.
-    pub(super) fn library(&self, path: &TreePath) -> Option<&Facts> {
+    pub(super) fn library(&self, path: &TreePath) -> Option<&Known> {
         let content = |path: &TreePath| match &self.tree.get(path)?.kind {
             Kind::Hardlink(first) => self.tree.get(first).map(|entry| &entry.kind),
             kind => Some(kind),
@@ -116,7 +116,7 @@ impl Root {
 
     /// Remembers what is known of libraries that are installed.
     pub(super) fn know(&mut self, libraries: &Libraries) {
-        self.libraries.extend(libraries.iter().map(|(place, facts)| (*place, facts.clone())));
+        self.libraries.extend(libraries.iter().map(|(place, known)| (*place, known.clone())));
     }
 
     /// The same as text; what is no UTF-8 is replaced.

@@ -63,7 +63,7 @@ fn into_a_layer(folder: &Path) {
 fn package() -> Vec<u8> {
     let control = b"Package: large\nVersion: 1\nArchitecture: amd64\n";
     let mut data = tar();
-    header(&mut data, "./lib/libc.so.6", SIZE << 20);
+    header(&mut data, "./lib/liblarge.so.6", SIZE << 20);
     let mut noise = vec![0; 1 << 20];
     File::open("/dev/urandom").unwrap().read_exact(&mut noise).unwrap();
     noise[..16].copy_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
@@ -74,7 +74,8 @@ fn package() -> Vec<u8> {
     described.write_all(control).unwrap();
     described.write_all(&vec![0; 512 - control.len()]).unwrap();
     let mut archive = b"!<arch>\n".to_vec();
-    let members = [("debian-binary", b"2.0\n".to_vec()), ("control.tar.zst", end(described)), ("data.tar.zst", end(data))];
+    let members =
+        [("debian-binary", b"2.0\n".to_vec()), ("control.tar.zst", end(described)), ("data.tar.zst", end(data))];
     for (name, bytes) in members {
         archive.extend(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, bytes.len()).bytes());
         archive.extend(&bytes);

@@ -15,7 +15,7 @@ use crate::layer::{BaseKind, BaseView, TreePath};
 
 /// The largest library that is read, in bytes.
 const LIBRARY_LIMIT: u64 = 1 << 30;
-/// The largest cache or configuration file, in bytes.
+/// The largest cache, configuration file or C library, in bytes.
 const FILE_LIMIT: u64 = 64 << 20;
 /// How many bytes of libraries below are in memory at once.
 const BATCH_LIMIT: u64 = 64 << 20;
@@ -297,7 +297,7 @@ impl<'a> Reader<'a> {
             return Ok(known.clone());
         }
         let library = match site.root.library(real) {
-            Some(facts) => facts.library(self.architecture),
+            Some(known) => known.library(self.architecture),
             None => {
                 let bytes = site.root.read(&format!("/{real}"), LIBRARY_LIMIT)?;
                 bytes.and_then(|bytes| elf::read(&bytes, self.architecture))
@@ -341,7 +341,7 @@ fn version(site: &Site<'_>, architecture: &str, below: &Cache) -> Result<Option<
     {
         return Ok(Some(Version { generator: generator.clone(), number }));
     }
-    let bytes = site.root.read(&format!("/{library}"), LIBRARY_LIMIT)?.unwrap_or_default();
+    let bytes = site.root.read(&format!("/{library}"), FILE_LIMIT)?.unwrap_or_default();
     Ok(banner(&bytes))
 }
 
