@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look from outside"))]
 
 pub mod build;
+pub mod check;
 pub mod cli;
 pub mod debian;
 pub mod engine;

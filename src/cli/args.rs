@@ -48,6 +48,10 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
+    /// `ingot hygiene` only: for code hosts, beside the lines.
+    Sarif,
+    /// `ingot hygiene` only: for what shows the results of tests.
+    Junit,
 }
 
 /// When colours are used.
@@ -70,6 +74,8 @@ pub enum Command {
     Plan(Plan),
     /// Write ingot.lock: the digests of bases, OS packages and wheels that every build then uses
     Lock(Lock),
+    /// Check what would be packed: secrets, stray files, the lock; `build` does it first
+    Hygiene(Hygiene),
     /// Send an image to a registry
     Push(Copy),
     /// Fetch an image from a registry
@@ -149,6 +155,9 @@ pub struct Build {
     /// Write the image even if it is over its budget (the image is labelled so)
     #[arg(long)]
     pub no_size_check: bool,
+    /// Do not check what would be packed for secrets and stray files
+    #[arg(long)]
+    pub no_hygiene: bool,
     /// Write digest, descriptor, layers, sizes and timings of each image to FILE, as JSON
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
@@ -174,6 +183,23 @@ pub struct Lock {
     /// Write nothing, and fail if ingot.lock is missing or not what would be written
     #[arg(long)]
     pub check: bool,
+}
+
+/// `ingot hygiene`.
+#[derive(Debug, Args)]
+pub struct Hygiene {
+    /// The project's folder, with ingot.toml or pyproject.toml
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Look at this variant only; at all otherwise
+    #[arg(long, value_name = "NAME|all")]
+    pub variant: Vec<String>,
+    /// Set a build argument
+    #[arg(long, value_name = "NAME=VALUE", value_parser = build_arg)]
+    pub build_arg: Vec<(String, String)>,
+    /// Switch a rule off, by its id
+    #[arg(long, value_name = "RULE")]
+    pub skip: Vec<String>,
 }
 
 /// `ingot push`, `ingot pull`, `ingot copy`.

@@ -7,6 +7,7 @@
 //!   bases-vN/             listing of a base layer
 //!   pyc-vN/               sources and interpreter -> bytecode
 //!   debs-vN/              .deb -> its files, ready for layers
+//!   hygiene-vN/           digests of contents that were searched for secrets
 //!   os-vN/                what happened while OS packages became a layer
 //!   packages-vN/          Packages file -> what resolving needs of it
 //!   interpreters-vN/      the files of a base that its Python needs to compile
@@ -44,6 +45,8 @@ pub enum Bucket {
     Packages,
     /// `debs-v1/BLOB-N`: what is in a .deb, its files as layers want them.
     Debs,
+    /// `hygiene-v1/PROJECT.json`: which contents were searched for secrets, and what was found.
+    Hygiene,
     /// `os-v1/FINGERPRINT.json`: what happened while OS packages became a layer.
     OsReports,
     /// `stamps-v1/FOLDER`: digests of files that did not change.
@@ -60,6 +63,7 @@ impl Bucket {
             Bucket::Index => "index-v1",
             Bucket::Packages => "packages-v1",
             Bucket::Debs => "debs-v1",
+            Bucket::Hygiene => "hygiene-v1",
             Bucket::OsReports => "os-v1",
             Bucket::Stamps => "stamps-v1",
         }

@@ -16,7 +16,7 @@ use crate::runtime::{Launcher, RuntimeLayer, RuntimeSpec, User};
 pub const LAUNCHER: &str = crate::runtime::LAUNCHER_PATH;
 /// Folders of the project that are never part of the application: where images are written if nobody says where, what
 /// version control keeps (its content differs from clone to clone), and an environment of the developer's machine.
-const EXCLUDED: [&str; 5] = ["dist", ".git", ".hg", ".svn", ".venv"];
+pub const EXCLUDED: [&str; 5] = ["dist", ".git", ".hg", ".svn", ".venv"];
 
 /// OS packages, heavy wheels, the rest of the environment, the application, and the small files.
 pub fn sources(

@@ -34,6 +34,7 @@ use crate::python::Target;
 
 pub use base::Base;
 pub use error::Error;
+pub use layers::EXCLUDED;
 pub use lock::Locking;
 
 use lock::Pins;
@@ -129,7 +130,7 @@ fn slot(root: &Path, variant: &str, platform: &Platform, layer: &str) -> String 
 
 /// Plans every image that is asked for, in parallel.
 pub fn plan(project: &Project, request: &Request, access: &Access) -> Result<Plan> {
-    let names = variants(project, &request.variants)?;
+    let names = selected(project, &request.variants)?;
     let variants = names.iter().map(|name| project.variant(name, &request.args)).collect::<Result<Vec<_>, _>>()?;
     let platforms = if request.platforms.is_empty() { vec![Platform::host()] } else { request.platforms.clone() };
     let wanted: Vec<(&Variant, &Platform)> =
@@ -152,7 +153,8 @@ pub fn plan(project: &Project, request: &Request, access: &Access) -> Result<Pla
     Ok(Plan { root, images, compression: request.compression })
 }
 
-fn variants(project: &Project, asked: &[String]) -> Result<Vec<String>> {
+/// The names of the variants that are asked for, sorted: the default one if none is.
+pub fn selected(project: &Project, asked: &[String]) -> Result<Vec<String>> {
     let known = project.variants();
     let mut names = if asked.iter().any(|name| name == "all") {
         known.clone()

@@ -34,9 +34,9 @@ pub struct Project {
     pub root: PathBuf,
     /// Its file: `ingot.toml` or `pyproject.toml`.
     pub file: PathBuf,
-    source: Arc<Source>,
+    pub(super) source: Arc<Source>,
     prefix: &'static str,
-    table: Table,
+    pub(super) table: Table,
 }
 
 /// What `${NAME}` stands for besides `[args]`.
@@ -156,6 +156,7 @@ impl Project {
         };
         let mut table = self.table.clone();
         table.remove("variants");
+        table.remove("hygiene");
         document::merge(&mut table, member.node.table().unwrap_or(&Table::new()));
         Ok(self.resolve(name, member.key.clone(), table, args)?)
     }

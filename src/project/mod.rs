@@ -13,6 +13,7 @@ mod error;
 mod expand;
 mod facts;
 mod file;
+mod hygiene;
 mod known_base;
 mod place;
 mod repository;
@@ -25,10 +26,12 @@ mod variant;
 pub use error::Error;
 pub use facts::{Commit, commit, facts};
 pub use file::{BuildArgs, FILE_LIMIT, FILE_NAME, PYPROJECT, Project};
+pub use hygiene::{HygieneSpec, LARGE_FILE};
 pub use known_base::{
     Apt, Cuda, Family, KnownBase, KnownPython, PACKAGES_SUFFIX, known_base, known_bases, known_packages,
 };
 pub use place::{Located, Place, Source};
 pub use rule::{Port, Protocol};
 pub use schema::markdown;
+pub use suggest::hint as suggestion;
 pub use variant::{AppSpec, Budget, Healthcheck, ImageSpec, OsSpec, PythonSpec, Upgrade, UserSpec, Variant};

@@ -40,6 +40,17 @@ pub fn text(value: &str) -> Result<(), Complaint> {
     }
 }
 
+/// How much a finding matters.
+pub fn severity(value: &str) -> Result<(), Complaint> {
+    match ["error", "warning", "info"].contains(&value) {
+        true => Ok(()),
+        false => complain(
+            format!("`{}` is not a severity", value.escape_debug()),
+            Some("write \"error\", \"warning\" or \"info\""),
+        ),
+    }
+}
+
 /// Something: not empty, no spaces around it, one line.
 pub fn base(value: &str) -> Result<(), Complaint> {
     if value.is_empty() || value.chars().any(|c| c.is_whitespace() || c.is_control()) {

@@ -129,6 +129,8 @@ pub static PROJECT: &[Key] = &[
         "",
         "What the image may weigh; checked before anything is written or pushed.",
     ),
+    Key::new("hygiene", Kind::Table(HYGIENE), "", "", "What is checked before a build; see [hygiene](hygiene.md).")
+        .top_only(),
     Key::new(
         "variants",
         Kind::Tables(rule::variant_name, VARIANT),
@@ -309,6 +311,26 @@ static BUDGET: &[Key] = &[
     Key::new("uncompressed", Kind::Size, "no limit", "\"1.5GB\"", "All layers unpacked, base included."),
     Key::new("layer", Kind::Size, "no limit", "\"250MB\"", "The largest single layer, compressed."),
     Key::new("layers", Kind::Number(1, 100), "100", "60", "The number of layers, base included."),
+];
+
+static HYGIENE: &[Key] = &[
+    Key::new(
+        "skip",
+        Kind::Set(rule::text),
+        "[]",
+        "[\"notebook-output\"]",
+        "Rules that are switched off; `.ingot-allow` answers for single findings.",
+    )
+    .top_only(),
+    Key::new(
+        "severity",
+        Kind::Map(rule::text, rule::severity),
+        "none",
+        "{ env-file = \"error\" }",
+        "Rules with another severity: \"error\" stops a build, \"warning\" is told, \"info\" is told by `ingot hygiene` alone.",
+    )
+    .top_only(),
+    Key::new("large-file", Kind::Size, "\"100MB\"", "\"1GB\"", "A file that is larger is told.").top_only(),
 ];
 
 /// Paths of the tables that have a key of this name: "did you mean to write it there?"

@@ -1,12 +1,15 @@
 //! What people and programs read of plans, images and builds: plain values, as text or as JSON.
 
+pub mod check;
 pub mod doctor;
 pub mod files;
 pub mod image;
+pub mod junit;
 pub mod lock;
 pub mod metadata;
 pub mod os;
 pub mod plan;
+pub mod sarif;
 
 /// Indented JSON with sorted keys.
 pub fn json<T: serde::Serialize>(value: &T) -> String {

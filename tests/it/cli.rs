@@ -5,8 +5,8 @@ use std::process::Command;
 
 use crate::support::*;
 
-const COMMANDS: [&str; 11] =
-    ["build", "plan", "push", "pull", "copy", "inspect", "history", "ls", "init", "completions", "doctor"];
+const COMMANDS: [&str; 12] =
+    ["build", "plan", "hygiene", "push", "pull", "copy", "inspect", "history", "ls", "init", "completions", "doctor"];
 
 #[test]
 fn every_command_explains_itself() {

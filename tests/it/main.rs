@@ -14,6 +14,7 @@
 //! - `dpkg_upgrade`: packages over older ones give the root that dpkg makes.
 //! - `faults`: full disks, limits, pipes, signals, damaged stores and company end well.
 //! - `golden`: every byte of a small image is known; a drift names the file.
+//! - `hygiene`: what must not go into an image is found before anything is built, and never shown.
 //! - `ldconfig`: what Ingot configures natively against ldconfig and its like on the same packages.
 //! - `lies`: registries that lie are found out, and passwords stay secret.
 //! - `distroless`: images made of packages alone: programs run in them, dpkg believes their database, a lock pins them.
@@ -50,6 +51,7 @@ mod distroless;
 mod dpkg_upgrade;
 mod faults;
 mod golden;
+mod hygiene;
 mod ldconfig;
 mod lies;
 mod lock;

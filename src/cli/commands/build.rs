@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::hygiene;
 use crate::build::{self, Options};
 use crate::cli::args::Build;
 use crate::cli::destinations::{self, destinations};
@@ -18,6 +19,7 @@ pub fn run(args: &Build, session: &Session) -> Result<()> {
     destinations::check(args)?;
     let (project, request) = request(&args.selection, locking(args.locked), session)?;
     let access = session.access()?;
+    hygiene::gate(args, &project, &request, session)?;
     let plan = plan::plan(&project, &request, &access)?;
     let variants = plan.variants();
     let places = destinations(args, &variants)?;

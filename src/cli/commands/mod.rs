@@ -5,6 +5,7 @@ pub mod completions;
 pub mod copy;
 pub mod doctor;
 pub mod history;
+pub mod hygiene;
 pub mod init;
 pub mod inspect;
 pub mod lock;

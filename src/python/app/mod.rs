@@ -59,6 +59,21 @@ impl AppSpec {
     }
 }
 
+/// A file that would be packed.
+#[derive(Clone, Copy, Debug)]
+pub struct AppFile<'a> {
+    /// Relative to the project, escaped.
+    pub path: &'a str,
+    /// On this machine.
+    pub place: &'a Path,
+    /// Of its content.
+    pub digest: &'a Digest,
+    /// In bytes.
+    pub size: u64,
+    /// The content, if it is small.
+    pub bytes: Option<&'a Arc<[u8]>>,
+}
+
 /// The source of layer "app". The folder is read once, by what is called first.
 pub struct AppLayer {
     spec: AppSpec,
@@ -77,6 +92,17 @@ impl AppLayer {
         }
         let items = scan::scan(&self.spec, store).during(|| format!("reading `{}`", self.spec.source.display()))?;
         Ok(self.items.get_or_init(|| items))
+    }
+
+    /// The files that are packed, sorted by path: each is a file of the layer, or compiled into one.
+    pub fn files(&self) -> Result<Vec<AppFile<'_>>> {
+        let file = |item| match item {
+            &Item { ref shown, ref place, found: Found::File { ref digest, size, ref bytes, .. }, .. } => {
+                Some(AppFile { path: shown, place, digest, size, bytes: bytes.as_ref() })
+            }
+            _ => None,
+        };
+        Ok(self.items()?.iter().filter_map(file).collect())
     }
 
     fn place(&self, path: &str) -> Result<TreePath> {

@@ -1,0 +1,157 @@
+//! What a check has found.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It stops a build.
+    Error,
+    /// It is told.
+    Warning,
+    /// It is told by `ingot hygiene` alone.
+    Info,
+}
+
+impl Severity {
+    /// As it is written in ingot.toml.
+    pub const NAMES: &'static [&'static str] = &["error", "warning", "info"];
+
+    /// "error", "warning", "info".
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Info => "info",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Severity {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Severity::Error, Severity::Warning, Severity::Info].into_iter().find(|one| one.name() == text).ok_or(())
+    }
+}
+
+/// What is told of a secret: never the secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Its first characters.
+    pub begins: String,
+    /// How long it is.
+    pub length: usize,
+}
+
+impl Evidence {
+    /// How many characters of a secret are shown.
+    const SHOWN: usize = 4;
+    /// A shorter secret is not shown at all: four characters would be too much of it.
+    const HIDDEN_BELOW: usize = 12;
+
+    /// Of a secret, which is forgotten here.
+    pub fn of(secret: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(secret);
+        let shown = if text.chars().count() < Self::HIDDEN_BELOW { 0 } else { Self::SHOWN };
+        let begins = text.chars().take(shown).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect();
+        Evidence { begins, length: text.chars().count() }
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}...`, {} characters", self.begins, self.length)
+    }
+}
+
+/// One place where a rule fired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The rule's id.
+    pub rule: String,
+    /// How much it matters here.
+    pub severity: Severity,
+    /// The file, relative to the project.
+    pub path: String,
+    /// Its line, counted from 1, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// What is there.
+    pub message: String,
+    /// What was seen of a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+    /// What to do about it.
+    pub fix: String,
+}
+
+impl Finding {
+    /// `src/settings.py:12`.
+    pub fn place(&self) -> String {
+        match self.line {
+            Some(line) => format!("{}:{line}", self.path),
+            None => self.path.clone(),
+        }
+    }
+
+    /// The message with the evidence.
+    pub fn told(&self) -> String {
+        match &self.evidence {
+            Some(evidence) => format!("{}: {evidence}", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+/// All findings of one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The worst first, then by path and line.
+    pub findings: Vec<Finding>,
+    /// How many files would be packed.
+    pub files: usize,
+    /// Their size.
+    pub bytes: u64,
+    /// How many findings somebody has answered for.
+    pub allowed: usize,
+}
+
+impl Report {
+    /// Sorts and removes what was found twice (by two variants).
+    pub(super) fn sort(&mut self) {
+        let key = |finding: &Finding| {
+            (finding.severity, finding.path.clone(), finding.line, finding.rule.clone(), finding.message.clone())
+        };
+        self.findings.sort_by_cached_key(key);
+        self.findings.dedup();
+    }
+
+    /// How many findings have this severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_shows_no_secret() {
+        let secret = "q7".repeat(20);
+        assert_eq!(Evidence::of(secret.as_bytes()).to_string(), "`q7q7...`, 40 characters");
+        assert_eq!(Evidence::of(b"hunter2").to_string(), "`...`, 7 characters");
+        assert_eq!(Evidence::of(b"\x1b[2J\xff\xff\xff\xff\xff\xff\xff\xff").begins, "?[2J");
+    }
+}

@@ -1,0 +1,67 @@
+//! Findings of checks: for people, and as a document.
+
+use serde::Serialize;
+
+use crate::check::{Finding, Report, Severity};
+use crate::text::{escape, size};
+
+/// `ingot hygiene`.
+#[derive(Serialize)]
+pub struct CheckReport<'a> {
+    findings: &'a [Finding],
+    files: usize,
+    bytes: u64,
+    allowed: usize,
+    errors: usize,
+    warnings: usize,
+}
+
+impl<'a> CheckReport<'a> {
+    /// Of what a check has found.
+    pub fn new(report: &'a Report) -> Self {
+        CheckReport {
+            findings: &report.findings,
+            files: report.files,
+            bytes: report.bytes,
+            allowed: report.allowed,
+            errors: report.count(Severity::Error),
+            warnings: report.count(Severity::Warning),
+        }
+    }
+
+    /// One line per finding, then what to do about each rule that fired, then the counts.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        if !self.findings.is_empty() {
+            for finding in self.findings {
+                let (severity, place) = (finding.severity.name(), escape(&finding.place()));
+                out += &format!("{severity:<8}{place}: {} [{}]\n", escape(&finding.told()), finding.rule);
+            }
+            out.push('\n');
+            let mut told: Vec<&str> = Vec::new();
+            for finding in self.findings {
+                if !told.contains(&finding.rule.as_str()) {
+                    told.push(&finding.rule);
+                    out += &format!("{}: {}\n", finding.rule, finding.fix);
+                }
+            }
+            out += "\n";
+        }
+        out += &format!(
+            "{} and {} in {} ({})",
+            counted(self.errors, "error"),
+            counted(self.warnings, "warning"),
+            counted(self.files, "file"),
+            size(self.bytes)
+        );
+        if self.allowed > 0 {
+            out += &format!("; {} answered for", counted(self.allowed, "finding"));
+        }
+        out + "\n"
+    }
+}
+
+/// "1 error", "2 errors".
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
