@@ -27,7 +27,7 @@ fn shows_no(secret: &str, ran: &Ran) {
 fn a_clean_project_has_no_findings() {
     let project = service();
     let ran = hygiene(&Ingot::new(), &project, &[]).ok();
-    assert_eq!(ran.stdout, "0 errors and 0 warnings in 5 files (283 B)\n");
+    assert_eq!(ran.stdout, "0 errors and 0 warnings in 5 files (263 B)\n");
     assert_eq!(ran.stderr, "");
     let ran = hygiene(&Ingot::new(), &example(), &[]).ok();
     assert!(ran.stdout.contains("\n0 errors and 0 warnings in "), "{}", ran.stdout);
