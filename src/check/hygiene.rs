@@ -16,10 +16,11 @@ use super::stray;
 use crate::error::Result;
 use crate::fs;
 use crate::layer::{Store, TreePath};
+use crate::oci::Digest;
 use crate::plan::EXCLUDED;
 use crate::project::{Project, Variant};
 use crate::python::bytecode::BytecodeMode;
-use crate::python::{AppFile, AppLayer, AppSpec};
+use crate::python::{AppError, AppFile, AppLayer, AppSpec};
 use crate::text;
 
 /// The largest file whose content is searched, in bytes; of a larger one only name and size count.
@@ -63,7 +64,7 @@ pub fn hygiene(
     found.extend(lock::look(project, variants, policy, &search, extent == Extent::All)?);
     let mut packed = BTreeSet::new();
     for app in apps(project, variants)? {
-        let files = match app.files() {
+        let files = match app.files(store) {
             Ok(files) => files,
             // The build stops at that too, and says where.
             Err(_) if extent == Extent::Build => continue,
@@ -178,11 +179,15 @@ fn look(file: &AppFile<'_>, kind: Kind) -> Result<Vec<Seen>> {
     let bytes: &[u8] = match file.bytes {
         Some(bytes) => bytes,
         None => {
-            // What is longer now than it was when it was hashed is another file: the build refuses it.
+            let changed = || AppError::Changed { path: file.path.to_string() };
             read = match fs::read(file.place, file.size) {
-                Err(fs::Error::TooLarge { .. }) => Vec::new(),
+                Err(fs::Error::TooLarge { .. }) => return Err(changed().into()),
                 other => other?,
             };
+            // What is remembered is remembered of this digest.
+            if Digest::of(&read) != *file.digest {
+                return Err(changed().into());
+            }
             &read
         }
     };

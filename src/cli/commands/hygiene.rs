@@ -14,7 +14,8 @@ const TOLD: usize = 10;
 /// Runs the command: every variant, unless some are named.
 pub fn run(args: &Hygiene, session: &Session) -> Result<()> {
     let project = Project::load(&args.dir)?;
-    let (defaults, warning) = facts(&project.root)?;
+    let store = session.store()?;
+    let (defaults, warning) = facts(&project.root, &store)?;
     if let Some(warning) = warning {
         session.progress.message(&format!("warning: {warning}"));
     }
@@ -23,7 +24,7 @@ pub fn run(args: &Hygiene, session: &Session) -> Result<()> {
     let names = selected(&project, if args.variant.is_empty() { &all } else { &args.variant })?;
     let policy = Policy::new(&project.hygiene(), &args.skip)?;
     let variants = names.iter().map(|name| project.variant(name, &values)).collect::<Result<Vec<_>>>()?;
-    let report = check::hygiene(&project, &variants, &policy, Extent::All, &session.store()?)?;
+    let report = check::hygiene(&project, &variants, &policy, Extent::All, &store)?;
     match session.global.format {
         Format::Sarif => session.printer.raw((report::json(&Sarif::new(&report)) + "\n").as_bytes())?,
         Format::Junit => session.printer.raw(report::junit::junit("ingot hygiene", &report).as_bytes())?,

@@ -70,7 +70,7 @@ pub struct AppFile<'a> {
     pub digest: &'a Digest,
     /// In bytes.
     pub size: u64,
-    /// The content, if it is small.
+    /// The content of a small file, if it had to be read.
     pub bytes: Option<&'a Arc<[u8]>>,
 }
 
@@ -95,14 +95,14 @@ impl AppLayer {
     }
 
     /// The files that are packed, sorted by path: each is a file of the layer, or compiled into one.
-    pub fn files(&self) -> Result<Vec<AppFile<'_>>> {
+    pub fn files(&self, store: &Store) -> Result<Vec<AppFile<'_>>> {
         let file = |item| match item {
             &Item { ref shown, ref place, found: Found::File { ref digest, size, ref bytes, .. }, .. } => {
                 Some(AppFile { path: shown, place, digest, size, bytes: bytes.as_ref() })
             }
             _ => None,
         };
-        Ok(self.items()?.iter().filter_map(file).collect())
+        Ok(self.items(store)?.iter().filter_map(file).collect())
     }
 
     fn place(&self, path: &str) -> Result<TreePath> {
