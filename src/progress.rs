@@ -1,7 +1,8 @@
 //! Progress as events: rooms report what they do, `cli/` decides how it looks.
 //!
 //! A [`Task`] is one thing that takes time (a layer, a blob, a wheel). Libraries never print; they get a
-//! [`Progress`], start tasks on it and say one-line messages through it.
+//! [`Progress`], start tasks on it and say one-line messages through it. A *stage* is a task that only who measures
+//! wants to know of: it is not drawn.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,10 @@ pub trait Reporter: Send + Sync {
     fn finished(&self, id: u64, note: &str);
     /// One line for the user that is not data (a warning, a retry).
     fn message(&self, text: &str);
+    /// A stage begins. `advanced` may be told of it, too.
+    fn entered(&self, _id: u64, _name: &str) {}
+    /// The stage ended.
+    fn left(&self, _id: u64) {}
 }
 
 struct Silent;
@@ -49,7 +54,19 @@ impl Progress {
     pub fn task(&self, name: &str, total: Option<u64>) -> Task {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.reporter.started(id, name, total);
-        Task { id, reporter: self.reporter.clone(), done: false }
+        Task { id, reporter: self.reporter.clone(), stage: false, done: false }
+    }
+
+    /// Begins a stage; it ends when the returned value is dropped.
+    pub fn stage(&self, name: &str) -> Task {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.reporter.entered(id, name);
+        Task { id, reporter: self.reporter.clone(), stage: true, done: false }
+    }
+
+    /// Who listens: for one that wants to hear the same and pass it on.
+    pub fn reporter(&self) -> Arc<dyn Reporter> {
+        self.reporter.clone()
     }
 
     /// Says one line.
@@ -62,6 +79,7 @@ impl Progress {
 pub struct Task {
     id: u64,
     reporter: Arc<dyn Reporter>,
+    stage: bool,
     done: bool,
 }
 
@@ -74,14 +92,22 @@ impl Task {
     /// Ends the task with a note.
     pub fn finish(mut self, note: &str) {
         self.done = true;
-        self.reporter.finished(self.id, note);
+        self.end(note);
+    }
+
+    fn end(&self, note: &str) {
+        if self.stage {
+            self.reporter.left(self.id);
+        } else {
+            self.reporter.finished(self.id, note);
+        }
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
         if !self.done {
-            self.reporter.finished(self.id, "");
+            self.end("");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use super::gate::{Gate, Ready, Weighed};
 use super::{BuiltLayer, Options};
 use crate::error::{During, Result};
 use crate::layer::{
@@ -69,7 +70,9 @@ pub fn make(
     options: Options,
     store: &Store,
     progress: &Progress,
+    ready: Ready<'_>,
 ) -> Result<Vec<Vec<MadeLayer>>> {
+    let gate = Gate::new(plan, &states, options, ready);
     let mut groups: BTreeMap<Digest, Vec<Job<'_>>> = BTreeMap::new();
     for (image, (planned, states)) in plan.images.iter().zip(states).enumerate() {
         for (layer, (source, state)) in planned.layers.iter().zip(states).enumerate() {
@@ -77,7 +80,7 @@ pub fn make(
             groups.entry(job.state.fingerprint.digest()).or_default().push(job);
         }
     }
-    let maker = Maker { cache: LayerCache::new(store, plan.compression), options, store, progress };
+    let maker = Maker { cache: LayerCache::new(store, plan.compression), options, store, progress, gate };
     let done: Vec<Result<Vec<(usize, usize, MadeLayer)>>> =
         groups.into_values().collect::<Vec<_>>().into_par_iter().map(|jobs| maker.group(jobs)).collect();
     let mut slots: Vec<BTreeMap<usize, MadeLayer>> = plan.images.iter().map(|_| BTreeMap::new()).collect();
@@ -95,10 +98,12 @@ struct Maker<'a> {
     options: Options,
     store: &'a Store,
     progress: &'a Progress,
+    gate: Option<Gate<'a>>,
 }
 
 impl Maker<'_> {
     fn group(&self, jobs: Vec<Job<'_>>) -> Result<Vec<(usize, usize, MadeLayer)>> {
+        let places: Vec<(usize, usize)> = jobs.iter().map(|job| (job.image, job.layer)).collect();
         let mut finished: Vec<(Observed, BlobRecord)> = Vec::new();
         let mut done = Vec::new();
         for job in jobs {
@@ -119,7 +124,7 @@ impl Maker<'_> {
                 }
                 _ => {
                     let begin = Instant::now();
-                    let (observed, record) = self.one(&job)?;
+                    let (observed, record) = self.one(&job, &places)?;
                     finished.push((observed, record.clone()));
                     (record, false, begin.elapsed())
                 }
@@ -132,14 +137,24 @@ impl Maker<'_> {
                 created_by: job.source.source.created_by(),
                 origin: Origin::Store,
             };
+            if let Some(gate) = &self.gate {
+                gate.finished(job.image, job.layer, &blob);
+            }
             let built = BuiltLayer { blob, cached, elapsed };
             done.push((job.image, job.layer, MadeLayer { built, largest: record.largest }));
         }
         Ok(done)
     }
 
-    fn one(&self, job: &Job<'_>) -> Result<(Observed, BlobRecord)> {
+    /// Makes a layer, which is that of `places`.
+    fn one(&self, job: &Job<'_>, places: &[(usize, usize)]) -> Result<(Observed, BlobRecord)> {
         let context = Context { store: self.store, base: job.source.below.as_ref(), progress: self.progress };
-        make_layer(job.source.source.as_ref(), &job.state.fingerprint, &self.cache, &context, &job.state.slot)
+        let seen = |size| {
+            if let Some(gate) = &self.gate {
+                places.iter().for_each(|(image, layer)| gate.bounded(*image, *layer, size));
+            }
+        };
+        let source = Weighed { inner: job.source.source.as_ref(), seen: &seen };
+        make_layer(&source, &job.state.fingerprint, &self.cache, &context, &job.state.slot)
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! Every layer is looked up by its fingerprint; what is not there is made, layers in parallel, the same layer of
 //! several images only once. Then each image is put together in plan order and weighed. Nothing is written to a
-//! destination here: an image that is over its budget never gets that far.
+//! destination here: an image that is over its budget never gets that far. Layers that no budget can refuse any more
+//! are told of as soon as they are finished, so that they can leave meanwhile.
 
 mod assemble;
+mod gate;
 mod layers;
 
 use std::collections::BTreeMap;
@@ -16,6 +18,7 @@ use crate::layer::{LayerBlob, Store};
 use crate::plan::Plan;
 use crate::progress::Progress;
 
+pub use gate::Ready;
 pub use layers::{LayerState, survey};
 
 /// How a plan is carried out.
@@ -82,17 +85,26 @@ impl Outcome {
     }
 }
 
-/// Carries a plan out.
-pub fn build(plan: &Plan, options: Options, store: &Store, progress: &Progress) -> Result<Outcome> {
-    let states = survey(plan, store, progress)?;
-    let made = layers::make(plan, states, options, store, progress)?;
+/// Where the blobs of all images can be read: those of bases where they are, layers that are made in the store.
+pub fn blobs(plan: &Plan, store: &Store) -> Blobs {
     let mut blobs = Blobs::new(store);
-    let mut images = Vec::new();
-    for (image, layers) in plan.images.iter().zip(made) {
-        if let Some(own) = &image.base.blobs {
-            blobs = blobs.with(own, image.base.layers.iter().map(|layer| &layer.descriptor));
+    for base in plan.images.iter().map(|image| &image.base) {
+        if let Some(own) = &base.blobs {
+            blobs = blobs.with(own, base.layers.iter().map(|layer| &layer.descriptor));
         }
-        images.push(assemble::assemble(image, layers, options)?);
     }
-    Ok(Outcome { images, blobs })
+    blobs
+}
+
+/// Carries a plan out. `ready` hears of layers that may leave before the images are finished.
+pub fn build(plan: &Plan, options: Options, store: &Store, progress: &Progress, ready: Ready<'_>) -> Result<Outcome> {
+    let looking = progress.stage("look layers up");
+    let states = survey(plan, store, progress)?;
+    drop(looking);
+    let making = progress.stage("layers");
+    let made = layers::make(plan, states, options, store, progress, ready)?;
+    drop(making);
+    let _stage = progress.stage("check and assemble");
+    let assembled = plan.images.iter().zip(made).map(|(image, layers)| assemble::assemble(image, layers, options));
+    Ok(Outcome { images: assembled.collect::<Result<Vec<Built>>>()?, blobs: blobs(plan, store) })
 }

@@ -161,6 +161,9 @@ pub struct Build {
     /// Write digest, descriptor, layers, sizes and timings of each image to FILE, as JSON
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
+    /// Show how long every stage and every layer took; with FILE, write that as a trace for Perfetto and its like, too
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub timings: Option<Option<PathBuf>>,
 }
 
 /// `ingot plan`.

@@ -7,6 +7,7 @@ mod printer;
 mod progress;
 mod settings;
 mod signals;
+mod timings;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

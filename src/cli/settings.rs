@@ -68,6 +68,11 @@ impl Session {
         Session { global, printer, progress }
     }
 
+    /// The same run, reporting elsewhere.
+    pub fn with(&self, progress: Progress) -> Self {
+        Session { global: self.global.clone(), printer: self.printer, progress }
+    }
+
     /// The store of this user.
     pub fn store(&self) -> Result<Store> {
         Store::open_at(&store_folder(variable)?)

@@ -36,4 +36,4 @@ pub use name::ImageName;
 pub use open::{BaseImage, Opened, Platforms, open};
 pub use probe::{BaseFacts, BasePython};
 pub use rootfs::Rootfs;
-pub use sink::{Receipt, Sink, Tally, sink};
+pub use sink::{Early, Receipt, Sink, Tally, sink};

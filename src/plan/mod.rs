@@ -184,7 +184,10 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
     let Planning { project, request, access, .. } = *planning;
     let inputs = lock::inputs(variant)?;
     let pins = planning.pins.of(variant, platform, &inputs, &access.progress)?;
+    let stage = |name: &str| access.progress.stage(&format!("{name} of {} for {platform}", variant.name));
+    let opening = stage("base");
     let base = Base::open(project, variant, platform, pins, access)?;
+    drop(opening);
     let pins = planning.pins.still(pins, &base, variant, platform, &access.progress)?;
     let last = planning.pins.last(variant, platform);
     let settings = os::Settings {
@@ -195,11 +198,15 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
         compression: request.compression,
         slot: slot(planning.root, &variant.name, platform, os::LAYER),
     };
+    let installing = stage("OS packages");
     let base = os::install(base, variant, platform, &settings, access)?;
+    drop(installing);
+    let choosing = stage("wheels");
     let python = match &variant.python {
         Some(spec) => Some(python::environment(project, spec, &base, platform, pins, last, access)?),
         None => None,
     };
+    drop(choosing);
     let target = python.as_ref().map(|environment| environment.target.clone());
     let locked = LockedImage {
         variant: variant.name.clone(),

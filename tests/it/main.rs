@@ -22,9 +22,11 @@
 //! - `machine`: the helpers themselves, and that this machine can do what the other tests need.
 //! - `os_packages`: packages on a base and for another architecture, updates, and what is refused.
 //! - `outputs`: every kind of output, read by the programs that others use.
+//! - `overlap`: layers leave while others are made, but never before a budget allows it; `--timings` shows it.
 //! - `push`: real registries: what is sent, in which order, with which credentials, and how it comes back.
 //! - `run`: the example's image in podman and docker.
 //! - `variants`: variants share layers, platforms make an index.
+//! - `warm`: a build of what did not change starts no program and asks nobody.
 //! - `wheels`: popular wheels, spliced, are what every reader finds in them.
 //!
 //! A tool that is missing makes a test fail with the command that installs it (`make install-test-tools`).
@@ -58,8 +60,10 @@ mod lock;
 mod machine;
 mod os_packages;
 mod outputs;
+mod overlap;
 mod push;
 mod run;
 mod support;
 mod variants;
+mod warm;
 mod wheels;

@@ -4,6 +4,7 @@
 //! everything that it leads to.
 
 mod docker_archive;
+mod early;
 mod engine;
 mod layout;
 mod oci_archive;
@@ -11,9 +12,10 @@ mod parallel;
 mod registry;
 mod tar_file;
 
+pub use early::Early;
 use serde::Serialize;
 
-use super::{Access, Artifact, ImageName};
+use super::{Access, Artifact, Blob, ImageName};
 use crate::error::Result;
 use crate::layer::BlobSource;
 use crate::oci::{Digest, Reference};
@@ -87,6 +89,17 @@ impl Receipt {
 pub trait Sink: Send + Sync {
     /// How it is named.
     fn name(&self) -> String;
+
+    /// Whether [`Sink::send`] does anything.
+    fn takes_early(&self) -> bool {
+        false
+    }
+
+    /// Takes a layer before the artifact is finished. Nobody sees it yet: a name comes with [`Sink::write`] only, which
+    /// then counts the layer as if it had come with the rest. What fails here is tried again there.
+    fn send(&self, _layer: &Blob, _blobs: &dyn BlobSource, _progress: &Progress) -> Result<()> {
+        Ok(())
+    }
 
     /// Writes everything that `artifact` consists of; the layers' bytes come from `blobs`.
     fn write(&self, artifact: &Artifact, blobs: &dyn BlobSource, progress: &Progress) -> Result<Receipt>;

@@ -1,5 +1,8 @@
 //! Pushing: blobs in parallel, asked for, mounted or sent; then manifests by digest; the tag last.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use super::parallel::WORKERS;
 use super::{Outcome, Receipt, Sink};
 use crate::error::{During, Result};
@@ -8,19 +11,21 @@ use crate::image::frozen::{Artifact, Blob};
 use crate::image::{Access, Error};
 use crate::layer::{BlobSource, Origin};
 use crate::net::in_parallel;
-use crate::oci::Reference;
+use crate::oci::{Digest, Reference};
 use crate::progress::Progress;
-use crate::registry::Pushed;
+use crate::registry::{Pushed, Registry};
 
 /// `docker://REF`.
 pub(super) struct RegistrySink {
     reference: Reference,
     access: Access,
+    /// What became of layers that were sent before the image was finished.
+    early: Mutex<BTreeMap<Digest, Outcome>>,
 }
 
 impl RegistrySink {
     pub fn new(reference: &Reference, access: &Access) -> Self {
-        RegistrySink { reference: reference.clone(), access: access.clone() }
+        RegistrySink { reference: reference.clone(), access: access.clone(), early: Mutex::default() }
     }
 
     fn push(&self, artifact: &Artifact, blobs: &dyn BlobSource, progress: &Progress) -> Result<Receipt> {
@@ -30,23 +35,15 @@ impl RegistrySink {
             return Err(Error::Inconsistent { what: "names", expected, found }.into());
         }
         let registry = self.access.registry()?;
-        if registry.holds(to, digest) {
+        let early = self.early().clone();
+        if early.is_empty() && registry.holds(to, digest) {
             return Ok(self.unchanged(artifact, progress));
         }
         let source = Overlay::new(artifact, blobs);
         let pushed = in_parallel(&artifact.blobs(), WORKERS, |blob| {
             let size = blob.descriptor.size;
-            let task = progress.task(&title(blob), Some(size));
-            let outcome = match registry.push_blob(to, &blob.descriptor, &source, mount_from(blob), &task)? {
-                Pushed::Existed => Outcome::Existed,
-                Pushed::Mounted => Outcome::Mounted,
-                Pushed::Uploaded => Outcome::Written,
-            };
-            task.finish(match outcome {
-                Outcome::Existed => "exists",
-                Outcome::Mounted => "mounted",
-                Outcome::Written => "pushed",
-            });
+            let known = early.get(&blob.descriptor.digest).copied();
+            let outcome = known.map_or_else(|| self.blob(&registry, blob, &source, progress), Ok)?;
             Ok((outcome, size))
         })?;
         let mut receipt = Receipt::new(self.name(), artifact);
@@ -61,6 +58,22 @@ impl RegistrySink {
         }
         receipt.reference = Some(to.clone());
         Ok(receipt)
+    }
+
+    fn early(&self) -> MutexGuard<'_, BTreeMap<Digest, Outcome>> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn blob(&self, registry: &Registry, blob: &Blob, source: &dyn BlobSource, progress: &Progress) -> Result<Outcome> {
+        let task = progress.task(&title(blob), Some(blob.descriptor.size));
+        let pushed = registry.push_blob(&self.reference, &blob.descriptor, source, mount_from(blob), &task)?;
+        let (outcome, said) = match pushed {
+            Pushed::Existed => (Outcome::Existed, "exists"),
+            Pushed::Mounted => (Outcome::Mounted, "mounted"),
+            Pushed::Uploaded => (Outcome::Written, "pushed"),
+        };
+        task.finish(said);
+        Ok(outcome)
     }
 
     /// The tag names the artifact already: a registry takes no manifest without the blobs that it lists.
@@ -94,6 +107,22 @@ fn mount_from(blob: &Blob) -> Option<&Reference> {
 impl Sink for RegistrySink {
     fn name(&self) -> String {
         format!("docker://{}", self.reference)
+    }
+
+    fn takes_early(&self) -> bool {
+        // One that has to be a certain image may turn out to be another.
+        self.reference.digest().is_none()
+    }
+
+    fn send(&self, layer: &Blob, blobs: &dyn BlobSource, progress: &Progress) -> Result<()> {
+        let digest = layer.descriptor.digest;
+        if self.early().contains_key(&digest) {
+            return Ok(());
+        }
+        let outcome = self.blob(&self.access.registry()?, layer, blobs, progress)?;
+        // The same layer of another platform, sent meanwhile, comes second.
+        self.early().entry(digest).or_insert(outcome);
+        Ok(())
     }
 
     fn write(&self, artifact: &Artifact, blobs: &dyn BlobSource, progress: &Progress) -> Result<Receipt> {

@@ -255,7 +255,10 @@ impl LayerSource for AppLayer {
         let compiled: BTreeSet<&str> = modules.iter().map(|item| item.path.as_str()).collect();
         let only = self.spec.mode == BytecodeMode::Only;
         let mut tree = LayerTree::new();
-        for (item, pyc) in modules.iter().zip(self.compile(&modules)?) {
+        let compiling = context.progress.stage("compile app");
+        let bytecode = self.compile(&modules)?;
+        drop(compiling);
+        for (item, pyc) in modules.iter().zip(bytecode) {
             let input: Arc<str> = format!("bytecode of `{}`", item.shown).into();
             tree.insert(self.bytecode_path(&item.path)?, Entry::file(pyc, 0o644, &input))?;
         }

@@ -1,0 +1,158 @@
+//! What happens at the same time: layers leave while others are made, unless a budget may still refuse the image. And
+//! `--timings`, which shows it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::*;
+
+/// When a span began and ended, in microseconds.
+type Times = (u64, u64);
+
+/// The spans of a trace by name. It must be what trace viewers read.
+fn trace(file: &Path) -> Vec<(String, Times)> {
+    let trace: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let mut lanes: BTreeMap<u64, Vec<Times>> = BTreeMap::new();
+    let mut named = Vec::new();
+    let mut spans = Vec::new();
+    for event in events {
+        let number = |field: &str| event[field].as_u64().unwrap_or_else(|| panic!("{field}: {event}"));
+        let name = event["name"].as_str().unwrap().to_owned();
+        assert_eq!(number("pid"), 1);
+        match event["ph"].as_str().unwrap() {
+            "M" => {
+                assert!(name == "thread_name" && event["args"]["name"].is_string(), "{event}");
+                named.push(number("tid"));
+            }
+            "X" => {
+                let times = (number("ts"), number("ts") + number("dur"));
+                lanes.entry(number("tid")).or_default().push(times);
+                spans.push((name, times));
+            }
+            other => panic!("{other}"),
+        }
+    }
+    for (lane, mut times) in lanes {
+        assert!(named.contains(&lane), "lane {lane} has a name");
+        times.sort_by_key(|(start, end)| (*start, std::cmp::Reverse(*end)));
+        let mut open: Vec<Times> = Vec::new();
+        for (start, end) in times {
+            open.retain(|(_, outer)| *outer > start);
+            assert!(open.iter().all(|(_, outer)| *outer >= end), "{start}..{end} is in no one's {open:?}");
+            open.push((start, end));
+        }
+    }
+    spans
+}
+
+fn find(spans: &[(String, Times)], start: &str) -> Times {
+    let found = spans.iter().find(|(name, _)| name.starts_with(start));
+    found.unwrap_or_else(|| panic!("{start}: {spans:?}")).1
+}
+
+/// The service with this budget, pushed to a registry; how it ended, and its trace.
+fn pushed(registry: &Registry, budget: &str, more: &[&str]) -> (Ran, Vec<(String, Times)>) {
+    let project =
+        service_with(|toml| if budget.is_empty() { toml } else { format!("{toml}budget = {{ {budget} }}\n") });
+    let ingot = ingot_for(&project);
+    let file = ingot.path("trace.json");
+    let (folder, target) = (project.folder().display().to_string(), registry.reference("team/service:1"));
+    let timings = format!("--timings={}", file.display());
+    let ran = ingot.run([&["build", &folder, "-t", &target, "--push", &timings], more].concat());
+    let spans = if ran.code == 0 { trace(&file) } else { Vec::new() };
+    (ran, spans)
+}
+
+/// The end of the layer that is finished last, and the begin of the first blob that is sent.
+fn last_and_first(spans: &[(String, Times)]) -> (u64, u64) {
+    let made = ["layer venv", "layer app", "layer runtime"].map(|name| find(spans, name).1);
+    let sent = ["base 1/1 ", "venv ", "app ", "runtime "].map(|name| find(spans, name).0);
+    (*made.iter().max().unwrap(), *sent.iter().min().unwrap())
+}
+
+#[test]
+fn layers_leave_while_others_are_made() {
+    let registry = Registry::start();
+    let (ran, spans) = pushed(&registry, "", &["--format", "json"]);
+    let outputs = ran.ok().json()[0]["outputs"][0].clone();
+    let counts = ["written", "mounted", "existed"].map(|field| outputs[field]["count"].as_u64());
+    assert_eq!(counts, [Some(5), Some(0), Some(0)], "{outputs}");
+    let (made, sent) = last_and_first(&spans);
+    assert!(sent < made, "the first is sent at {sent}, the last is made at {made}: {spans:?}");
+    // A budget that holds, whatever becomes of the layers, is no reason to wait for all of them; names come last.
+    let requests = registry.requests();
+    let name = requests.iter().position(|request| request.method == "PUT" && request.uri.ends_with("/manifests/1"));
+    let uploads = requests.iter().filter(|request| request.method == "PUT" && request.is_upload()).count();
+    assert!(uploads == 5 && !requests[name.unwrap()..].iter().any(|request| request.is_upload()), "{requests:?}");
+}
+
+#[test]
+fn a_budget_that_is_tight_holds_everything_back() {
+    // The image fits, but before its layers are finished nobody can know: they might not compress at all.
+    let (ran, spans) = pushed(&Registry::start(), "compressed = \"200kB\"", &[]);
+    ran.ok();
+    let (made, sent) = last_and_first(&spans);
+    assert!(sent >= made, "the first is sent at {sent}, the last is made at {made}: {spans:?}");
+    // Nobody minds what it weighs.
+    let registry = Registry::start();
+    let (ran, _) = pushed(&registry, "compressed = \"20kB\"", &["--no-size-check"]);
+    ran.ok();
+}
+
+#[test]
+fn nothing_is_sent_of_an_image_that_is_over_its_budget() {
+    for budget in ["compressed = \"20kB\"", "uncompressed = \"100kB\"", "layer = \"30kB\"", "layers = 3"] {
+        let registry = Registry::start();
+        pushed(&registry, budget, &[]).0.exits(3);
+        let sent: Vec<Request> =
+            registry.requests().into_iter().filter(|request| !["GET", "HEAD"].contains(&&*request.method)).collect();
+        assert!(sent.is_empty(), "{budget}: {sent:?}");
+    }
+}
+
+#[test]
+fn a_build_that_fails_names_nothing() {
+    let registry = Registry::start();
+    let project = service().file("src/service/broken.py", "def f(:\n");
+    let ingot = ingot_for(&project);
+    let target = registry.reference("team/service:1");
+    let ran = ingot.run(["build", &project.folder().display().to_string(), "-t", &target, "--push"]).exits(2);
+    assert!(ran.stderr.contains("broken.py"), "{}", ran.stderr);
+    let named = |request: &Request| request.method == "PUT" && request.uri.contains("/manifests/");
+    assert!(!registry.requests().iter().any(named));
+}
+
+#[test]
+fn timings_are_a_table_with_every_layer_and_every_destination() {
+    let project = service();
+    let ingot = ingot_for(&project);
+    let (folder, layout) = (project.folder().display().to_string(), format!("oci:{}:1", ingot.path("image").display()));
+    for cached in [false, true] {
+        let ran = ingot.run(["build", &folder, "-o", &layout, "--timings"]).ok();
+        let lines: Vec<&str> = ran.stderr.lines().skip_while(|line| !line.starts_with("STAGE ")).collect();
+        assert_eq!(
+            lines[0].split_whitespace().collect::<Vec<_>>(),
+            ["STAGE", "START", "TIME", "BYTES", "RATE", "RESULT"]
+        );
+        let table = lines.join("\n");
+        for name in ["read the project", "plan", "layer venv", "layer app", "layer runtime", &format!("write {layout}")]
+        {
+            let row = lines.iter().find(|line| line.trim_start().starts_with(name));
+            let row = row.unwrap_or_else(|| panic!("{name}: {table}"));
+            assert!(row.matches(" s").count() >= 2, "start and time: {row}");
+            assert!(!name.starts_with("layer") || row.ends_with("cached") == cached, "{row}");
+        }
+        assert!(ran.stdout.starts_with("oci:"), "stdout has data only: {}", ran.stdout);
+        assert!(std::fs::read_dir(ingot.path("")).unwrap().count() == 1, "no file without a name");
+    }
+    // Quiet means quiet: the trace is written all the same.
+    let file = ingot.path("t.json");
+    let ran = ingot.run(["build", &folder, "-o", &layout, "-q", &format!("--timings={}", file.display())]).ok();
+    assert_eq!(ran.stderr, "");
+    find(&trace(&file), "layer venv");
+    // A folder is no place for a trace.
+    ingot.run(["build", &folder, "-o", &layout, "--timings=/nonexistent/t.json"]).exits(6);
+}
