@@ -71,8 +71,9 @@ pub(super) fn asking(root: &Path, store: &Store, asking: impl Fn()) -> Commit {
     };
     let steered = |(name, _): (OsString, OsString)| {
         let name = name.to_string_lossy().into_owned();
-        let harmless = |start: &&str| name.starts_with(*start);
-        name.starts_with("GIT_") && !UNSET.contains(&name.as_str()) && !HARMLESS.iter().any(|start| harmless(&start))
+        name.starts_with("GIT_")
+            && !UNSET.contains(&name.as_str())
+            && !HARMLESS.iter().any(|start| name.starts_with(start))
     };
     if std::env::vars_os().any(steered) {
         return ask();
