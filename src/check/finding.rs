@@ -50,8 +50,9 @@ impl FromStr for Severity {
 pub struct Evidence {
     /// Its first characters.
     pub begins: String,
-    /// How long it is.
-    pub length: usize,
+    /// How long it is, if that is known: only the beginning of a key of many lines is looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length: Option<usize>,
 }
 
 impl Evidence {
@@ -65,13 +66,19 @@ impl Evidence {
         let text = String::from_utf8_lossy(secret);
         let shown = if text.chars().count() < Self::HIDDEN_BELOW { 0 } else { Self::SHOWN };
         let begins = text.chars().take(shown).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect();
-        Evidence { begins, length: text.chars().count() }
+        Evidence { begins, length: Some(text.chars().count()) }
+    }
+
+    /// The same, where the secret goes on.
+    pub fn beginning(secret: &[u8]) -> Self {
+        Evidence { length: None, ..Evidence::of(secret) }
     }
 }
 
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}...`, {} characters", self.begins, self.length)
+        write!(f, "`{}...`", self.begins)?;
+        self.length.map_or(Ok(()), |length| write!(f, ", {length} characters"))
     }
 }
 

@@ -73,6 +73,9 @@ pub(in crate::check) struct Form {
     pub(super) filter: Filter,
     #[serde(default)]
     pub(super) files: Files,
+    /// Whether the secret goes on after what is matched of it.
+    #[serde(default)]
+    pub(super) beginning: bool,
     #[cfg(test)]
     pub(super) hit: Vec<String>,
     #[cfg(test)]

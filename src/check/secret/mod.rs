@@ -86,16 +86,17 @@ pub(super) fn scan(bytes: &[u8], files: Files) -> Vec<Hit> {
     let mut hits = Vec::new();
     for (form, stretches) in stretches {
         let Some(form) = forms().get(form).filter(|form| form.files.includes(files)) else { continue };
-        for secret in stretches.into_iter().flat_map(|stretch| matches(form, bytes, stretch)).take(MATCHES_LIMIT) {
+        let found = stretches.into_iter().flat_map(|stretch| matches(form, bytes, stretch));
+        for (whole, secret) in found.take(MATCHES_LIMIT) {
             if taken.iter().any(|other| other.start < secret.end && secret.start < other.end) {
                 continue;
             }
             let Some(found) = bytes.get(secret.clone()) else { continue };
             hits.push(Hit {
                 rule: form.rule(),
-                line: line_of(bytes, secret.start),
-                evidence: Evidence::of(found),
-                allowed: is_allowed(bytes, secret.start, &form.rule()),
+                line: line_of(bytes, whole),
+                evidence: if form.beginning { Evidence::beginning(found) } else { Evidence::of(found) },
+                allowed: is_allowed(bytes, whole, &form.rule()),
             });
             taken.push(secret);
         }
@@ -104,8 +105,12 @@ pub(super) fn scan(bytes: &[u8], files: Files) -> Vec<Hit> {
     hits
 }
 
-/// The places of the secrets of this form in one stretch.
-fn matches<'a>(form: &'a Form, bytes: &'a [u8], stretch: Range<usize>) -> impl Iterator<Item = Range<usize>> + 'a {
+/// Where matches of this form begin in one stretch, and where their secrets are.
+fn matches<'a>(
+    form: &'a Form,
+    bytes: &'a [u8],
+    stretch: Range<usize>,
+) -> impl Iterator<Item = (usize, Range<usize>)> + 'a {
     let text = bytes.get(..stretch.end).unwrap_or_default();
     let mut at = stretch.start;
     std::iter::from_fn(move || {
@@ -118,7 +123,9 @@ fn matches<'a>(form: &'a Form, bytes: &'a [u8], stretch: Range<usize>) -> impl I
             at = secret.end().max(at + 1);
             let by_hand = !form.files.needs_short_lines() || is_short_line(bytes, secret.start());
             if by_hand && noise::is_secret(form, secret.as_bytes(), whole.as_bytes()) {
-                return Some(secret.range());
+                // What stands before a word may be the end of the line above.
+                let space = whole.as_bytes().iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+                return Some((whole.start() + space, secret.range()));
             }
         }
         None

@@ -143,6 +143,12 @@ fn a_finding_knows_its_line_and_what_answers_for_it() {
     let text = format!("a\nb\nx = '{token}'\n");
     let hits = scan(text.as_bytes(), Files::Source);
     assert_eq!((hits.len(), hits[0].line, hits[0].evidence.begins.as_str()), (1, 3, "ghp_"));
+    // The line of a block is that of its first line, whatever stands before it.
+    let block = Maker(3).fill("\n\n-----BEGIN PRIVATE KEY-----\n{b64:64}\n{b64:64}\n{b64:64}\n");
+    let hits = scan(block.as_bytes(), Files::Source);
+    assert_eq!((hits.len(), hits[0].line, hits[0].evidence.length), (1, 3, None));
+    let hits = scan(format!("a\n\n{token}\n").as_bytes(), Files::Source);
+    assert_eq!((hits.len(), hits[0].line), (1, 3));
     for (text, allowed) in [
         (format!("'{token}'  # ingot: allow secret-github-token it is revoked"), true),
         (format!("# ingot: allow secret-github-token it is revoked\n'{token}'"), true),
