@@ -130,6 +130,8 @@ pub struct Report {
     pub files: usize,
     /// Their size.
     pub bytes: u64,
+    /// How many of them are too large to be searched: only name and size were looked at.
+    pub unsearched: usize,
     /// How many findings somebody has answered for.
     pub allowed: usize,
 }

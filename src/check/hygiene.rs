@@ -72,6 +72,7 @@ pub fn hygiene(
         };
         let new: Vec<AppFile<'_>> = files.into_iter().filter(|file| packed.insert(file.path.to_string())).collect();
         report.files += new.len();
+        report.unsearched += new.iter().filter(|file| file.size > CONTENT_LIMIT).count();
         report.bytes += new.iter().map(|file| file.size).sum::<u64>();
         found.extend(names(&new, policy));
         let (inside, answered) = contents(&new, policy, &search)?;

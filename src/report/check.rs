@@ -11,6 +11,7 @@ pub struct CheckReport<'a> {
     findings: &'a [Finding],
     files: usize,
     bytes: u64,
+    unsearched: usize,
     allowed: usize,
     errors: usize,
     warnings: usize,
@@ -23,6 +24,7 @@ impl<'a> CheckReport<'a> {
             findings: &report.findings,
             files: report.files,
             bytes: report.bytes,
+            unsearched: report.unsearched,
             allowed: report.allowed,
             errors: report.count(Severity::Error),
             warnings: report.count(Severity::Warning),
@@ -54,6 +56,9 @@ impl<'a> CheckReport<'a> {
             counted(self.files, "file"),
             size(self.bytes)
         );
+        if self.unsearched > 0 {
+            out += &format!("; {} too large to be searched", counted(self.unsearched, "file"));
+        }
         if self.allowed > 0 {
             out += &format!("; {} answered for", counted(self.allowed, "finding"));
         }

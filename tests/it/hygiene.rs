@@ -198,6 +198,7 @@ fn hostile_files_neither_hang_nor_mislead() {
     assert!(ran.stdout.contains("src/broken.txt:1: an npm token"), "{}", ran.stdout);
     assert!(ran.stdout.contains("src/a\\u{1b}[2J\\n.py:1: an npm token"), "{}", ran.stdout);
     assert!(ran.stdout.contains("src/large.txt: 1.1 GB large, over 100.0 MB [large-file]"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("; 1 file too large to be searched\n"), "{}", ran.stdout);
     assert!(!ran.stdout.contains('\u{1b}') && !ran.stdout.contains("garbage.bin"), "{}", ran.stdout);
     let again = hygiene(&ingot, &project, &[]).exits(3);
     assert_eq!(again.stdout, ran.stdout, "what is remembered says the same");
