@@ -25,6 +25,7 @@
 //! - `overlap`: layers leave while others are made, but never before a budget allows it; `--timings` shows it.
 //! - `push`: real registries: what is sent, in which order, with which credentials, and how it comes back.
 //! - `run`: the example's image in podman and docker.
+//! - `updates`: what an update of a dependency sends, and that the lock says which wheel is in which layer.
 //! - `variants`: variants share layers, platforms make an index.
 //! - `warm`: a build of what did not change starts no program and asks nobody.
 //! - `wheels`: popular wheels, spliced, are what every reader finds in them.
@@ -64,6 +65,7 @@ mod overlap;
 mod push;
 mod run;
 mod support;
+mod updates;
 mod variants;
 mod warm;
 mod wheels;

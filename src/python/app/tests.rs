@@ -5,8 +5,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use super::*;
 use crate::layer::{BaseEntry, BaseView, EmptyBase, Kind, Store};
 use crate::progress::Progress;
-use crate::python::Compiler;
+use crate::python::bytecode::{Module, SyntaxError};
 use crate::python::compiler_tests::interpreter;
+use crate::python::{Compiler, PythonVersion};
 
 struct Project {
     folder: tempfile::TempDir,
@@ -214,6 +215,89 @@ fn the_bytes_depend_on_content_and_the_owners_x_bit_only() {
         change();
         assert!(seen.insert(two.fingerprint(mode)));
     }
+}
+
+/// The path, the version and the magic number stand for the bytecode.
+struct Echo(PythonVersion, [u8; 4]);
+
+impl Compile for Echo {
+    fn version(&self) -> PythonVersion {
+        self.0
+    }
+    fn magic(&self) -> [u8; 4] {
+        self.1
+    }
+    fn compile(&self, modules: &[Module]) -> Result<Vec<Result<Vec<u8>, SyntaxError>>> {
+        let one = |module: &Module| Ok(format!("{} {:?} {} {:?}", self.0, self.1, module.path, module.source).into());
+        Ok(modules.iter().map(one).collect())
+    }
+}
+
+/// The key has every input that can change a byte, and no path or mtime of this machine.
+#[test]
+fn other_bytes_have_another_key() {
+    type Change = Box<dyn Fn(&Project, &mut AppSpec)>;
+    let echo = |minor, micro, magic: &[u8; 4]| -> Arc<dyn Compile> {
+        Arc::new(Echo(PythonVersion { micro, ..PythonVersion::new(3, minor) }, *magic))
+    };
+    let compiler = move |minor, micro, magic: &'static [u8; 4]| -> Change {
+        Box::new(move |_, spec| spec.compiler = Some(echo(minor, micro, magic)))
+    };
+    let write =
+        |path: &'static str, text: &'static str| -> Change { Box::new(move |project, _| project.write(path, text)) };
+    let mode = |mode: BytecodeMode| -> Change { Box::new(move |_, spec| spec.mode = mode) };
+    let changes: Vec<Change> = vec![
+        Box::new(|_, _| ()),
+        mode(BytecodeMode::None),
+        mode(BytecodeMode::Alongside),
+        compiler(12, None, b"echo"),
+        compiler(11, Some(3), b"echo"),
+        compiler(11, None, b"else"),
+        Box::new(|_, spec| spec.target = TreePath::new("srv").unwrap()),
+        Box::new(|_, spec| spec.source = "src/pkg".into()),
+        Box::new(|_, spec| spec.exclude.push("src/pkg/deep".into())),
+        write("src/main.py", "import pkg\n"),
+        write("src/a folder/größe.txt", "texts"),
+        write("src/new.py", ""),
+        write("src/new.txt", ""),
+        write(".dockerignore", "**/tests\nsrc/notes\nsrc/run\n"),
+        Box::new(|project, _| project.mode("src/run", 0o755)),
+        Box::new(|project, _| project.mode("src/manage.py", 0o755)),
+        Box::new(|project, _| std::fs::rename(project.path("src/run"), project.path("src/ran")).unwrap()),
+        Box::new(|project, _| std::fs::remove_file(project.path("src/main.py")).unwrap()),
+        Box::new(|project, _| std::fs::remove_dir_all(project.path("src/empty")).unwrap()),
+        Box::new(|project, _| {
+            std::fs::remove_file(project.path("src/link.py")).unwrap();
+            symlink("main.py", project.path("src/link.py")).unwrap();
+        }),
+    ];
+    let look = |change: &Change| {
+        let project = example();
+        let mut spec = project.layer(BytecodeMode::Only).spec;
+        spec.compiler = Some(echo(11, None, b"echo"));
+        change(&project, &mut spec);
+        let layer = AppLayer::new(spec);
+        let tree = project.with(&EmptyBase, |context| layer.tree(context)).unwrap();
+        let content = |(path, entry): (&TreePath, &Entry)| entry.read(path, 1 << 20).unwrap();
+        let contents: Vec<Option<Vec<u8>>> = tree.iter().map(content).collect();
+        (project.with(&EmptyBase, |context| layer.fingerprint(context)).unwrap().digest(), listing(&tree), contents)
+    };
+    let seen: Vec<_> = changes.iter().map(look).collect();
+    for (at, one) in seen.iter().enumerate() {
+        for (other_at, other) in seen[..at].iter().enumerate() {
+            assert!(one.0 != other.0 || (&one.1, &one.2) == (&other.1, &other.2), "changes {other_at} and {at}");
+            // Nearly each of them is another tree, else this says nothing; a module that is compiled has no execute bit.
+            let same = (other_at, at) == (0, 15) || other_at >= 13 && at == 15;
+            assert!(same || (&one.1, &one.2) != (&other.1, &other.2), "changes {other_at} and {at} are the same");
+        }
+    }
+    // Elsewhere, later, and in another order of writing: the same.
+    assert_eq!(look(&changes[0]).0, seen[0].0);
+    let aged: Change = Box::new(|project, _| {
+        let file = std::fs::File::options().append(true).open(project.path("src/main.py")).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000)).unwrap();
+    });
+    assert_eq!(look(&aged), seen[0]);
 }
 
 #[test]
