@@ -103,7 +103,8 @@ fn check(wheels: &[Wheel], spec: &VenvSpec, store: &Store) -> Result<()> {
         hasher.update(b"\n");
     }
     for wheel in wheels {
-        hasher.update(format!("{} {} {}\n", wheel.digest, wheel.name, wheel.filename).as_bytes());
+        let Wheel { name, version, filename, digest, .. } = wheel;
+        hasher.update(format!("{digest} {name} {version} {filename}\n").as_bytes());
     }
     let key = format!("fits-v{CHECK_VERSION}-{}", hasher.finish().hex());
     if store.get_entry(Bucket::Index, &key, 16)?.is_some() {

@@ -277,6 +277,8 @@ fn planning_the_same_wheels_again_opens_none_of_them() {
     // Another environment, or one more wheel, is looked at.
     let moved = VenvSpec { path: TreePath::new("srv/venv").unwrap(), ..spec(BytecodeMode::None) };
     assert!(planned(wheels.clone(), moved, &store).is_err());
+    let other = Wheel { version: "2".into(), ..wheels[1].clone() };
+    assert!(planned(vec![wheels[0].clone(), other], spec(BytecodeMode::None), &store).is_err());
     assert!(planned([wheels, vec![wheel("c", "3")]].concat(), spec(BytecodeMode::None), &store).is_err());
 }
 
