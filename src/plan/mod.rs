@@ -138,10 +138,12 @@ pub fn plan(project: &Project, request: &Request, access: &Access) -> Result<Pla
     let several = wanted.len() > 1;
     let root = fs::canonical(&project.root);
     let pins = Pins::open(&project.root, request.locking)?;
+    let compilers = python::Compilers::default();
+    let planning = Planning { project, request, pins: &pins, root: &root, access, compilers: &compilers };
     let images: Vec<Result<ImagePlan>> = wanted
         .par_iter()
         .map(|(variant, platform)| {
-            let planned = image(&Planning { project, request, pins: &pins, root: &root, access }, variant, platform);
+            let planned = image(&planning, variant, platform);
             if several {
                 planned.during(|| format!("planning variant `{}` for {platform}", variant.name))
             } else {
@@ -178,6 +180,7 @@ struct Planning<'a> {
     pins: &'a Pins,
     root: &'a Path,
     access: &'a Access,
+    compilers: &'a python::Compilers,
 }
 
 fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Result<ImagePlan> {
@@ -203,7 +206,7 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
     drop(installing);
     let choosing = stage("wheels");
     let python = match &variant.python {
-        Some(spec) => Some(python::environment(project, spec, &base, platform, pins, last, access)?),
+        Some(spec) => Some(python::environment(planning, spec, &base, platform, pins, last)?),
         None => None,
     };
     drop(choosing);

@@ -1,16 +1,17 @@
 //! The virtual environment of an image: what it is made for, its wheels, its compiler.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Base, Error, LAYERS_LIMIT, OTHER_LAYERS};
+use super::{Base, Error, LAYERS_LIMIT, OTHER_LAYERS, Planning};
 use crate::error::{During, Result};
 use crate::fs;
 use crate::image::Access;
 use crate::layer::{LayerSource, TreePath};
 use crate::lock::{Hex, LockedImage, LockedWheel};
 use crate::net::Http;
-use crate::oci::Platform;
-use crate::project::{Project, PythonSpec};
+use crate::oci::{Digest, Platform};
+use crate::project::PythonSpec;
 use crate::python::bytecode::{BytecodeMode, Compile};
 use crate::python::grouping::Limits;
 use crate::python::{
@@ -33,19 +34,20 @@ pub struct Environment {
 }
 
 /// Plans the environment of one image: wheels are chosen and fetched into the store.
-pub fn environment(
-    project: &Project,
+pub(super) fn environment(
+    planning: &Planning<'_>,
     spec: &PythonSpec,
     base: &Base,
     platform: &Platform,
     pins: Option<&LockedImage>,
     last: Option<&LockedImage>,
-    access: &Access,
 ) -> Result<Environment> {
+    let Planning { project, access, .. } = *planning;
     let (interpreter, version) = base.python(spec)?;
     let libc = base.facts.libc.ok_or_else(|| Error::NoLibc { base: base.name.clone() })?;
     let target = Target { python: version, platform: platform.clone(), libc };
-    let compiler = compiler(version, spec, base, platform, access)?;
+    let place = (base.digest(), format!("{interpreter} {version}"));
+    let compiler = planning.compilers.of(place, || compiler(version, spec, base, platform, access))?;
     let wheels = match &spec.lock {
         None => Vec::new(),
         Some(lock) => {
@@ -132,6 +134,25 @@ fn stdlib(interpreter: &TreePath, base: &Base, compiler: &Arc<dyn Compile>) -> R
     Ok(Some(StdlibLayer::new(base.rootfs.clone(), library, compiler.clone(), base.digest())))
 }
 
+/// The compilers of a plan: images on the same base have the same one, so that each interpreter is started once a core.
+#[derive(Default)]
+pub(super) struct Compilers {
+    known: Mutex<BTreeMap<(Digest, String), Arc<dyn Compile>>>,
+}
+
+impl Compilers {
+    /// The one of a base's interpreter; `make` says how it is looked for.
+    fn of(&self, place: (Digest, String), make: impl FnOnce() -> Result<Arc<dyn Compile>>) -> Result<Arc<dyn Compile>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compiler) = known.get(&place) {
+            return Ok(compiler.clone());
+        }
+        let compiler = make()?;
+        known.insert(place, compiler.clone());
+        Ok(compiler)
+    }
+}
+
 /// The compiler for the base's Python, which is looked for when a module has to be compiled.
 fn compiler(
     version: PythonVersion,
@@ -149,4 +170,24 @@ fn compiler(
         Ok(Compiler::new(found, Some(&store)))
     };
     Ok(Arc::new(LazyCompiler::new(version, magic, Box::new(find))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_on_the_same_base_have_one_compiler() {
+        let compilers = Compilers::default();
+        let make = || -> Result<Arc<dyn Compile>> {
+            let version = PythonVersion::new(3, 11);
+            let find = move || Err(BytecodeError::UnknownVersion { version }.into());
+            Ok(Arc::new(LazyCompiler::new(version, *b"fake", Box::new(find))))
+        };
+        let place = |base: &[u8], path: &str| (Digest::of(base), path.to_string());
+        let first = compilers.of(place(b"1", "usr/bin/python3"), make).unwrap();
+        assert!(Arc::ptr_eq(&first, &compilers.of(place(b"1", "usr/bin/python3"), make).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &compilers.of(place(b"2", "usr/bin/python3"), make).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &compilers.of(place(b"1", "opt/python"), make).unwrap()));
+    }
 }
