@@ -16,7 +16,7 @@ use super::lock::Locked;
 use super::names::{WheelName, normalize, same_version, shown};
 use super::simple::{self, Listed};
 use super::tags::Tags;
-use super::wheel::Wheel;
+use super::wheel::{OpenWheel, Wheel};
 use super::{Error, Target};
 use crate::error::{During, Result};
 use crate::fs;
@@ -334,6 +334,8 @@ impl Job<'_> {
             }
         };
         let wheel = self.wheel(locked, &candidate.filename, digest, size);
+        // Here others are still on their way; when a layer is made, everything waits for it.
+        OpenWheel::open(&wheel, self.store)?.verify_content(self.store)?;
         self.remember(locked, &wheel)?;
         Ok(wheel)
     }
