@@ -128,6 +128,7 @@ pub fn request(selection: &Selection, locking: Locking, session: &Session) -> Re
         locking,
         mirror: selection.mirror.clone(),
         keyring: selection.keyring.clone(),
+        ahead: false,
     };
     Ok((project, request))
 }

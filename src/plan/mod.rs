@@ -68,6 +68,8 @@ pub struct Request {
     pub mirror: Option<Url>,
     /// The keys of that archive.
     pub keyring: Option<PathBuf>,
+    /// Whether a build follows: then what layers will need may be made while the plan waits for the network.
+    pub ahead: bool,
 }
 
 /// What will be built.

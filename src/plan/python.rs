@@ -16,7 +16,7 @@ use crate::python::bytecode::{BytecodeMode, Compile};
 use crate::python::grouping::Limits;
 use crate::python::{
     self, BaseInterpreter, BytecodeError, Compiler, Indexes, Interpreter, LazyCompiler, Lock, Locked, PythonVersion,
-    Search, StdlibLayer, Target, VenvSpec, Wheel, fetch, venv_layers,
+    Search, StdlibLayer, Target, VenvSpec, Wheel, fetch, prepare, venv_layers,
 };
 
 /// An environment, planned.
@@ -48,15 +48,6 @@ pub(super) fn environment(
     let target = Target { python: version, platform: platform.clone(), libc };
     let place = (base.digest(), format!("{interpreter} {version}"));
     let compiler = planning.compilers.of(place, || compiler(version, spec, base, platform, access))?;
-    let wheels = match &spec.lock {
-        None => Vec::new(),
-        Some(lock) => {
-            let lock = Lock::read(&lock.value).during(|| format!("reading `{}`", lock.value.display()))?;
-            let locked = lock.select(&target)?;
-            let indexes = Indexes::of_this_machine(&project.root)?.with(&lock.options);
-            wheels(locked, pins, &target, &indexes, access)?
-        }
-    };
     let path = TreePath::new(&spec.venv.value)?;
     let venv = VenvSpec {
         path: path.clone(),
@@ -64,6 +55,15 @@ pub(super) fn environment(
         interpreter: format!("/{interpreter}"),
         bytecode: spec.bytecode,
         compiler: (spec.bytecode != BytecodeMode::None).then(|| compiler.clone()),
+    };
+    let wheels = match &spec.lock {
+        None => Vec::new(),
+        Some(lock) => {
+            let lock = Lock::read(&lock.value).during(|| format!("reading `{}`", lock.value.display()))?;
+            let locked = lock.select(&target)?;
+            let indexes = Indexes::of_this_machine(&project.root)?.with(&lock.options);
+            wheels(planning, locked, &venv, pins, &indexes)?
+        }
     };
     let locked = wheels.iter().map(|wheel| (wheel.name.clone(), wheel.filename.clone(), Hex(wheel.digest)));
     let mut locked: Vec<(String, String, Hex)> = locked.collect();
@@ -90,12 +90,13 @@ pub(super) fn environment(
 
 /// The wheel of each requirement, in the store. One that ingot.lock names is the only one that will do.
 fn wheels(
+    planning: &Planning<'_>,
     mut locked: Vec<Locked>,
+    venv: &VenvSpec,
     pins: Option<&LockedImage>,
-    target: &Target,
     indexes: &Indexes,
-    access: &Access,
 ) -> Result<Vec<Wheel>> {
+    let Access { store, progress, .. } = planning.access;
     let mut here: Vec<Option<Wheel>> = Vec::new();
     for locked in &mut locked {
         let pin = pins.and_then(|pins| pins.wheels.iter().find(|wheel| wheel.name == locked.name));
@@ -105,7 +106,7 @@ fn wheels(
             continue;
         };
         locked.hashes = vec![*digest];
-        let size = fs::symlink_metadata(&access.store.blob_path(digest)).ok().map(|found| found.len());
+        let size = fs::symlink_metadata(&store.blob_path(digest)).ok().map(|found| found.len());
         here.push(size.map(|size| Wheel {
             name: locked.name.clone(),
             version: locked.version.clone(),
@@ -118,7 +119,21 @@ fn wheels(
     let missing: Vec<Locked> =
         locked.into_iter().zip(&here).filter(|(_, here)| here.is_none()).map(|(locked, _)| locked).collect();
     let client = || Ok(Http::new()?);
-    let mut fetched = fetch(&missing, target, indexes, &access.store, &client, &access.progress)?.into_iter();
+    // While others are still on their way. What is not done, or fails, is done when the layer is made.
+    let ahead = planning.request.ahead && venv.bytecode != BytecodeMode::None;
+    let mut fetched = rayon::in_place_scope(|scope| {
+        let arrived = |wheel: &Wheel| {
+            let wheel = wheel.clone();
+            scope.spawn(move |_| {
+                let _stage = progress.stage(&format!("compile {}", wheel.name));
+                let _: Result<()> = prepare(&wheel, venv, store);
+            });
+        };
+        let ignored = |_: &Wheel| {};
+        let arrived: &(dyn Fn(&Wheel) + Sync) = if ahead { &arrived } else { &ignored };
+        fetch(&missing, &venv.target, indexes, store, &client, progress, arrived)
+    })?
+    .into_iter();
     Ok(here.into_iter().filter_map(|here| here.or_else(|| fetched.next())).collect())
 }
 

@@ -82,7 +82,8 @@ struct Network {
 
 /// Puts a wheel for each requirement into the store, and returns them in the order of `locked`.
 ///
-/// `http` is called at most once, and not at all if everything is on this machine.
+/// `http` is called at most once, and not at all if everything is on this machine. `arrived` hears of every wheel that
+/// was not in the store before, as soon as it is: in whatever order, from whatever thread.
 pub fn fetch(
     locked: &[Locked],
     target: &Target,
@@ -90,6 +91,7 @@ pub fn fetch(
     store: &Store,
     http: &dyn Fn() -> Result<Http>,
     progress: &Progress,
+    arrived: &(dyn Fn(&Wheel) + Sync),
 ) -> Result<Vec<Wheel>> {
     let job = Job { target, tags: Tags::of(target), indexes, store, progress };
     let mut wheels = locked.iter().map(|locked| job.known(locked)).collect::<Result<Vec<_>>>()?;
@@ -102,13 +104,16 @@ pub fn fetch(
             .map(|(locked, known)| if known.is_some() { Ok(None) } else { job.local(locked, &folders) })
             .collect();
         for (wheel, local) in wheels.iter_mut().zip(local) {
-            *wheel = wheel.take().or(local?);
+            let local = local?;
+            local.iter().for_each(arrived);
+            *wheel = wheel.take().or(local);
         }
     }
     let missing: Vec<usize> = (0..locked.len()).filter(|at| wheels.get(*at).is_some_and(Option::is_none)).collect();
     if !missing.is_empty() {
         let network = job.network(http, folders)?;
-        let found = in_parallel(&missing, PARALLEL, |at| job.remote(&locked[*at], &network))?;
+        let found =
+            in_parallel(&missing, PARALLEL, |at| job.remote(&locked[*at], &network).inspect(|wheel| arrived(wheel)))?;
         for (at, wheel) in missing.into_iter().zip(found) {
             wheels[at] = Some(wheel);
         }

@@ -53,7 +53,7 @@ fn folder(files: &[(&str, &[u8])]) -> (tempfile::TempDir, Indexes) {
 }
 
 fn go(locked: &Locked, indexes: &Indexes, store: &Store, http: &dyn Fn() -> Result<Http>) -> Result<Wheel> {
-    let wheels = fetch(std::slice::from_ref(locked), &here(), indexes, store, http, &Progress::silent())?;
+    let wheels = fetch(std::slice::from_ref(locked), &here(), indexes, store, http, &Progress::silent(), &|_| {})?;
     assert_eq!(wheels.len(), 1);
     Ok(wheels.into_iter().next().unwrap())
 }
@@ -335,10 +335,51 @@ fn many_are_fetched_at_the_same_time_in_order() {
         bytes.iter().map(|(name, bytes)| Locked { name: name.clone(), ..locked(&[bytes]) }).collect();
     let (_folder, store) = store();
     let before = std::time::Instant::now();
-    let wheels = fetch(&all, &here(), &at(&server), &store, &|| Ok(quick()), &Progress::silent()).unwrap();
+    let wheels = fetch(&all, &here(), &at(&server), &store, &|| Ok(quick()), &Progress::silent(), &|_| {}).unwrap();
     let found: Vec<_> = wheels.iter().map(|wheel| wheel.name.clone()).collect();
     assert_eq!(found, names);
     assert!(before.elapsed() < std::time::Duration::from_millis(30 * 60 * 3 / 4 + 3000), "{:?}", before.elapsed());
+}
+
+#[test]
+fn a_wheel_is_told_of_while_others_are_on_their_way() {
+    let names = ["a", "b"];
+    let bytes: BTreeMap<String, Vec<u8>> =
+        names.iter().map(|name| (name.to_string(), WheelBuilder::new(name, "1").build())).collect();
+    let served = bytes.clone();
+    let (told, heard) = std::sync::mpsc::channel();
+    let heard = Mutex::new(heard);
+    let server = Server::start(move |seen| {
+        let path = seen.path().to_string();
+        match path.strip_prefix("/simple/").map(|rest| rest.trim_end_matches('/')) {
+            Some(name) => {
+                let digest = Digest::of(&served[name]).hex();
+                let page = format!("<a href='/f/{name}-1-py3-none-any.whl#sha256={digest}'>x</a>");
+                Act::body(200, page.as_bytes()).with("Content-Type", "text/html")
+            }
+            // The second is sent when somebody has heard of the first.
+            None if path.contains("/b-1") => {
+                match heard.lock().unwrap().recv_timeout(std::time::Duration::from_secs(30)) {
+                    Ok(name) if name == "a" => Act::body(200, &served["b"]),
+                    _ => Act::status(410),
+                }
+            }
+            None => Act::body(200, &served["a"]),
+        }
+    });
+    let all: Vec<Locked> =
+        bytes.iter().map(|(name, bytes)| Locked { name: name.clone(), ..locked(&[bytes]) }).collect();
+    let (_folder, store) = store();
+    let told = Mutex::new(told);
+    let fetch_all = |arrived: &(dyn Fn(&Wheel) + Sync)| {
+        fetch(&all, &here(), &at(&server), &store, &|| Ok(quick()), &Progress::silent(), arrived).unwrap();
+    };
+    fetch_all(&|wheel| {
+        assert!(store.has(&wheel.digest));
+        told.lock().unwrap().send(wheel.name.clone()).unwrap();
+    });
+    // What was there before is no news.
+    fetch_all(&|wheel| panic!("{}", wheel.name));
 }
 
 struct Heard(Mutex<Vec<String>>);
@@ -367,6 +408,6 @@ fn a_withdrawn_wheel_is_used_with_a_warning() {
     let (_folder, store) = store();
     let heard = Arc::new(Heard(Mutex::new(Vec::new())));
     let progress = Progress::new(heard.clone());
-    fetch(&[locked(&[&p])], &here(), &at(&server), &store, &|| Ok(quick()), &progress).unwrap();
+    fetch(&[locked(&[&p])], &here(), &at(&server), &store, &|| Ok(quick()), &progress, &|_| {}).unwrap();
     assert_eq!(*heard.0.lock().unwrap(), ["`x==1` (r.lock:7) was withdrawn: it[31m leaks"]);
 }

@@ -82,6 +82,9 @@ fn layers_leave_while_others_are_made() {
     assert_eq!(counts, [Some(5), Some(0), Some(0)], "{outputs}");
     let (made, sent) = last_and_first(&spans);
     assert!(sent < made, "the first is sent at {sent}, the last is made at {made}: {spans:?}");
+    // Wheels are compiled while others may still be on their way.
+    let (fetching, compiling) = (find(&spans, "wheels of small"), find(&spans, "compile alpha"));
+    assert!(fetching.0 <= compiling.0 && compiling.1 <= fetching.1, "{spans:?}");
     // A budget that holds, whatever becomes of the layers, is no reason to wait for all of them; names come last.
     let requests = registry.requests();
     let name = requests.iter().position(|request| request.method == "PUT" && request.uri.ends_with("/manifests/1"));

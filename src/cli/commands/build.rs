@@ -11,7 +11,7 @@ use crate::fs;
 use crate::image::{Access, Artifact, Early, Receipt, Sink, sink};
 use crate::layer::LayerBlob;
 use crate::net::in_parallel;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Request};
 use crate::report::metadata::{self, BuildReport};
 use crate::report::plan::PlanReport;
 
@@ -38,7 +38,7 @@ fn build(args: &Build, session: &Session) -> Result<()> {
     hygiene::gate(args, &project, &request, session)?;
     drop(checking);
     let planning = progress.stage("plan");
-    let plan = plan::plan(&project, &request, &access)?;
+    let plan = plan::plan(&project, &Request { ahead: true, ..request }, &access)?;
     drop(planning);
     let variants = plan.variants();
     let places = destinations(args, &variants)?;
