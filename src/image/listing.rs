@@ -307,6 +307,8 @@ fn decode(bytes: &[u8], diff_id: &Digest) -> Option<Listing> {
     let path = |text: &String| TreePath::new(text).ok();
     let uncompressed_size = stored.uncompressed_size;
     let mut listing = Listing { libc: stored.libc, uncompressed_size, ..Listing::default() };
+    // They are sorted, which makes the map in one go.
+    let mut entries = Vec::with_capacity(stored.rows.len());
     for Row(name, kind, mode, uid, gid, ordinal, size, target) in stored.rows {
         let kind = match kind {
             'd' => ListedKind::Directory,
@@ -316,8 +318,9 @@ fn decode(bytes: &[u8], diff_id: &Digest) -> Option<Listing> {
             's' => ListedKind::Special,
             _ => return None,
         };
-        listing.entries.insert(path(&name)?, Listed { kind, mode, uid, gid });
+        entries.push((path(&name)?, Listed { kind, mode, uid, gid }));
     }
+    listing.entries = entries.into_iter().collect();
     listing.whiteouts = stored.whiteouts.iter().map(path).collect::<Option<_>>()?;
     listing.opaques = stored
         .opaques

@@ -218,8 +218,13 @@ impl Rootfs {
         Ok(bytes)
     }
 
-    fn apply(&mut self, layer: usize, listing: Listing, digest: &Digest) -> Result<(), Error> {
+    fn apply(&mut self, layer: usize, mut listing: Listing, digest: &Digest) -> Result<(), Error> {
         self.hide(&listing);
+        // Entries of the lowest layer are where they say, sorted: they need not be placed one by one.
+        if self.nodes.is_empty() && is_whole(&listing.entries) {
+            let entries = std::mem::take(&mut listing.entries);
+            self.nodes = entries.into_iter().map(|(path, listed)| (path, node(layer, listed))).collect();
+        }
         let mut links = Vec::new();
         for (path, listed) in listing.entries {
             match &listed.kind {
@@ -345,6 +350,22 @@ impl BaseView for Rootfs {
     fn lookup(&self, path: &TreePath) -> Option<BaseEntry> {
         self.nodes.get(path).map(|node| node.entry.clone())
     }
+}
+
+/// Whether every parent is there as a folder, and nothing is another name of something below.
+fn is_whole(entries: &BTreeMap<TreePath, Listed>) -> bool {
+    // Most entries are in the folder of the one before.
+    let mut known = "";
+    entries.iter().all(|(path, listed)| {
+        let parent = path.as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
+        if parent != known && !parent.is_empty() {
+            if entries.get(parent).is_none_or(|folder| folder.kind != ListedKind::Directory) {
+                return false;
+            }
+            known = parent;
+        }
+        !matches!(listed.kind, ListedKind::Link(_))
+    })
 }
 
 fn node(layer: usize, listed: Listed) -> Node {

@@ -66,6 +66,28 @@ fn later_layers_replace_and_hide() {
 }
 
 #[test]
+fn a_lowest_layer_is_taken_whole_as_if_it_were_placed_piece_by_piece() {
+    let fixture = Fixture::new();
+    let whole = || {
+        let first = RawTar::new().folder("a").file("a-b", b"1").folder("a/x").file("a/x/f", b"2").file("a/y", b"3");
+        first.folder("usr").folder("usr/lib").symlink("lib", "usr/lib").file("usr/lib/z", b"4").folder("a/x/g")
+    };
+    let part = || RawTar::new().file("no/folder/f", b"5").folder("b").file("b/f", b"6");
+    for tar in [whole, part] {
+        let taken = fixture.open(vec![tar()]).unwrap();
+        let placed = fixture.open(vec![RawTar::new().file("zzz", b""), tar()]).unwrap();
+        let all = |rootfs: &Rootfs| -> Vec<(TreePath, BaseEntry, u64)> {
+            let nodes = rootfs.nodes.iter().filter(|(path, _)| path.as_str() != "zzz");
+            nodes.map(|(path, node)| (path.clone(), node.entry.clone(), node.size)).collect()
+        };
+        assert_eq!(all(&taken), all(&placed));
+        assert!(taken.nodes.len() > 3 && text(&taken, "a/x/f").is_none_or(|text| text == "2"));
+    }
+    let entries = |tar: fn() -> RawTar| fixture.open(vec![tar()]).unwrap().nodes;
+    assert!(entries(part).contains_key("no/folder") && entries(whole).contains_key("a/x/g"));
+}
+
+#[test]
 fn a_marker_hides_only_lower_layers_wherever_it_stands() {
     let lower = || RawTar::new().folder("d").file("d/old", b"").file("other", b"");
     let uppers = [
