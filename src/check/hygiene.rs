@@ -46,6 +46,7 @@ pub enum Extent {
 enum Kind {
     Text,
     Dotenv,
+    Config,
     Notebook,
 }
 
@@ -89,8 +90,8 @@ pub fn hygiene(
             report.findings.push(finding);
         }
     }
-    // A build may look at some of the variants only.
-    if extent == Extent::All {
+    // A line may answer for what another variant packs.
+    if extent == Extent::All && variants.len() == project.variants().len() {
         for (line, rule, files) in allowed.unused() {
             let message = format!("no finding of `{rule}` in `{files}`");
             report.findings.extend(policy.finding("allow-unused", (ALLOW_FILE, Some(line)), message, None));
@@ -158,6 +159,7 @@ impl Kind {
         match self {
             Kind::Text => 't',
             Kind::Dotenv => 'd',
+            Kind::Config => 'c',
             Kind::Notebook => 'n',
         }
     }
@@ -168,6 +170,7 @@ fn kind(path: &str) -> Kind {
     match name {
         name if stray::is_dotenv(name) => Kind::Dotenv,
         name if name.ends_with(".ipynb") => Kind::Notebook,
+        name if stray::is_config(name) => Kind::Config,
         _ => Kind::Text,
     }
 }
@@ -195,7 +198,11 @@ fn look(file: &AppFile<'_>, kind: Kind) -> Result<Vec<Seen>> {
     if bytes.iter().take(HEAD).any(|byte| *byte == 0) {
         return Ok(Vec::new());
     }
-    let files = if kind == Kind::Dotenv { Files::Dotenv } else { Files::Source };
+    let files = match kind {
+        Kind::Dotenv => Files::Dotenv,
+        Kind::Config => Files::Config,
+        Kind::Text | Kind::Notebook => Files::Source,
+    };
     let mut seen = secrets(bytes, files);
     if kind == Kind::Notebook && has_output(bytes) {
         seen.push(Seen { rule: "notebook-output".into(), line: None, evidence: None, allowed: false });

@@ -27,7 +27,10 @@ const CACHE_FILES: [&str; 6] =
     [".coverage", ".DS_Store", "Thumbs.db", "desktop.ini", ".python_history", ".bash_history"];
 const CACHE_ENDS: [&str; 5] = [".swp", ".swo", "~", ".orig", ".rej"];
 /// Files that are credentials by their names.
-const CREDENTIALS: [&str; 12] = [
+const CREDENTIALS: [&str; 15] = [
+    ".vault-token",
+    ".s3cfg",
+    ".dockercfg",
     ".netrc",
     "_netrc",
     ".pgpass",
@@ -41,14 +44,30 @@ const CREDENTIALS: [&str; 12] = [
     "terraform.tfstate",
     "kubeconfig",
 ];
-const CREDENTIAL_ENDS: [&str; 7] =
-    ["/.aws/credentials", "/.docker/config.json", "/.kube/config", ".tfstate", ".tfstate.backup", ".keytab", ".ovpn"];
+const CREDENTIAL_ENDS: [&str; 8] = [
+    "/.aws/credentials",
+    "/.streamlit/secrets.toml",
+    "/.docker/config.json",
+    "/.kube/config",
+    ".tfstate",
+    ".tfstate.backup",
+    ".keytab",
+    ".ovpn",
+];
 const KEY_STORE_ENDS: [&str; 5] = [".p12", ".pfx", ".jks", ".keystore", ".kdbx"];
 const DUMP_ENDS: [&str; 12] = [
     ".dump", ".sqlite", ".sqlite3", ".bak", ".log", ".pcap", ".pcapng", ".har", ".hprof", ".rdb", ".sql.gz", "dump.sql",
 ];
 /// Ends of files that only show what others look like.
 const SAMPLES: [&str; 8] = ["example", "examples", "sample", "template", "tmpl", "dist", "defaults", "schema"];
+
+/// Ends of files of settings, one a line.
+const CONFIG_ENDS: [&str; 7] = [".ini", ".cfg", ".conf", ".cnf", ".properties", ".yaml", ".yml"];
+
+/// Whether the file is one of settings, one a line.
+pub(super) fn is_config(name: &str) -> bool {
+    CONFIG_ENDS.iter().any(|end| name.ends_with(end))
+}
 
 /// Whether the file is one of variables and their values.
 pub(super) fn is_dotenv(name: &str) -> bool {
@@ -169,6 +188,7 @@ mod tests {
             (".netrc", Some(("credential-file", ".netrc"))),
             ("src/.aws/credentials", Some(("credential-file", "src/.aws/credentials"))),
             ("src/credentials", None),
+            ("src/.streamlit/secrets.toml", Some(("credential-file", "src/.streamlit/secrets.toml"))),
             ("src/infra.tfstate", Some(("credential-file", "src/infra.tfstate"))),
             ("src/tls/server.p12", Some(("key-store", "src/tls/server.p12"))),
             ("src/cacert.pem", None),

@@ -26,12 +26,14 @@ pub(in crate::check) enum Files {
     Source,
     /// In those of variables and their values.
     Dotenv,
+    /// In those of settings: INI, YAML, properties.
+    Config,
 }
 
 impl Files {
     /// Whether a form for these files is looked for in one of the kind `found`.
     pub(super) fn includes(self, found: Files) -> bool {
-        self != Files::Dotenv || found == Files::Dotenv
+        matches!(self, Files::All | Files::Source) || self == found
     }
 
     pub(super) fn needs_short_lines(self) -> bool {

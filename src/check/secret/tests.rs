@@ -83,7 +83,7 @@ impl Maker {
 }
 
 fn kind_of(form: &Form) -> Files {
-    if form.files == Files::Dotenv { Files::Dotenv } else { Files::Source }
+    if form.files == Files::All { Files::Source } else { form.files }
 }
 
 #[test]
