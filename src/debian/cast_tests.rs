@@ -84,6 +84,14 @@ fn files_of_every_size_come_out_as_they_went_in() {
         ];
         assert_eq!(kinds.collect::<Vec<_>>(), expected);
     }
+    let layer = |deb: &Deb| {
+        let mut tree = crate::layer::LayerTree::new();
+        deb.entries.iter().for_each(|(path, entry)| tree.insert(path.clone(), entry.clone()).unwrap());
+        let task = crate::progress::Progress::silent().task("test", None);
+        let record = crate::layer::write_layer("test", &tree, crate::oci::media_type::Compression::Gzip, &store, &task);
+        record.unwrap().descriptor.digest
+    };
+    assert!(layer(&first) == layer(&second) && layer(&first) == layer(&third));
     let deflated: Vec<bool> = (0..files.len()).map(|n| is_deflated(&first, &format!("f{n}"))).collect();
     let expected =
         [false, false, false, true, true, true, true, true, true, true, false, false, true, true].map(|is: bool| is);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::super::files::shown;
 use super::*;
 use crate::debian::Root;
@@ -330,7 +332,7 @@ fn hostile_scripts_end() {
     let calls = "f() { f; f; }; f";
     let turned = "[ ".to_string() + &"! ".repeat(100_000) + "a ]";
     let any = "[ a".to_string() + &" -o a".repeat(4_000) + " ]";
-    let all = "[ a".to_string() + &" -a a".repeat(4_000) + " ]";
+    let both = "[ a".to_string() + &" -a a".repeat(4_000) + " ]";
     let arguments = "set -- \"$@\" \"$@\"\n".repeat(45) + "for a in " + &"\"$@\" ".repeat(2000) + "; do :; done";
     let started = "exec ".repeat(200_000) + "true";
     let functions = "a() ".repeat(200_000) + "{ :; }";
@@ -356,7 +358,7 @@ fn hostile_scripts_end() {
     let patterns =
         "x=".to_string() + &"a".repeat(2000) + "\n" + &format!("y=${{x##*{}b}}\n", "a".repeat(900)).repeat(500);
     let loops = "for a in 1 2 3 4 5 6 7 8 9; do ".repeat(9) + ":; " + &"done; ".repeat(9);
-    for script in [
+    let all = [
         &deep,
         &subshells,
         &substitutions,
@@ -368,7 +370,7 @@ fn hostile_scripts_end() {
         &loops,
         &turned,
         &any,
-        &all,
+        &both,
         &arguments,
         &started,
         &functions,
@@ -391,7 +393,6 @@ fn hostile_scripts_end() {
         "a=${",
         "`",
         "'",
-    ] {
-        run(script);
-    }
+    ];
+    all.into_par_iter().for_each(|script| drop(run(script)));
 }
