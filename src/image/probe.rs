@@ -7,6 +7,7 @@ use super::Rootfs;
 use crate::error::Result;
 use crate::layer::{BaseKind, BaseView, TreePath};
 use crate::target::{Libc, PythonVersion};
+use crate::text;
 
 /// The largest C library that is looked into, in bytes.
 pub(super) const LIBC_LIMIT: u64 = 32 << 20;
@@ -166,7 +167,7 @@ fn occurrences<'a>(bytes: &'a [u8], what: &'a [u8]) -> impl Iterator<Item = &'a 
 
 /// What follows the first occurrence.
 fn find<'a>(bytes: &'a [u8], what: &[u8]) -> Option<&'a [u8]> {
-    let at = bytes.windows(what.len()).position(|window| window == what)?;
+    let at = text::find(bytes, what)?;
     bytes.get(at + what.len()..)
 }
 

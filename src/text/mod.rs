@@ -4,6 +4,21 @@ mod table;
 
 pub use table::{Align, Table};
 
+/// Where `what` begins in `bytes` for the first time.
+pub fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    let Some(first) = what.first() else { return Some(0) };
+    let mut at = 0;
+    loop {
+        let rest = bytes.get(at..)?;
+        // Most bytes are looked at once.
+        at += rest.iter().position(|byte| byte == first)?;
+        if bytes.get(at..)?.starts_with(what) {
+            return Some(at);
+        }
+        at += 1;
+    }
+}
+
 /// Text without anything that a terminal would act on: control and bidirectional characters are written as escapes.
 pub fn escape(text: &str) -> String {
     escaped(text, false)
@@ -45,6 +60,20 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_found() {
+        for (bytes, what, at) in [
+            ("aab", "ab", Some(1)),
+            ("aaaab", "aab", Some(2)),
+            ("", "a", None),
+            ("ab", "b", Some(1)),
+            ("a", "ab", None),
+        ] {
+            assert_eq!(find(bytes.as_bytes(), what.as_bytes()), at, "{bytes} {what}");
+        }
+        assert_eq!(find(b"a", b""), Some(0));
+    }
 
     #[test]
     fn terminals_are_not_told_what_to_do() {

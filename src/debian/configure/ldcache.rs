@@ -12,6 +12,7 @@ use super::site::Site;
 use crate::debian::elf::{self, Library, is_library};
 use crate::error::Result;
 use crate::layer::{BaseKind, BaseView, TreePath};
+use crate::text;
 
 /// The largest library that is read, in bytes.
 const LIBRARY_LIMIT: u64 = 1 << 30;
@@ -348,11 +349,11 @@ fn version(site: &Site<'_>, architecture: &str, below: &Cache) -> Result<Option<
 /// `GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.` is in every libc.so.6.
 fn banner(bytes: &[u8]) -> Option<Version> {
     let start: &[u8] = b"GNU C Library (";
-    let at = bytes.windows(start.len()).position(|window| window == start)?;
-    let text = bytes.get(at + start.len() - 1..)?;
-    let text = text.get(..text.iter().position(|byte| *byte == b'\n' || *byte == 0)?.min(200))?;
-    let text = std::str::from_utf8(text).ok()?.trim_end_matches('.');
-    let generator = format!("ldconfig {text}");
+    let at = text::find(bytes, start)?;
+    let line = bytes.get(at + start.len() - 1..)?;
+    let line = line.get(..line.iter().position(|byte| *byte == b'\n' || *byte == 0)?.min(200))?;
+    let line = std::str::from_utf8(line).ok()?.trim_end_matches('.');
+    let generator = format!("ldconfig {line}");
     Some(Version { number: number(&generator)?, generator })
 }
 
