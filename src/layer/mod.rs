@@ -14,7 +14,8 @@ pub mod encode;
 mod error;
 mod fingerprint;
 mod huffman;
-mod inflate;
+#[doc(hidden)]
+pub mod inflate;
 mod make;
 mod pipeline;
 pub mod read;
@@ -37,6 +38,8 @@ pub use make::{make_layer, make_layer_with};
 pub use source::{Context, LayerSource};
 pub use stamps::Stamps;
 pub use store::{BlobReader, BlobWriter, Bucket, Store};
+#[doc(hidden)]
+pub use tar::write_tree;
 pub use tar::{Unpack, unpack};
 pub use tree::{Content, Entry, Kind, LayerTree, Packed, Packing, TreePath};
 pub use write::{LARGEST, write_layer};
