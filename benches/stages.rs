@@ -174,7 +174,7 @@ fn inflating(members: &Members) {
             if page.room() < size {
                 page.clear();
             }
-            inflater.inflate(stream, size as u64, &mut page, &mut |bytes: &[u8]| drop(black_box(bytes))).unwrap();
+            inflater.inflate(stream, size as u64, &mut page, &mut |bytes: &[u8]| _ = black_box(bytes)).unwrap();
         }
     });
     let mut buffer = vec![0; members.plain.iter().map(Vec::len).max().unwrap_or_default()];
@@ -264,8 +264,8 @@ fn small_things() {
         black_box(fingerprint.digest());
     });
     let noise = binary(SAMPLE);
-    stage("sha256", noise.len(), 0, || drop(black_box(Digest::of(&noise))));
-    stage("crc32", noise.len(), 0, || drop(black_box(crc32fast::hash(&noise))));
+    stage("sha256", noise.len(), 0, || _ = black_box(Digest::of(&noise)));
+    stage("crc32", noise.len(), 0, || _ = black_box(crc32fast::hash(&noise)));
 }
 
 fn zip(path: &Path) {

@@ -1,6 +1,7 @@
 //! The decoder against zlib's and libdeflate's, and at its own edges.
 
 use std::io::Write;
+use std::ops::Range;
 
 use proptest::prelude::*;
 

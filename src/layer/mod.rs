@@ -17,6 +17,7 @@ mod huffman;
 #[doc(hidden)]
 pub mod inflate;
 mod make;
+mod page;
 mod pipeline;
 pub mod read;
 mod run;

@@ -162,7 +162,7 @@ impl<W: Write + Send + 'static> Pipeline<W> {
     /// Works until all is written. Returns the blob's writer, its CRC, and the hasher of the tar.
     pub fn finish(self: &Arc<Self>) -> io::Result<(W, crc32fast::Hasher, Hasher)> {
         let mut state = self.lock();
-        while !state.is_over() && !(state.slots.is_empty() && state.running == 0) {
+        while !state.is_over() && (!state.slots.is_empty() || state.running > 0) {
             state = self.work_or_wait(state);
         }
         if state.is_over() {

@@ -3,7 +3,7 @@
 //! Every header is a function of the entry alone: numeric owners without names, one mtime, no device numbers, and
 //! PAX headers under a fixed name (GNU's default has the process id in it).
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use tar::{EntryType, Header};
 
@@ -211,10 +211,7 @@ pub fn unpack(packed: &Packed, out: &mut dyn Write) -> Result<(), Unpack> {
     let mut checked = Checked { out, crc: crc32fast::Hasher::new(), count: 0, limit: packed.size };
     let copied = match packed.packing {
         Packing::Stored => copy_stored(packed, bytes, &mut checked).map(|()| bytes.len()),
-        Packing::Deflated => {
-            let mut inflater = flate2::read::DeflateDecoder::new(bytes);
-            io::copy(&mut inflater, &mut checked).map(|_| inflater.total_in() as usize)
-        }
+        Packing::Deflated => copy_deflated(packed, bytes, &mut checked),
     };
     let consumed = copied.map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
@@ -237,6 +234,26 @@ fn copy_stored(packed: &Packed, bytes: &[u8], out: &mut dyn Write) -> io::Result
         at = at.saturating_add(part.len());
     }
     Ok(())
+}
+
+/// Inflates; the packed bytes do not stay in memory behind it either. Returns how many of them the stream has.
+fn copy_deflated(packed: &Packed, bytes: &[u8], out: &mut dyn Write) -> io::Result<usize> {
+    let mut inflater = flate2::read::DeflateDecoder::new(bytes);
+    let mut buffer = vec![0; 64 << 10];
+    let start = usize::try_from(packed.offset).unwrap_or(usize::MAX);
+    let mut released = 0;
+    loop {
+        let count = inflater.read(&mut buffer)?;
+        let consumed = inflater.total_in() as usize;
+        if count == 0 {
+            return Ok(consumed);
+        }
+        out.write_all(&buffer[..count])?;
+        if consumed - released >= COPY {
+            packed.archive.release(start.saturating_add(released)..start.saturating_add(consumed));
+            released = consumed;
+        }
+    }
 }
 
 struct Checked<'a> {
@@ -264,7 +281,6 @@ impl Write for Checked<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
     use std::sync::Arc;
 
     use super::*;

@@ -15,11 +15,13 @@
 //! - `faults`: full disks, limits, pipes, signals, damaged stores and company end well.
 //! - `golden`: every byte of a small image is known; a drift names the file.
 //! - `hygiene`: what must not go into an image is found before anything is built, and never shown.
+//! - `instructions`: how much work a small build is, counted and not timed.
 //! - `ldconfig`: what Ingot configures natively against ldconfig and its like on the same packages.
 //! - `lies`: registries that lie are found out, and passwords stay secret.
 //! - `distroless`: images made of packages alone: programs run in them, dpkg believes their database, a lock pins them.
 //! - `lock`: what ingot.lock pins stays, although registries move on.
 //! - `machine`: the helpers themselves, and that this machine can do what the other tests need.
+//! - `memory`: peak memory is bounded, whatever the input.
 //! - `os_packages`: packages on a base and for another architecture, updates, and what is refused.
 //! - `outputs`: every kind of output, read by the programs that others use.
 //! - `overlap`: layers leave while others are made, but never before a budget allows it; `--timings` shows it.
@@ -55,10 +57,12 @@ mod dpkg_upgrade;
 mod faults;
 mod golden;
 mod hygiene;
+mod instructions;
 mod ldconfig;
 mod lies;
 mod lock;
 mod machine;
+mod memory;
 mod os_packages;
 mod outputs;
 mod overlap;

@@ -45,4 +45,4 @@ pub use service::{
 };
 pub use signed_archive::SignedArchive;
 pub use user::TestUser;
-pub use wheel::Wheel;
+pub use wheel::{PackedFile, Wheel};

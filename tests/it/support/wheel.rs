@@ -9,6 +9,28 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use ingot::oci::Digest;
 
+/// A file as it stands in a zip.
+#[derive(Clone)]
+pub struct PackedFile {
+    /// Its deflate stream.
+    pub stream: Vec<u8>,
+    /// CRC-32 of what it means.
+    pub crc32: u32,
+    /// The length of what it means.
+    pub size: u64,
+    /// The digest of what it means.
+    pub digest: Digest,
+}
+
+impl PackedFile {
+    fn new(content: &[u8]) -> PackedFile {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(6));
+        encoder.write_all(content).unwrap();
+        let stream = encoder.finish().unwrap();
+        PackedFile { stream, crc32: crc32fast::hash(content), size: content.len() as u64, digest: Digest::of(content) }
+    }
+}
+
 /// A wheel in the making. Every member is deflated, times are 1980.
 #[derive(Clone)]
 pub struct Wheel {
@@ -16,14 +38,15 @@ pub struct Wheel {
     version: String,
     tag: String,
     requires: Vec<String>,
-    files: Vec<(String, Vec<u8>, u32)>,
+    files: Vec<(String, PackedFile, u32)>,
 }
 
 impl Wheel {
     /// A pure wheel with one module of its own name.
     pub fn new(name: &str, version: &str) -> Wheel {
         let module = format!("__version__ = \"{version}\"\n");
-        let files = vec![(format!("{}/__init__.py", name.replace('-', "_")), module.into_bytes(), 0o644)];
+        let files =
+            vec![(format!("{}/__init__.py", name.replace('-', "_")), PackedFile::new(module.as_bytes()), 0o644)];
         let (name, version) = (name.to_owned(), version.to_owned());
         Wheel { name, version, tag: "py3-none-any".into(), requires: Vec::new(), files }
     }
@@ -41,7 +64,13 @@ impl Wheel {
 
     /// One more file with a mode.
     pub fn file_with_mode(mut self, path: &str, content: impl AsRef<[u8]>, mode: u32) -> Wheel {
-        self.files.push((path.to_owned(), content.as_ref().to_vec(), mode));
+        self.files.push((path.to_owned(), PackedFile::new(content.as_ref()), mode));
+        self
+    }
+
+    /// One more file that was packed by somebody else.
+    pub fn packed(mut self, path: &str, file: PackedFile) -> Wheel {
+        self.files.push((path.to_owned(), file, 0o644));
         self
     }
 
@@ -78,13 +107,13 @@ impl Wheel {
         let metadata = format!("Metadata-Version: 2.1\nName: {}\nVersion: {}\n{requires}", self.name, self.version);
         let pure = if self.tag.ends_with("-any") { "true" } else { "false" };
         let wheel = format!("Wheel-Version: 1.0\nGenerator: ingot tests\nRoot-Is-Purelib: {pure}\nTag: {}\n", self.tag);
-        files.push((format!("{info}/METADATA"), metadata.into_bytes(), 0o644));
-        files.push((format!("{info}/WHEEL"), wheel.into_bytes(), 0o644));
-        let row = |(path, content, _): &(String, Vec<u8>, u32)| {
-            format!("{path},sha256={},{}\n", URL_SAFE_NO_PAD.encode(Digest::of(content).as_bytes()), content.len())
+        files.push((format!("{info}/METADATA"), PackedFile::new(metadata.as_bytes()), 0o644));
+        files.push((format!("{info}/WHEEL"), PackedFile::new(wheel.as_bytes()), 0o644));
+        let row = |(path, file, _): &(String, PackedFile, u32)| {
+            format!("{path},sha256={},{}\n", URL_SAFE_NO_PAD.encode(file.digest.as_bytes()), file.size)
         };
         let record: String = files.iter().map(row).chain([format!("{info}/RECORD,,\n")]).collect();
-        files.push((format!("{info}/RECORD"), record.into_bytes(), 0o644));
+        files.push((format!("{info}/RECORD"), PackedFile::new(record.as_bytes()), 0o644));
         zip(&files)
     }
 
@@ -97,21 +126,18 @@ impl Wheel {
     }
 }
 
-fn zip(files: &[(String, Vec<u8>, u32)]) -> Vec<u8> {
+fn zip(files: &[(String, PackedFile, u32)]) -> Vec<u8> {
     let (mut out, mut central) = (Vec::new(), Vec::new());
-    for (path, content, mode) in files {
-        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(6));
-        encoder.write_all(content).unwrap();
-        let packed = encoder.finish().unwrap();
+    for (path, file, mode) in files {
         let offset = out.len() as u64;
         // Version, flags, deflate, time, date (1980-01-01), CRC, sizes, length of the name, no extra field.
-        let crc = u64::from(crc32fast::hash(content));
-        let sizes = [(crc, 4), (packed.len() as u64, 4), (content.len() as u64, 4), (path.len() as u64, 2), (0, 2)];
+        let lengths = [file.stream.len() as u64, file.size, path.len() as u64];
+        let sizes = [(file.crc32.into(), 4), (lengths[0], 4), (lengths[1], 4), (lengths[2], 2), (0, 2)];
         let common = [&[(20, 2), (0, 2), (8, 2), (0, 2), (0x21, 2)], &sizes[..]].concat();
         out.extend_from_slice(b"PK\x03\x04");
         numbers(&mut out, &common);
         out.extend_from_slice(path.as_bytes());
-        out.extend_from_slice(&packed);
+        out.extend_from_slice(&file.stream);
         central.extend_from_slice(b"PK\x01\x02");
         numbers(&mut central, &[(3 << 8 | 20, 2)]);
         numbers(&mut central, &common);
