@@ -384,3 +384,16 @@ fn a_locked_grouping_is_obeyed_and_new_wheels_are_small() {
         has(2, "opt/venv/lib/python3.11/site-packages/c.py") && has(1, "opt/venv/lib/python3.11/site-packages/b.py")
     );
 }
+
+#[test]
+fn a_wheel_can_be_prepared_before_its_layer_is_made() {
+    let (_folder, store) = store();
+    let spec = spec(BytecodeMode::Alongside);
+    let sound = WheelBuilder::new("x", "1").file("x.py", "1").put(&store);
+    prepare(&sound, &spec, &store).unwrap();
+    // It was looked through, once: the layer only hashes it.
+    let verified = store.entry_path(Bucket::Index, &format!("verified-v1-{}", sound.digest.hex()));
+    assert!(verified.is_file());
+    let bad = WheelBuilder::new("y", "1").wrong_hash("y.py", "1").put(&store);
+    assert_eq!(prepare(&bad, &spec, &store).unwrap_err().class().code(), 4);
+}
