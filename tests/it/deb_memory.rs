@@ -42,6 +42,7 @@ fn a_large_package_needs_little_memory() {
 }
 
 /// What a build does with a package, in a program of its own.
+#[allow(clippy::print_stdout, reason = "the other program reads it")]
 fn into_a_layer(folder: &Path) {
     let store = Store::open_at(folder).unwrap();
     let digest = Digest::from_hex(&std::fs::read_to_string(folder.join("digest")).unwrap()).unwrap();
