@@ -179,3 +179,60 @@ impl LayerSource for Weighed<'_> {
         Ok(tree)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::layer::{EmptyBase, Entry, Store, TreePath, write_layer};
+    use crate::oci::media_type::Compression;
+    use crate::progress::Progress;
+
+    /// Bytes that no encoder makes smaller.
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 1u64;
+        let next = |_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        };
+        (0..length).map(next).collect()
+    }
+
+    #[test]
+    fn no_layer_is_larger_than_its_bound() {
+        let input: Arc<str> = "test".into();
+        let deep = |n: usize| format!("{}/{n}", vec!["d".repeat(250); 14].join("/"));
+        let tree_of = |entries: Vec<(String, Entry)>| {
+            let mut tree = LayerTree::new();
+            entries.into_iter().for_each(|(at, entry)| tree.insert(TreePath::new(&at).unwrap(), entry).unwrap());
+            tree
+        };
+        let file = |bytes: Vec<u8>| Entry::file(bytes, 0o644, &input);
+        let trees = [
+            (0..3).map(|n| (format!("n{n}"), file(noise(3 << 20)))).collect::<Vec<_>>(),
+            (0..3000).map(|n| (format!("small/{n}"), file(noise(n % 7)))).collect(),
+            (0..400).map(|n| (deep(n), file(Vec::new()).owned(4_000_000, 4_000_000))).collect(),
+            (0..400).map(|n| (format!("l{n}"), Entry::symlink("é".repeat(1500), &input))).collect(),
+            (0..400).map(|n| (format!("{n}/a/b/c/d/e/f/g/h/i/j/k/l/m/n"), file(noise(1)))).collect(),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_at(folder.path()).unwrap();
+        for (number, entries) in trees.into_iter().enumerate() {
+            let mut tree = tree_of(entries);
+            let bound = Size::bound(&tree);
+            tree.complete(&EmptyBase).unwrap();
+            for compression in [Compression::Gzip, Compression::Zstd] {
+                let task = Progress::silent().task("x", None);
+                let record = write_layer("x", &tree, compression, &store, &task).unwrap();
+                let found = Size { compressed: record.descriptor.size, uncompressed: record.uncompressed_size };
+                assert!(
+                    found.compressed <= bound.compressed && found.uncompressed <= bound.uncompressed,
+                    "{number}: {found:?}, at most {bound:?}"
+                );
+            }
+        }
+    }
+}
