@@ -11,7 +11,7 @@ DEMO_ARGS = --build-arg DISTROLESS_BASE=$(DEMO_BASE) --build-arg DISTROLESS_PYTH
 # The installed cargo-deny, or one of our own.
 DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 
-.PHONY: all demo test check fmt clippy deny tidy doc bench install-test-tools install-demo-tools clean
+.PHONY: all demo test check fmt clippy deny tidy doc bench bench-large install-test-tools install-demo-tools clean
 
 all: check test
 
@@ -52,11 +52,18 @@ tidy:
 doc:
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --locked --quiet --no-deps --lib --document-private-items
 
-# The figures of benches/README.md: what ingot and the peers that this machine has take for the same inputs.
+# The figures of benches/README.md: what ingot and the peers that this machine has take for the same inputs. `bench-large`
+# needs 3 GB of wheels and 15 GB of disk.
+LIMIT = $$($(CARGO) build --release --locked --quiet --bench limit --message-format json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
 bench:
 	$(CARGO) build --release --quiet --locked
-	benches/stack.sh target/release/ingot $$(benches/limit.sh)
+	benches/stack.sh target/release/ingot "$(LIMIT)"
 	benches/packages.sh target/release/ingot
+	$(CARGO) bench --quiet --locked --bench stages
+
+bench-large:
+	$(CARGO) build --release --quiet --locked
+	benches/large.sh target/release/ingot "$(LIMIT)"
 
 install-test-tools:
 	@tests/tools/install.sh test

@@ -9,12 +9,12 @@
 set -euo pipefail
 ingot=$(realpath "${1:?usage: packages.sh INGOT [ROUNDS]}")
 rounds=${2:-5}
-root=$(cd "$(dirname "$0")/.." && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(dirname "$here")
 work=$root/target/bench-packages
-for tool in mmdebstrap dpkg-scanpackages jq; do
-    command -v $tool >/dev/null || { echo "packages.sh: $tool is missing: apt-get install mmdebstrap dpkg-dev jq" >&2; exit 1; }
-done
-rm -rf "$work/app" "$work/out" "$work/repo"
+. "$here/common.sh"
+need mmdebstrap dpkg-scanpackages jq time
+rm -rf "$work/app" "$work/out" "$work/repo" "$work/unpacked"
 mkdir -p "$work/app" "$work/repo"
 . /etc/os-release
 python=$(sed -n '/^\[apt\]/,$s/^python = "\(.*\)"/\1/p' "$root/base-manifests/$ID-$VERSION_ID.toml")
@@ -43,33 +43,47 @@ done <"$work/packages"
 include=$(cut -d' ' -f1 "$work/packages" | cut -d= -f1 | paste -sd,)
 wc -l <"$work/packages" | xargs echo "packages:" >&2
 
-clear() { rm -rf "$work"/cache/{layers,pyc,os,interpreters,bases}-v*; }
-anew() { clear; "${build[@]}" >/dev/null; }
+# Leaves the .debs alone, their casts, and what was read of indexes.
+cut -d' ' -f2 "$work/packages" | sed 's/^sha256://' | sort >"$work/inputs"
+clear() {
+    rm -rf "$work"/cache/{layers,pyc,os,interpreters,bases,stamps}-v* "$work/out"
+    ls "$work/cache/blobs/sha256" | sort | comm -23 - "$work/inputs" | sed "s|^|$work/cache/blobs/sha256/|" | xargs -r rm
+    sync
+}
+before_anew() { clear; }
+anew() { "${build[@]}"; }
 # As on a machine where another program fetched the .debs: `ingot build` unpacks them while it fetches.
-uncast() { rm -rf "$work"/cache/debs-v*; plain; }
-plain() { clear; "$ingot" build -q --locked "$work/plain" -o "oci:$work/out" >/dev/null; }
-same() { "${build[@]}" >/dev/null; }
+before_uncast() { clear; rm -rf "$work"/cache/debs-v*; }
+uncast() { "$ingot" build -q --locked "$work/plain" -o "oci:$work/out"; }
+before_plain() { clear; }
+plain() { "$ingot" build -q --locked "$work/plain" -o "oci:$work/out"; }
+before_same() { "${build[@]}" >/dev/null; }
+same() { "${build[@]}"; }
 peer() {
     mmdebstrap --quiet --variant=extract --format=tar --include="$include" --aptopt='APT::Install-Recommends "false"' \
-        "$VERSION_CODENAME" "$work/peer.tar" "deb [trusted=yes] copy:$work/repo ./" >/dev/null
+        "$VERSION_CODENAME" "$work/peer.tar" "deb [trusted=yes] copy:$work/repo ./"
 }
-for round in $(seq "$rounds"); do
-    for case in uncast plain anew same peer; do
-        begin=$(date +%s%N)
-        "$case"
-        echo "$case $((($(date +%s%N) - begin) / 1000000))"
-    done
-done >"$work/times"
+# The modules that have bytecode in the image, without it.
+layers=$(jq -r '.images[0].layers[].digest' "$work/metadata.json" | sed "s|^sha256:|$work/cache/blobs/sha256/|")
+mkdir -p "$work/unpacked"
+for layer in $layers; do tar -xzf "$layer" -C "$work/unpacked" --wildcards "usr/lib/python$python/*" 2>/dev/null || true; done
+(cd "$work/unpacked" && find . -name '*.pyc' | sed 's|/__pycache__/\([^/]*\)\.cpython-[0-9]*\.pyc$|/\1.py|' | sort >"$work/modules" &&
+    find . -name '*.py' | sort | comm -23 - "$work/modules" | xargs -r rm)
+before_compileall() { find "$work/unpacked" -name __pycache__ -prune -exec rm -rf {} +; sync; }
+compileall() { "python$python" -m compileall -q -j2 --invalidation-mode unchecked-hash "$work/unpacked" || true; }
+
+rounds "$rounds" uncast plain anew same compileall peer
+clear
 /usr/bin/time -f '%M' -o "$work/memory" "${build[@]}" --clean >/dev/null
 
-median() { awk -v c="$1" '$1 == c { print $2 }' "$work/times" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
-of_peer() { awk -v a="$1" -v b="$(median peer)" 'BEGIN { printf "%.2f", a / b }'; }
-row() { local ms; ms=$(median "$1"); printf '%-62s %6d ms %8s\n' "$2" "$ms" "$(of_peer "$ms")"; }
-printf '%-62s %9s %8s\n' "case ($rounds rounds)" "median" "of peer"
-row uncast "ingot: the packages alone, without bytecode, .debs not cast"
-row plain "ingot: the packages alone, without bytecode, .debs cast"
-row anew "ingot: every layer and all bytecode anew, to a layout"
-row same "ingot: nothing changed"
+echo "packages: $(wc -l <"$work/packages"), $rounds rounds, $(nproc) cores"
+row uncast "ingot: the packages alone, without bytecode, .debs not cast" peer
+row plain "ingot: the packages alone, without bytecode, .debs cast" peer
+row anew "ingot: every layer and all bytecode anew" peer
+row compileall "python -m compileall -j2 of the same $(wc -l <"$work/modules") modules"
+awk -v a="$(micros anew)" -v b="$(micros plain)" -v c="$(micros compileall)" \
+    'BEGIN { printf "%-66s %10.2f\n", "  all bytecode, less the packages alone, of compileall", (a - b) / c }'
+row same "ingot: nothing changed, locked" peer
 row peer "peer: mmdebstrap --variant=extract, to a tar"
 jq -r '.images[0] | "compressed: \(.size) bytes in \(.layers | length) layers"' "$work/metadata.json"
 echo "peak memory of every layer anew: $(($(cat "$work/memory") / 1024)) MiB"
