@@ -96,6 +96,13 @@ impl FromStr for Reference {
             ),
             None => None,
         };
+        if let Some((registry, repository, tag)) = usual(text) {
+            let tag = tag.map(str::to_string).or_else(|| digest.is_none().then(|| "latest".to_string()));
+            return Ok(Reference { registry: registry.into(), repository: repository.into(), tag, digest });
+        }
+        if !text.is_ascii() {
+            return Err(refuse("it has a character that is not ASCII"));
+        }
         let parsed: oci_spec::distribution::Reference = text.parse().map_err(|error| {
             use oci_spec::distribution::ParseError;
             refuse(match error {
@@ -127,6 +134,52 @@ impl FromStr for Reference {
     }
 }
 
+/// Registry, repository and tag of a reference in one of the usual forms, whose digest was looked at. `None` is no refusal:
+/// then the grammar itself decides. Its expression takes 40 ms to be compiled, longer than a build of what did not change.
+fn usual(text: &str) -> Option<(&str, Cow<'_, str>, Option<&str>)> {
+    /// A part of a repository's path: letters and digits with single separators in between.
+    fn is_part(part: &str) -> bool {
+        let mut ends = true;
+        part.bytes().all(|byte| match byte {
+            b'a'..=b'z' | b'0'..=b'9' => {
+                ends = false;
+                true
+            }
+            b'.' | b'_' | b'-' => !std::mem::replace(&mut ends, true),
+            _ => false,
+        }) && !ends
+    }
+    let name = text.split_once('@').map_or(text, |(name, _)| name);
+    let path = name.rfind('/').map_or(0, |slash| slash + 1);
+    let (name, tag) = match name.get(path..)?.split_once(':') {
+        Some((last, tag)) => (name.get(..path + last.len())?, Some(tag)),
+        None => (name, None),
+    };
+    let in_tag = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if tag
+        .is_some_and(|tag| tag.is_empty() || tag.len() > 128 || !tag.bytes().all(in_tag) || tag.starts_with(['.', '-']))
+    {
+        return None;
+    }
+    let (registry, repository) = match name.split_once('/') {
+        None => ("docker.io", Cow::Owned(format!("library/{name}"))),
+        Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => {
+            let (domain, port) = host.split_once(':').map_or((host, None), |(domain, port)| (domain, Some(port)));
+            let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+            if domain.ends_with("docker.io")
+                || domain.contains('_')
+                || !domain.split('.').all(is_part)
+                || !port.is_none_or(is_port)
+            {
+                return None;
+            }
+            (host, Cow::Borrowed(rest))
+        }
+        Some(_) => ("docker.io", Cow::Borrowed(name)),
+    };
+    (repository.len() <= 200 && repository.split('/').all(is_part)).then_some((registry, repository, tag))
+}
+
 /// A name as it may be shown: whatever stands before an `@` that no digest follows is left out.
 pub fn without_password(text: &str) -> Cow<'_, str> {
     let start = text.find("://").map_or(0, |at| at + 3);
@@ -153,6 +206,8 @@ impl fmt::Display for Reference {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -171,6 +226,39 @@ mod tests {
         }
         let familiar = |text: &str| text.parse::<Reference>().unwrap().familiar();
         assert_eq!((familiar("ubuntu"), familiar("a/b:1")), ("ubuntu:latest".into(), "a/b:1".into()));
+    }
+
+    #[test]
+    fn only_ascii_is_a_tag() {
+        assert!("x:t\u{e4}g".parse::<Reference>().unwrap_err().to_string().contains("not ASCII"));
+    }
+
+    proptest! {
+        /// What is taken for usual is what the standard's own grammar makes of it.
+        #[test]
+        fn the_usual_forms_are_those_of_the_grammar(
+            text in "((localhost|[a-c.:_0-9-]{1,6}|h\\.example|docker\\.io|127\\.0\\.0\\.1):?[05]{0,5}/)?[a-b0._/-]{0,8}[a-z](:[A-Za-z0._-]{0,4})?(@sha256:[0]{64})?"
+        ) {
+            let parsed = text.parse::<oci_spec::distribution::Reference>();
+            if let Some((registry, repository, tag)) = usual(&text) {
+                let parsed = parsed.unwrap();
+                prop_assert_eq!((parsed.registry(), parsed.repository()), (registry, &*repository));
+                if tag.is_some() || !text.contains('@') {
+                    prop_assert_eq!(parsed.tag(), Some(tag.unwrap_or("latest")));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_usual_forms_need_no_grammar() {
+        for text in ["ubuntu:22.04", "a/b", "127.0.0.1:5000/team/app:1", "registry.example/a/b-c_d:v1.2", "localhost/x"]
+        {
+            assert!(usual(text).is_some(), "{text}");
+        }
+        for text in ["docker.io/x", "index.docker.io/x", "a__b", "A/b", "a//b", "h.example:99999/x", "x:", "-a", ""] {
+            assert!(usual(text).is_none(), "{text}");
+        }
     }
 
     #[test]
