@@ -173,6 +173,10 @@ impl LayerSource for Weighed<'_> {
         self.inner.fingerprint(context)
     }
 
+    fn cost(&self) -> u64 {
+        self.inner.cost()
+    }
+
     fn tree(&self, context: &Context<'_>) -> Result<LayerTree> {
         let tree = self.inner.tree(context)?;
         (self.seen)(Size::bound(&tree));

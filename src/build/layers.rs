@@ -1,6 +1,8 @@
 //! Layers of a plan: looked up, and made where they are missing.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -73,16 +75,20 @@ pub fn make(
     ready: Ready<'_>,
 ) -> Result<Vec<Vec<MadeLayer>>> {
     let gate = Gate::new(plan, &states, options, ready);
-    let mut groups: BTreeMap<Digest, Vec<Job<'_>>> = BTreeMap::new();
+    let mut places: BTreeMap<Digest, usize> = BTreeMap::new();
+    let mut groups: Vec<Vec<Job<'_>>> = Vec::new();
     for (image, (planned, states)) in plan.images.iter().zip(states).enumerate() {
         for (layer, (source, state)) in planned.layers.iter().zip(states).enumerate() {
             let job = Job { image, layer, source, state };
-            groups.entry(job.state.fingerprint.digest()).or_default().push(job);
+            let place = *places.entry(job.state.fingerprint.digest()).or_insert(groups.len());
+            match groups.get_mut(place) {
+                Some(group) => group.push(job),
+                None => groups.push(vec![job]),
+            }
         }
     }
     let maker = Maker { cache: LayerCache::new(store, plan.compression), options, store, progress, gate };
-    let done: Vec<Result<Vec<(usize, usize, MadeLayer)>>> =
-        groups.into_values().collect::<Vec<_>>().into_par_iter().map(|jobs| maker.group(jobs)).collect();
+    let done = dearest_first(groups, |jobs| maker.cost(jobs), |jobs| maker.group(jobs));
     let mut slots: Vec<BTreeMap<usize, MadeLayer>> = plan.images.iter().map(|_| BTreeMap::new()).collect();
     // The first error in plan order, whichever came first in time.
     for group in done {
@@ -91,6 +97,27 @@ pub fn make(
         }
     }
     Ok(slots.into_iter().map(|layers| layers.into_values().collect()).collect())
+}
+
+/// Does `work` on all items in parallel, begun in the order of their cost, the dearest first: what starts last may be
+/// the only thing that still runs, so let it be small. Results in the order of the items.
+fn dearest_first<T: Send, R: Send, C: Ord>(
+    items: Vec<T>,
+    cost: impl Fn(&T) -> C,
+    work: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let count = items.len();
+    let mut order: Vec<(usize, T)> = items.into_iter().enumerate().collect();
+    order.sort_by_key(|(_, item)| Reverse(cost(item)));
+    // Whichever task a thread takes, it does the next item: rayon hands tasks out from both ends.
+    let next = Mutex::new(order.into_iter());
+    let one = |_| {
+        let (place, item) = next.lock().unwrap_or_else(PoisonError::into_inner).next()?;
+        Some((place, work(item)))
+    };
+    let mut done: Vec<(usize, R)> = (0..count).into_par_iter().with_max_len(1).filter_map(one).collect();
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 struct Maker<'a> {
@@ -102,6 +129,14 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
+    /// Layers that are there cost nothing and are first: they may leave at once.
+    fn cost(&self, jobs: &[Job<'_>]) -> (bool, u64) {
+        let there = |job: &Job<'_>| {
+            matches!(job.state.lookup, Lookup::Hit(_)) && (!self.options.clean || job.source.made.is_some())
+        };
+        (jobs.iter().all(there), jobs.iter().map(|job| job.source.source.cost()).max().unwrap_or_default())
+    }
+
     fn group(&self, jobs: Vec<Job<'_>>) -> Result<Vec<(usize, usize, MadeLayer)>> {
         let places: Vec<(usize, usize)> = jobs.iter().map(|job| (job.image, job.layer)).collect();
         let mut finished: Vec<(Observed, BlobRecord)> = Vec::new();
@@ -156,5 +191,35 @@ impl Maker<'_> {
         };
         let source = Weighed { inner: job.source.source.as_ref(), seen: &seen };
         make_layer(&source, &job.state.fingerprint, &self.cache, &context, &job.state.slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn the_dearest_are_begun_first_whatever_thread_has_time() {
+        let costs: [u64; 16] = [3, 1, 7, 90, 2, 8, 1, 1, 5, 4, 3, 80, 1, 2, 6, 9];
+        let (dear, late) = (AtomicU64::new(0), AtomicU64::new(0));
+        // The two dearest wait for each other; what comes after them finds both begun.
+        let work = |cost: u64| {
+            if cost >= 80 {
+                let begin = Instant::now();
+                dear.fetch_add(1, Ordering::SeqCst);
+                while dear.load(Ordering::SeqCst) < 2 && begin.elapsed() < Duration::from_secs(10) {
+                    std::thread::yield_now();
+                }
+            } else if dear.load(Ordering::SeqCst) < 2 {
+                late.fetch_add(1, Ordering::SeqCst);
+            }
+            cost * 2
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let done = pool.install(|| dearest_first(costs.to_vec(), |cost| *cost, work));
+        assert_eq!(done, costs.map(|cost| cost * 2));
+        assert_eq!(late.load(Ordering::SeqCst), 0, "begun before the dearest");
     }
 }

@@ -26,6 +26,12 @@ pub trait LayerSource: Send + Sync {
     /// Every input that decides the tree. Must not need the tree itself.
     fn fingerprint(&self, context: &Context<'_>) -> Result<Fingerprint>;
 
+    /// About how much work its tree and its bytes are, compared with other layers: the dearest are begun first. Bytes do
+    /// not depend on it.
+    fn cost(&self) -> u64 {
+        0
+    }
+
     /// The entries. A pure function of what the fingerprint names. Parents may be left out.
     fn tree(&self, context: &Context<'_>) -> Result<LayerTree>;
 }

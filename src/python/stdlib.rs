@@ -69,6 +69,11 @@ impl LayerSource for StdlibLayer {
             .field("normaliser", marshal::NORMALISER))
     }
 
+    /// It starts a program and waits for it.
+    fn cost(&self) -> u64 {
+        u64::MAX
+    }
+
     fn tree(&self, _: &Context<'_>) -> Result<LayerTree> {
         let paths = self.modules();
         let sources: Vec<TreePath> = paths.iter().map(|(source, _)| source.clone()).collect();

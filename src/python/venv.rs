@@ -227,6 +227,10 @@ impl LayerSource for VenvLayer {
         Ok(fingerprint)
     }
 
+    fn cost(&self) -> u64 {
+        self.wheels.iter().map(|wheel| wheel.size).sum()
+    }
+
     fn tree(&self, context: &Context<'_>) -> Result<LayerTree> {
         let mut tree = LayerTree::new();
         if self.scaffold {

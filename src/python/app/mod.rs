@@ -249,6 +249,11 @@ impl LayerSource for AppLayer {
         Ok(fingerprint)
     }
 
+    /// It starts a program and waits for it.
+    fn cost(&self) -> u64 {
+        u64::MAX
+    }
+
     fn tree(&self, context: &Context<'_>) -> Result<LayerTree> {
         let items = self.items(context.store)?;
         let modules: Vec<&Item> = items.iter().filter(|item| self.is_module(item)).collect();
