@@ -1,5 +1,7 @@
 //! `ingot build`: plan, build, write to every destination, say what was made.
 
+use std::sync::Arc;
+
 use super::hygiene;
 use crate::build::{self, Options};
 use crate::cli::args::Build;
@@ -9,7 +11,7 @@ use crate::cli::timings::Timings;
 use crate::error::Result;
 use crate::fs;
 use crate::image::{Access, Artifact, Early, Receipt, Sink, sink};
-use crate::layer::LayerBlob;
+use crate::layer::{BlobSource, LayerBlob};
 use crate::net::in_parallel;
 use crate::plan::{self, Plan, Request};
 use crate::report::metadata::{self, BuildReport};
@@ -44,15 +46,16 @@ fn build(args: &Build, session: &Session) -> Result<()> {
     let places = destinations(args, &variants)?;
     say(&plan, &access, session)?;
 
-    let mut sinks: Vec<(String, Box<dyn Sink>)> = Vec::new();
+    let mut sinks: Vec<(String, Arc<dyn Sink>)> = Vec::new();
     for ((variant, _), place) in variants.iter().zip(&places) {
         for output in &place.outputs {
-            sinks.push((variant.clone(), sink(output, &access, place.reference.as_ref())?));
+            sinks.push((variant.clone(), sink(output, &access, place.reference.as_ref())?.into()));
         }
     }
-    let early = Early::new(sinks.iter().map(|(variant, sink)| (variant.clone(), &**sink)).collect());
+    let early = Early::new(sinks.clone());
     let options = Options { clean: args.clean, no_size_check: args.no_size_check };
-    let report = early.during(&build::blobs(&plan, &access.store), progress, || {
+    let blobs: Arc<dyn BlobSource> = Arc::new(build::blobs(&plan, &access.store));
+    let report = early.during(&blobs, progress, || {
         let ready = |variant: &str, layer: &LayerBlob| early.ready(variant, layer);
         let outcome = build::build(&plan, options, &access.store, progress, &ready)?;
         for built in &outcome.images {
@@ -64,7 +67,7 @@ fn build(args: &Build, session: &Session) -> Result<()> {
         let artifacts = outcome.artifacts()?;
         let wanted =
             artifacts.iter().zip(&places).flat_map(|(artifact, place)| place.outputs.iter().map(|_| &artifact.2));
-        let work: Vec<(usize, (&Artifact, &Box<dyn Sink>))> =
+        let work: Vec<(usize, (&Artifact, &Arc<dyn Sink>))> =
             wanted.zip(sinks.iter().map(|(_, sink)| sink)).enumerate().collect();
         let mut receipts = in_parallel(&work, work.len(), |(number, (artifact, sink))| {
             let _stage = progress.stage(&format!("write {}", sink.name()));

@@ -1,13 +1,15 @@
 //! Layers on their way while others are still being made.
 //!
-//! A few threads of their own wait for networks and disks. When the work fails, what is in the queue is forgotten and
-//! what is on its way is broken off: a registry keeps blobs that nothing names for a while, which is harmless.
+//! A few threads of their own wait for networks and disks, not all of them for one destination. When the work fails,
+//! what is in the queue is forgotten and what is on its way is broken off: a registry keeps blobs that nothing names for
+//! a while, which is harmless. Nobody waits for a destination that does not answer: neither the others, nor the end.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use super::Sink;
 use super::parallel::WORKERS;
@@ -17,152 +19,180 @@ use crate::layer::{BlobSource, LayerBlob};
 use crate::oci::Descriptor;
 use crate::progress::Progress;
 
+/// How long the end waits for what is broken off. One that waits for an answer is left behind.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Destinations of one run, and the layers that they are to get early.
-pub struct Early<'a> {
-    sinks: Vec<(String, &'a dyn Sink)>,
+pub struct Early {
+    shared: Arc<Shared>,
+}
+
+/// What threads that are left behind keep.
+struct Shared {
+    sinks: Vec<(String, Arc<dyn Sink>)>,
+    /// How many layers may be on their way to one destination.
+    share: usize,
     queue: Mutex<Queue>,
     changed: Condvar,
+    stopped: AtomicBool,
 }
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<(usize, Blob)>,
-    /// By destination: how many layers are in the queue or on their way, and whether one failed.
-    pending: Vec<usize>,
+    /// By destination: how many layers are on their way, and whether one failed.
+    sending: Vec<usize>,
     failed: Vec<bool>,
     closed: bool,
 }
 
-impl<'a> Early<'a> {
+impl Early {
     /// For these destinations, each with the variant that it gets.
-    pub fn new(sinks: Vec<(String, &'a dyn Sink)>) -> Self {
-        let queue = Queue { pending: vec![0; sinks.len()], failed: vec![false; sinks.len()], ..Queue::default() };
-        Early { sinks, queue: Mutex::new(queue), changed: Condvar::new() }
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn new(sinks: Vec<(String, Arc<dyn Sink>)>) -> Self {
+        let queue = Queue { sending: vec![0; sinks.len()], failed: vec![false; sinks.len()], ..Queue::default() };
+        let takers = sinks.iter().filter(|(_, sink)| sink.takes_early()).count();
+        let share = (WORKERS / takers.max(1)).max(1);
+        let (changed, stopped) = Default::default();
+        Early { shared: Arc::new(Shared { sinks, share, queue: Mutex::new(queue), changed, stopped }) }
     }
 
     /// A layer of this variant may leave.
     pub fn ready(&self, variant: &str, layer: &LayerBlob) {
-        let mut queue = self.queue();
-        for (number, (wanted, sink)) in self.sinks.iter().enumerate() {
+        let mut queue = self.shared.queue();
+        for (number, (wanted, sink)) in self.shared.sinks.iter().enumerate() {
             if wanted == variant && sink.takes_early() {
                 let (descriptor, name) = (layer.descriptor.clone(), layer.name.clone());
                 queue.waiting.push_back((number, Blob { descriptor, name, layer: Some(layer.clone()) }));
-                queue.pending.iter_mut().skip(number).take(1).for_each(|pending| *pending += 1);
             }
         }
-        self.changed.notify_all();
+        self.shared.changed.notify_all();
     }
 
-    /// Waits until a destination, by its number, has all layers that are ready.
+    /// Waits until nothing is on its way to a destination, given by its number. What has not left by now does not leave
+    /// early: who writes to the destination sends it.
     pub fn settle(&self, number: usize) {
-        let mut queue = self.queue();
-        while queue.pending.get(number).is_some_and(|pending| *pending > 0) {
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.shared.queue();
+        queue.waiting.retain(|(to, _)| *to != number);
+        while queue.sending.get(number).is_some_and(|sending| *sending > 0) {
+            queue = self.shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Does `work`, and meanwhile sends what gets ready, from `blobs`.
     pub fn during<T>(
         &self,
-        blobs: &dyn BlobSource,
+        blobs: &Arc<dyn BlobSource>,
         progress: &Progress,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        let workers = if self.sinks.iter().any(|(_, sink)| sink.takes_early()) { WORKERS } else { 0 };
-        let stopped = Arc::new(AtomicBool::new(false));
-        let blobs = Stoppable { inner: blobs, stopped: stopped.clone() };
-        thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| self.send_all(&blobs, progress));
+        let workers = if self.shared.sinks.iter().any(|(_, sink)| sink.takes_early()) { WORKERS } else { 0 };
+        let _closing = Closing(&self.shared);
+        for _ in 0..workers {
+            let (shared, inner, progress) = (self.shared.clone(), blobs.clone(), progress.clone());
+            let sending = move || {
+                let blobs = Stoppable { inner, shared: shared.clone() };
+                shared.send_all(&blobs, &progress);
+            };
+            // With fewer threads, or none, the layers leave in the end.
+            if thread::Builder::new().name("ingot-early".into()).spawn(sending).is_err() {
+                break;
             }
-            let _closing = Closing { early: self, stopped: &stopped };
-            work()
-        })
+        }
+        work()
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn send_all(&self, blobs: &dyn BlobSource, progress: &Progress) {
-        loop {
-            let mut queue = self.queue();
-            let (number, blob) = loop {
-                if let Some(next) = queue.waiting.pop_front() {
-                    break next;
-                }
-                if queue.closed {
-                    return;
-                }
-                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            };
-            let skipped = queue.failed.get(number).copied().unwrap_or(true);
-            drop(queue);
-            let mut sending = Sending { early: self, number, failed: true };
-            let sink = self.sinks.get(number).filter(|_| !skipped);
+        while let Some((number, blob)) = self.next() {
+            let mut sending = Sending { shared: self, number, failed: true };
+            let sink = self.sinks.get(number);
             sending.failed = sink.is_none_or(|(_, sink)| sink.send(&blob, blobs, progress).is_err());
+        }
+    }
+
+    /// Waits for a layer whose destination may get one more, and counts it as on its way. `None`: there is no more.
+    fn next(&self) -> Option<(usize, Blob)> {
+        let mut queue = self.queue();
+        loop {
+            if queue.closed {
+                return None;
+            }
+            let free = |number: usize| queue.sending.get(number).is_some_and(|sending| *sending < self.share);
+            if let Some(place) = queue.waiting.iter().position(|(number, _)| free(*number))
+                && let Some((number, blob)) = queue.waiting.remove(place)
+            {
+                if queue.failed.get(number).copied().unwrap_or(true) {
+                    continue;
+                }
+                queue.sending.iter_mut().skip(number).take(1).for_each(|sending| *sending += 1);
+                return Some((number, blob));
+            }
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
 /// One layer on its way; nobody waits for it any more when this is dropped, be it in a panic.
 struct Sending<'a> {
-    early: &'a Early<'a>,
+    shared: &'a Shared,
     number: usize,
     failed: bool,
 }
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        let mut queue = self.early.queue();
-        if let Some(pending) = queue.pending.get_mut(self.number) {
-            *pending -= 1;
+        let mut queue = self.shared.queue();
+        if let Some(sending) = queue.sending.get_mut(self.number) {
+            *sending -= 1;
         }
         if let Some(failed) = queue.failed.get_mut(self.number) {
             *failed |= self.failed;
         }
         drop(queue);
-        self.early.changed.notify_all();
+        self.shared.changed.notify_all();
     }
 }
 
 /// Ends the threads, also if the work panics: what is still waiting is forgotten, what is on its way is broken off.
-struct Closing<'a> {
-    early: &'a Early<'a>,
-    stopped: &'a AtomicBool,
-}
+struct Closing<'a>(&'a Shared);
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        let mut queue = self.early.queue();
+        self.0.stopped.store(true, Ordering::Relaxed);
+        let mut queue = self.0.queue();
         queue.closed = true;
         queue.waiting.clear();
-        drop(queue);
-        self.early.changed.notify_all();
+        self.0.changed.notify_all();
+        let busy = |queue: &mut Queue| queue.sending.iter().any(|sending| *sending > 0);
+        drop(self.0.changed.wait_timeout_while(queue, PATIENCE, busy));
     }
 }
 
 /// Blobs that cannot be read any more once nobody wants them.
-struct Stoppable<'a> {
-    inner: &'a dyn BlobSource,
-    stopped: Arc<AtomicBool>,
+struct Stoppable {
+    inner: Arc<dyn BlobSource>,
+    shared: Arc<Shared>,
 }
 
-impl BlobSource for Stoppable<'_> {
+impl BlobSource for Stoppable {
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
-        Ok(Box::new(StoppableReader { inner: self.inner.open(descriptor)?, stopped: self.stopped.clone() }))
+        Ok(Box::new(StoppableReader { inner: self.inner.open(descriptor)?, shared: self.shared.clone() }))
     }
 }
 
 struct StoppableReader {
     inner: Box<dyn Read + Send>,
-    stopped: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 }
 
 impl Read for StoppableReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.stopped.load(Ordering::Relaxed) {
+        if self.shared.stopped.load(Ordering::Relaxed) {
             return Err(io::Error::other("the build has failed"));
         }
         self.inner.read(buffer)
@@ -171,7 +201,8 @@ impl Read for StoppableReader {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Instant;
 
     use super::*;
     use crate::image::fixture::Fixture;
@@ -209,6 +240,43 @@ mod tests {
         }
     }
 
+    /// Says when a layer arrives, and does not answer before the other end says so.
+    struct Stuck {
+        arrived: Mutex<Sender<()>>,
+        answer: Mutex<Receiver<()>>,
+    }
+
+    impl Stuck {
+        fn new() -> (Arc<Stuck>, Receiver<()>, Sender<()>) {
+            let ((arrived, seen), (answering, answer)) = (channel(), channel());
+            (Arc::new(Stuck { arrived: Mutex::new(arrived), answer: Mutex::new(answer) }), seen, answering)
+        }
+    }
+
+    impl Sink for Stuck {
+        fn name(&self) -> String {
+            "stuck".into()
+        }
+        fn takes_early(&self) -> bool {
+            true
+        }
+        fn send(&self, _: &Blob, _: &dyn BlobSource, _: &Progress) -> Result<()> {
+            let _ = self.arrived.lock().unwrap().send(());
+            // As long as a test can wait to see that somebody waits.
+            let _ = self.answer.lock().unwrap().recv_timeout(TOO_LONG);
+            Ok(())
+        }
+        fn write(&self, _: &Artifact, _: &dyn BlobSource, _: &Progress) -> Result<Receipt> {
+            unreachable!()
+        }
+    }
+
+    const TOO_LONG: Duration = Duration::from_secs(20);
+
+    fn store(fixture: &Fixture) -> Arc<dyn BlobSource> {
+        Arc::new(fixture.access.store.clone())
+    }
+
     fn broken() -> crate::error::Error {
         crate::fs::Error::NotText { path: "y".into() }.into()
     }
@@ -217,11 +285,16 @@ mod tests {
     fn layers_go_to_the_destinations_of_their_variant_and_are_waited_for() {
         let fixture = Fixture::new();
         let layers = [fixture.layer("a", Compression::Gzip), fixture.layer("b", Compression::Gzip)];
-        let (one, two, none) = (Slow::default(), Slow::default(), Slow { closed: true, ..Slow::default() });
-        let early = Early::new(vec![("x".into(), &one), ("y".into(), &two), ("x".into(), &none)]);
-        let sent = early.during(&fixture.access.store, &Progress::silent(), || {
+        let sink = |closed| Arc::new(Slow { closed, ..Slow::default() });
+        let (one, two, none) = (sink(false), sink(false), sink(true));
+        let early = Early::new(vec![("x".into(), one.clone()), ("y".into(), two.clone()), ("x".into(), none.clone())]);
+        let sent = early.during(&store(&fixture), &Progress::silent(), || {
             layers.iter().for_each(|layer| early.ready("x", layer));
             early.ready("y", &layers[0]);
+            let has = |sink: &Slow, name: &str| sink.sent.lock().unwrap().iter().any(|sent| sent == name);
+            while !(has(&one, "a") && has(&one, "b") && has(&two, "a")) {
+                std::thread::yield_now();
+            }
             (0..3).for_each(|number| early.settle(number));
             let mut sent = one.sent.lock().unwrap().clone();
             sent.sort();
@@ -235,9 +308,9 @@ mod tests {
     fn a_failure_stops_what_is_on_its_way_and_is_not_repeated() {
         let fixture = Fixture::new();
         let layer = fixture.layer("a", Compression::Gzip);
-        let slow = Slow::default();
-        let early = Early::new(vec![("x".into(), &slow)]);
-        let ended: Result<()> = early.during(&fixture.access.store, &Progress::silent(), || {
+        let slow = Arc::new(Slow::default());
+        let early = Early::new(vec![("x".into(), slow.clone())]);
+        let ended: Result<()> = early.during(&store(&fixture), &Progress::silent(), || {
             (0..50).for_each(|_| early.ready("x", &layer));
             while slow.sent.lock().unwrap().is_empty() {
                 std::thread::yield_now();
@@ -249,25 +322,71 @@ mod tests {
         assert!(sent.len() <= WORKERS && !sent.contains(&"a done".to_string()), "{sent:?}");
 
         // A destination that failed gets nothing more before it is written to, where it is tried again.
-        let failing = Slow { fails: true, ..Slow::default() };
-        let early = Early::new(vec![("x".into(), &failing)]);
-        let ended = early.during(&fixture.access.store, &Progress::silent(), || {
-            early.ready("x", &layer);
-            early.settle(0);
-            early.ready("x", &layer);
-            early.settle(0);
+        let failing = Arc::new(Slow { fails: true, ..Slow::default() });
+        let early = Early::new(vec![("x".into(), failing.clone())]);
+        let ended = early.during(&store(&fixture), &Progress::silent(), || {
+            for _ in 0..2 {
+                early.ready("x", &layer);
+                while failing.sent.lock().unwrap().is_empty() {
+                    std::thread::yield_now();
+                }
+                early.settle(0);
+            }
             Ok(())
         });
         assert!(ended.is_ok() && failing.sent.lock().unwrap().len() == 1);
     }
 
     #[test]
+    fn a_build_that_fails_does_not_wait_for_a_destination_that_is_stuck() {
+        let fixture = Fixture::new();
+        let layer = fixture.layer("a", Compression::Gzip);
+        let (stuck, seen, _answer) = Stuck::new();
+        let early = Early::new(vec![("x".into(), stuck)]);
+        let begin = Instant::now();
+        let ended: Result<()> = early.during(&store(&fixture), &Progress::silent(), || {
+            early.ready("x", &layer);
+            seen.recv().unwrap();
+            Err(broken())
+        });
+        assert!(ended.is_err() && begin.elapsed() < TOO_LONG / 2, "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn a_destination_does_not_wait_for_another_that_is_stuck() {
+        let fixture = Fixture::new();
+        let layer = fixture.layer("a", Compression::Gzip);
+        let (stuck, seen, _answer) = Stuck::new();
+        let good = Arc::new(Slow::default());
+        let early = Early::new(vec![("x".into(), stuck), ("x".into(), good.clone())]);
+        let begin = Instant::now();
+        let ended = early.during(&store(&fixture), &Progress::silent(), || {
+            (0..20).for_each(|_| early.ready("x", &layer));
+            // Both get some although one would take all that there is.
+            seen.recv().unwrap();
+            while good.sent.lock().unwrap().is_empty() && begin.elapsed() < TOO_LONG {
+                std::thread::yield_now();
+            }
+            early.settle(1);
+            let sent = good.sent.lock().unwrap().clone();
+            std::thread::sleep(Duration::from_millis(100));
+            // What had not left by then is for who writes.
+            assert_eq!(*good.sent.lock().unwrap(), sent);
+            Ok(sent)
+        });
+        let sent = ended.unwrap();
+        let finished = sent.iter().filter(|line| *line == "a done").count();
+        assert!(finished > 0 && finished * 2 == sent.len(), "{sent:?}");
+        assert!(begin.elapsed() < TOO_LONG / 2, "{:?}", begin.elapsed());
+        assert!(1 + seen.try_iter().count() <= WORKERS / 2);
+    }
+
+    #[test]
     fn a_panic_ends_it_too() {
         let fixture = Fixture::new();
-        let slow = Slow::default();
-        let early = Early::new(vec![("x".into(), &slow)]);
-        let run =
-            || early.during(&fixture.access.store, &Progress::silent(), || -> Result<()> { panic!("on purpose") });
+        let slow = Arc::new(Slow::default());
+        let early = Early::new(vec![("x".into(), slow.clone())]);
+        let run = || early.during(&store(&fixture), &Progress::silent(), || -> Result<()> { panic!("on purpose") });
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
     }
 }
