@@ -149,7 +149,7 @@ pub struct Build {
     /// Use only what ingot.lock has, and fail if it is missing or stale
     #[arg(long)]
     pub locked: bool,
-    /// Ignore the layer cache and make every layer anew
+    /// Ignore the layer cache, read every file and make every layer anew
     #[arg(long)]
     pub clean: bool,
     /// Write the image even if it is over its budget (the image is labelled so)

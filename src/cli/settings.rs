@@ -59,23 +59,31 @@ pub struct Session {
     pub printer: Printer,
     /// Where progress goes.
     pub progress: Progress,
+    /// Whether files that look as they did before are taken for the same.
+    believes_stamps: bool,
 }
 
 impl Session {
     /// For these options.
     pub fn new(global: Global, printer: Printer) -> Self {
         let progress = progress::progress(printer.quiet());
-        Session { global, printer, progress }
+        Session { global, printer, progress, believes_stamps: true }
     }
 
     /// The same run, reporting elsewhere.
     pub fn with(&self, progress: Progress) -> Self {
-        Session { global: self.global.clone(), printer: self.printer, progress }
+        Session { global: self.global.clone(), printer: self.printer, progress, believes_stamps: self.believes_stamps }
+    }
+
+    /// The same run, which reads every file of the project anew.
+    pub fn without_stamps(&self) -> Self {
+        Session { believes_stamps: false, ..self.with(self.progress.clone()) }
     }
 
     /// The store of this user.
     pub fn store(&self) -> Result<Store> {
-        Store::open_at(&store_folder(variable)?)
+        let store = Store::open_at(&store_folder(variable)?)?;
+        Ok(if self.believes_stamps { store } else { store.without_stamps() })
     }
 
     /// The store, the registries and the engines.

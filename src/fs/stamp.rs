@@ -7,6 +7,13 @@
 //! - times that were set back (`touch -d`), files that were replaced by others, other names of the same file: the
 //!   change time, which nobody can set, and the inode number tell;
 //! - file systems of other machines, whose clocks are not this one's: none of their stamps counts ([`keeps_time`]).
+//!
+//! What is not covered: times move when a write begins, not when it ends. A program that writes to a file while it is
+//! read, in one `write` that takes longer than the margin, or through a shared mapping (`mmap`) whose pages were dirty
+//! before, leaves a stamp that looks settled and belongs to another content. (A read lease would tell that somebody has
+//! the file open for writing; no crate here offers `F_SETLEASE` without unsafe code.) So a stamp can be wrong, and must
+//! not be wrong for ever: who finds that a file has another content forgets the stamps of its folder
+//! ([`crate::layer::Stamps::forget`]), and `ingot build --clean` believes none.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;

@@ -1,7 +1,8 @@
 //! Digests of files that were read before, by what the file system said of them then: `stamps-v1/FOLDER`.
 //!
 //! An entry saves reading the file again, and nothing else. It is there only if no later change could have been missed
-//! ([`crate::fs::Stamp`]). The note begins with a digest of itself: one that is damaged does not exist.
+//! ([`crate::fs::Stamp`], which says what it cannot tell). If one is found to be wrong, all of its folder are forgotten.
+//! The note begins with a digest of itself: one that is damaged does not exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -36,12 +37,16 @@ struct Used {
 impl Stamps {
     /// Of the files in `folder`.
     pub fn open(store: &Store, folder: &Path) -> Stamps {
-        let folder = fs::canonical(folder);
-        let name = Digest::of(folder.as_os_str().as_encoded_bytes()).hex();
-        let counts = fs::keeps_time(&folder);
+        let name = name(folder);
+        let counts = fs::keeps_time(folder);
         let bytes = store.get_entry(Bucket::Stamps, &name, NOTE_LIMIT).ok().flatten().filter(|_| counts);
         let known = bytes.and_then(|bytes| decode(&bytes)).unwrap_or_default();
         Stamps { store: store.clone(), name, counts, known, used: Mutex::default() }
+    }
+
+    /// Forgets what is known of the files in `folder`: a stamp was wrong.
+    pub fn forget(store: &Store, folder: &Path) {
+        forget(store, &name(folder));
     }
 
     fn used(&self) -> MutexGuard<'_, Used> {
@@ -70,6 +75,10 @@ impl Stamps {
     pub fn save(&self) {
         let used = self.used();
         if used.new.is_empty() {
+            // What was not believed must not be there for the next build.
+            if !self.store.believes_stamps() {
+                forget(&self.store, &self.name);
+            }
             return;
         }
         let spare = self.known.len() > 2 * (used.known.len() + used.new.len()) + SPARE;
@@ -81,6 +90,16 @@ impl Stamps {
         }
         let _: Result<()> = self.store.put_note(Bucket::Stamps, &self.name, &encode(&all));
     }
+}
+
+/// The note's name.
+fn name(folder: &Path) -> String {
+    Digest::of(fs::canonical(folder).as_os_str().as_encoded_bytes()).hex()
+}
+
+/// A note that cannot be removed cannot be written either: the user is told by what is.
+fn forget(store: &Store, name: &str) {
+    let _: fs::Result<()> = fs::remove_file(&store.entry_path(Bucket::Stamps, name));
 }
 
 fn encode(entries: &BTreeMap<String, (Stamp, Digest)>) -> Vec<u8> {

@@ -74,6 +74,8 @@ impl Bucket {
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Whether [`Bucket::Stamps`] is read.
+    believes_stamps: bool,
     /// Keeps other programs from clearing `tmp/`.
     _claim: Option<Arc<File>>,
 }
@@ -85,7 +87,18 @@ impl Store {
         let temporary = root.join("tmp");
         fs::create_dir_all(&temporary)?;
         let claim = fs::claim_temporaries(&temporary, &root.join("lock"));
-        Ok(Store { root: root.to_path_buf(), _claim: claim.map(Arc::new) })
+        Ok(Store { root: root.to_path_buf(), believes_stamps: true, _claim: claim.map(Arc::new) })
+    }
+
+    /// The same store, in which no stamp is found: every file is read, git is asked. New stamps take the place of those
+    /// that are there.
+    pub fn without_stamps(&self) -> Store {
+        Store { believes_stamps: false, ..self.clone() }
+    }
+
+    /// Whether stamps are found in it.
+    pub(super) fn believes_stamps(&self) -> bool {
+        self.believes_stamps
     }
 
     /// Where it is.
@@ -167,6 +180,9 @@ impl Store {
 
     /// Reads an entry of a bucket.
     pub fn get_entry(&self, bucket: Bucket, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        if bucket == Bucket::Stamps && !self.believes_stamps {
+            return Ok(None);
+        }
         Ok(fs::read_optional(&self.entry_path(bucket, name), limit)?)
     }
 

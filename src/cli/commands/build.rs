@@ -19,6 +19,10 @@ use crate::report::plan::PlanReport;
 
 /// Runs the command.
 pub fn run(args: &Build, session: &Session) -> Result<()> {
+    if args.clean { timed(args, &session.without_stamps()) } else { timed(args, session) }
+}
+
+fn timed(args: &Build, session: &Session) -> Result<()> {
     let Some(file) = &args.timings else { return build(args, session) };
     let (timings, progress) = Timings::of(&session.progress);
     build(args, &session.with(progress))?;

@@ -29,7 +29,8 @@ use super::{cache_tag, marshal};
 use crate::error::{During, Result};
 use crate::fs;
 use crate::layer::{
-    BaseKind, Content, Context, Entry, Error as LayerError, Fingerprint, LayerSource, LayerTree, Store, TreePath,
+    BaseKind, Content, Context, Entry, Error as LayerError, Fingerprint, LayerSource, LayerTree, Stamps, Store,
+    TreePath,
 };
 use crate::oci::Digest;
 
@@ -116,19 +117,24 @@ impl AppLayer {
             && item.path.strip_suffix(".py").is_some_and(|stem| !stem.is_empty() && !stem.ends_with('/'))
     }
 
+    /// The file is not what it was when the folder was read. If that was told by its stamp, it would be so for ever.
+    fn changed(&self, item: &Item, store: &Store) -> crate::error::Error {
+        Stamps::forget(store, &self.spec.root.join(&self.spec.source));
+        AppError::Changed { path: item.shown.clone() }.into()
+    }
+
     /// The bytes of a file, which are still those of the fingerprint.
-    fn bytes(&self, item: &Item) -> Result<Arc<[u8]>> {
+    fn bytes(&self, item: &Item, store: &Store) -> Result<Arc<[u8]>> {
         let Found::File { digest, size, bytes, .. } = &item.found else { return Ok(Arc::from([])) };
         if let Some(bytes) = bytes {
             return Ok(bytes.clone());
         }
-        let changed = || AppError::Changed { path: item.shown.clone() };
         let bytes = fs::read(&item.place, *size).map_err(|error| match error {
-            fs::Error::TooLarge { .. } => crate::error::Error::from(changed()),
+            fs::Error::TooLarge { .. } => self.changed(item, store),
             other => other.into(),
         })?;
         if Digest::of(&bytes) != *digest {
-            return Err(changed().into());
+            return Err(self.changed(item, store));
         }
         Ok(bytes.into())
     }
@@ -138,7 +144,7 @@ impl AppLayer {
         let large = |size: &u64| *size > scan::KEEP_LIMIT;
         let (digest, size) = match &item.found {
             Found::File { digest, size, bytes: None, .. } if large(size) => (digest, size),
-            _ => return Ok(Content::Bytes(self.bytes(item)?)),
+            _ => return Ok(Content::Bytes(self.bytes(item, context.store)?)),
         };
         let stored = context.store.open(digest, Some(*size)).map(|mut blob| io::copy(&mut blob, &mut io::sink()));
         if !matches!(stored, Ok(Ok(_))) {
@@ -147,13 +153,13 @@ impl AppLayer {
             io::copy(&mut fs::open(&item.place)?, &mut writer)
                 .map_err(|source| AppError::Walk { path: item.shown.clone(), source })?;
             if writer.finish()? != (*digest, *size) {
-                return Err(AppError::Changed { path: item.shown.clone() }.into());
+                return Err(self.changed(item, context.store));
             }
         }
         Ok(Content::File { path: context.store.blob_path(digest), size: *size })
     }
 
-    fn compile(&self, modules: &[&Item]) -> Result<Vec<Vec<u8>>> {
+    fn compile(&self, modules: &[&Item], store: &Store) -> Result<Vec<Vec<u8>>> {
         if modules.is_empty() {
             return Ok(Vec::new());
         }
@@ -164,7 +170,7 @@ impl AppLayer {
             Ok(Some(Source { path, digest: *digest, size: *size }))
         };
         let sources = modules.iter().filter_map(|item| source(item).transpose()).collect::<Result<Vec<_>>>()?;
-        let read = |place: usize| modules.get(place).map_or_else(|| Ok(Arc::from([])), |item| self.bytes(item));
+        let read = |place: usize| modules.get(place).map_or_else(|| Ok(Arc::from([])), |item| self.bytes(item, store));
         // Whose it is decides nothing: what one project compiled is there for all.
         let slot = format!("application {} in /{}", self.spec.root.display(), self.spec.target);
         let set = ModuleSet { slot, sources, read: &read };
@@ -261,7 +267,7 @@ impl LayerSource for AppLayer {
         let only = self.spec.mode == BytecodeMode::Only;
         let mut tree = LayerTree::new();
         let compiling = context.progress.stage("compile app");
-        let bytecode = self.compile(&modules)?;
+        let bytecode = self.compile(&modules, context.store)?;
         drop(compiling);
         for (item, pyc) in modules.iter().zip(bytecode) {
             let input: Arc<str> = format!("bytecode of `{}`", item.shown).into();

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
+use crate::fs::{Moment, Stamp};
 use crate::layer::{BaseEntry, BaseView, EmptyBase, Kind, Store};
 use crate::progress::Progress;
 use crate::python::bytecode::{Module, SyntaxError};
@@ -472,4 +473,43 @@ fn bytecode_without_a_compiler_is_a_bug_of_the_caller() {
         (error.class().code(), error.to_string().as_str()),
         (1, "the app's bytecode was asked for without a compiler")
     );
+}
+
+/// What a program does that writes without moving the file's times: the note has another content.
+fn mislead(project: &Project, file: &str) {
+    let stamps = Stamps::open(&project.store, &project.path("src"));
+    let found = Stamp::of(&std::fs::symlink_metadata(project.path("src").join(file)).unwrap());
+    stamps.note(file, found, Digest::of(b"old"), Moment::now());
+    stamps.save();
+}
+
+#[test]
+fn after_a_stamp_that_was_wrong_the_next_build_is_right() {
+    let project = Project::new(&[("src/a.txt", "new"), ("src/m.py", "x = 1\n"), ("src/big.bin", &"x".repeat(3 << 20))]);
+    std::thread::sleep(std::time::Duration::from_millis(120));
+    for file in ["a.txt", "m.py", "big.bin"] {
+        mislead(&project, file);
+        let error = project.error(BytecodeMode::Only).to_string();
+        assert!(error.ends_with(&format!("`src/{file}` changed while the layer was made")), "{error}");
+        assert_eq!(bytes(&project.tree(BytecodeMode::Only).unwrap(), "app/a.txt"), b"new", "{file}");
+    }
+}
+
+#[test]
+fn a_store_without_stamps_has_every_file_read() {
+    let mut project = Project::new(&[("src/a.txt", "new")]);
+    std::thread::sleep(std::time::Duration::from_millis(120));
+    let truth = project.fingerprint(BytecodeMode::None);
+    mislead(&project, "a.txt");
+    assert_ne!(project.fingerprint(BytecodeMode::None), truth, "a wrong stamp is believed");
+    let believing = project.store.clone();
+    project.store = believing.without_stamps();
+    assert_eq!(project.fingerprint(BytecodeMode::None), truth);
+    assert_eq!(bytes(&project.tree(BytecodeMode::None).unwrap(), "app/a.txt"), b"new");
+    // And the next build needs not be told again, whether there was something to note or not.
+    project.store = believing.clone();
+    assert_eq!(project.fingerprint(BytecodeMode::None), truth);
+    mislead(&project, "a.txt");
+    Stamps::open(&believing.without_stamps(), &project.path("src")).save();
+    assert_eq!(project.fingerprint(BytecodeMode::None), truth);
 }
