@@ -16,7 +16,7 @@ use crate::error::{Class, Explain};
 
 mod stamp;
 
-pub use stamp::{Moment, Stamp, keeps_time};
+pub use stamp::{Moment, Stamp, keeps_time, timed_device};
 
 /// A file operation that failed.
 #[derive(Debug, thiserror::Error)]

@@ -103,6 +103,12 @@ pub fn keeps_time(folder: &Path) -> bool {
     rustix::fs::statfs(folder).is_ok_and(|found| LOCAL.contains(&(found.f_type as u64 & 0xffff_ffff)))
 }
 
+/// The number of the folder's file system, if that keeps time. What is mounted below it has another.
+pub fn timed_device(folder: &Path) -> Option<u64> {
+    let found = super::symlink_metadata(&super::canonical(folder)).ok()?;
+    keeps_time(folder).then_some(found.dev())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

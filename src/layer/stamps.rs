@@ -22,8 +22,8 @@ const SPARE: usize = 1000;
 pub struct Stamps {
     store: Store,
     name: String,
-    /// Whether stamps in this folder count.
-    counts: bool,
+    /// The file system whose stamps count: the folder's, if it keeps time. Others may be mounted below.
+    device: Option<u64>,
     known: BTreeMap<String, (Stamp, Digest)>,
     used: Mutex<Used>,
 }
@@ -38,10 +38,10 @@ impl Stamps {
     /// Of the files in `folder`.
     pub fn open(store: &Store, folder: &Path) -> Stamps {
         let name = name(folder);
-        let counts = fs::keeps_time(folder);
-        let bytes = store.get_entry(Bucket::Stamps, &name, NOTE_LIMIT).ok().flatten().filter(|_| counts);
+        let device = fs::timed_device(folder);
+        let bytes = store.get_entry(Bucket::Stamps, &name, NOTE_LIMIT).ok().flatten().filter(|_| device.is_some());
         let known = bytes.and_then(|bytes| decode(&bytes)).unwrap_or_default();
-        Stamps { store: store.clone(), name, counts, known, used: Mutex::default() }
+        Stamps { store: store.clone(), name, device, known, used: Mutex::default() }
     }
 
     /// Forgets what is known of the files in `folder`: a stamp was wrong.
@@ -56,7 +56,7 @@ impl Stamps {
     /// The digest of the file's content, if the file is still the one that was read. `file` is its name below the folder.
     pub fn digest(&self, file: &str, found: &Stamp) -> Option<Digest> {
         let (stamp, digest) = self.known.get(file)?;
-        if stamp != found {
+        if stamp != found || self.device != Some(found.device) {
             return None;
         }
         self.used().known.insert(file.to_string());
@@ -66,7 +66,7 @@ impl Stamps {
     /// Notes the digest of what was read from a file after `began`; `found` is of the same open file, looked at
     /// between the two.
     pub fn note(&self, file: &str, found: Stamp, digest: Digest, began: Moment) {
-        if self.counts && found.is_settled(began) && !file.contains('\n') {
+        if self.device == Some(found.device) && found.is_settled(began) && !file.contains('\n') {
             self.used().new.insert(file.to_string(), (found, digest));
         }
     }
@@ -276,5 +276,23 @@ mod tests {
         proc.note("a", stamp, Digest::of(b"one"), Moment::now());
         proc.save();
         assert!(Stamps::open(&folder.store, Path::new("/proc")).known.is_empty());
+    }
+
+    #[test]
+    fn a_file_of_another_file_system_below_is_not_noted() {
+        let folder = Folder::new();
+        std::fs::write(folder.path("a"), "one").unwrap();
+        folder.settle();
+        let here = folder.stamp("a");
+        // As below a mount: of a machine whose clock is not this one's, perhaps.
+        let there = Stamp { device: here.device + 1, ..here };
+        let stamps = folder.open();
+        stamps.note("a", here, Digest::of(b"one"), Moment::now());
+        stamps.note("mount/a", there, Digest::of(b"one"), Moment::now());
+        stamps.save();
+        assert_eq!(folder.open().known.into_keys().collect::<Vec<_>>(), ["a"]);
+        // Nor believed if an older note has it.
+        let stamps = Stamps { known: [("mount/a".to_string(), (there, Digest::of(b"one")))].into(), ..folder.open() };
+        assert_eq!(stamps.digest("mount/a", &there), None);
     }
 }

@@ -5,6 +5,7 @@
 //! every tracked file, each by its [`Stamp`]. Whatever is unusual (submodules, reftables, variables that steer git,
 //! file systems of other machines) is asked of git every time.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::facts::Commit;
@@ -82,7 +83,7 @@ impl Repository {
         let pointer = own.join("commondir");
         let common = small(&pointer).map_or(own.clone(), |path| own.join(path.trim_end()));
         pointers.push(pointer);
-        let unusual = fs::exists(&common.join("reftable")) || !keeps_time(top) || !keeps_time(&common);
+        let unusual = fs::exists(&common.join("reftable")) || ![top, &own, &common].into_iter().all(keeps_time);
         let parts = [root, top, &own, &common].map(|path| path.as_os_str().as_encoded_bytes()).join(&b'\n');
         let name = format!("git-{}", Digest::of(&parts).hex());
         (!unusual).then(|| Repository { top: top.to_path_buf(), common, own, pointers, configurations, name })
@@ -161,8 +162,16 @@ impl Repository {
             return None;
         }
         seen.extend(tracked.into_iter().map(|(_, path)| with_stamp(self.top.join(path))));
-        Some(seen)
+        count(&seen).then_some(seen)
     }
+}
+
+/// Whether all stamps count: what is mounted below the work tree, or where configurations are, may not keep time.
+fn count(seen: &[Seen]) -> bool {
+    let places = seen.iter().filter_map(|(path, stamp)| Some((stamp.as_ref()?.device, path.as_path())));
+    // Of a link, the folder is asked: it may lead elsewhere.
+    let place = |path: &Path| if path.is_symlink() { path.parent().is_some_and(keeps_time) } else { keeps_time(path) };
+    places.collect::<BTreeMap<u64, &Path>>().into_values().all(place)
 }
 
 fn look(path: &Path) -> Option<Stamp> {
@@ -343,6 +352,21 @@ mod tests {
         let asked = Cell::new(false);
         assert_eq!(asking(folder.path(), &bare.store, || asked.set(true)), Commit::default());
         assert!(!asked.get());
+    }
+
+    #[test]
+    fn a_file_of_a_file_system_that_keeps_no_time_is_asked_of_git_every_time() {
+        let clone = Clone::new("git tag v1");
+        let noted = |configuration: &str| {
+            let configurations = vec![PathBuf::from(configuration)];
+            let Found::Repository(repository) = find(&clone.root(), configurations) else { panic!("no repository") };
+            look(Path::new(configuration));
+            std::thread::sleep(Duration::from_millis(120));
+            repository.ask(&clone.store, || Some(Vec::new()), || commit(&clone.root()));
+            repository.known(&clone.store).is_some()
+        };
+        assert!(!noted("/proc/version"));
+        assert!(noted("/etc/hostname"));
     }
 
     #[test]
