@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::error::Error as ProjectError;
-use super::repository::{self, Found};
+use super::repository::{self, Found, Git};
 use crate::error::Error;
 use crate::layer::Store;
 use crate::oci::Epoch;
@@ -80,9 +80,13 @@ pub(super) fn asking(root: &Path, store: &Store, asking: impl Fn()) -> Commit {
     }
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let home = folder("HOME");
-    let own = folder("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
+    let own = folder("XDG_CONFIG_HOME")
+        .filter(|own| !own.as_os_str().is_empty())
+        .or_else(|| home.as_ref().map(|home| home.join(".config")));
     let configurations = [
+        // Git is asked for the machine's; old ones do not answer.
         Some("/etc/gitconfig".into()),
+        Some("/usr/local/etc/gitconfig".into()),
         home.map(|home| home.join(".gitconfig")),
         own.map(|own| own.join("git/config")),
     ];
@@ -91,9 +95,17 @@ pub(super) fn asking(root: &Path, store: &Store, asking: impl Fn()) -> Commit {
         Found::Unclear => ask(),
         Found::Repository(found) => match found.known(store) {
             Some(commit) => commit,
-            None => found.ask(store, || tracked(&found.top), ask),
+            None => {
+                let git = Git { system: &|| system_configuration(&found.top), tracked: &|| tracked(&found.top) };
+                found.ask(store, &git, ask)
+            }
         },
     }
+}
+
+/// Where the machine's configuration is; old versions of git do not tell.
+fn system_configuration(top: &Path) -> Option<PathBuf> {
+    git(top, &[], &["var", "GIT_CONFIG_SYSTEM"]).ok().map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 /// Every entry of the index: mode, and path below the top of the work tree.

@@ -2,8 +2,9 @@
 //!
 //! The answers are those about HEAD, tags, and whether a tracked file differs from the commit. They hold as long as
 //! nothing of that changed: HEAD and the branch that it names, packed references, tags, the index, configurations, and
-//! every tracked file, each by its [`Stamp`]. Whatever is unusual (submodules, reftables, variables that steer git,
-//! file systems of other machines) is asked of git every time.
+//! every tracked file, each by its [`Stamp`]; where git reads through links, every link and what it leads to. Whatever is
+//! unusual (submodules, reftables, configurations that include others or name another work tree, variables that steer
+//! git, file systems of other machines) is asked of git every time.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use crate::oci::{Digest, Epoch};
 const TRACKED_LIMIT: usize = 50_000;
 /// The most tags that are watched, each a file.
 const TAGS_LIMIT: usize = 5_000;
+/// So many links may follow each other, as for the kernel.
+const LINKS_LIMIT: usize = 40;
 /// The largest note that is read, in bytes.
 const NOTE_LIMIT: u64 = 64 << 20;
 /// The largest index.
@@ -47,6 +50,14 @@ pub(super) struct Repository {
     /// The user's and the machine's configuration.
     configurations: Vec<PathBuf>,
     name: String,
+}
+
+/// Questions to git itself, whose answers decide what is watched.
+pub(super) struct Git<'a> {
+    /// The machine's configuration, if git can tell where it is.
+    pub system: &'a dyn Fn() -> Option<PathBuf>,
+    /// The index, each entry with its mode in front.
+    pub tracked: &'a dyn Fn() -> Option<Vec<(String, PathBuf)>>,
 }
 
 /// A file and what it looked like; `None` if it was not there.
@@ -84,7 +95,8 @@ impl Repository {
         let common = small(&pointer).map_or(own.clone(), |path| own.join(path.trim_end()));
         pointers.push(pointer);
         let unusual = fs::exists(&common.join("reftable")) || ![top, &own, &common].into_iter().all(keeps_time);
-        let parts = [root, top, &own, &common].map(|path| path.as_os_str().as_encoded_bytes()).join(&b'\n');
+        let places = [root, top, &own, &common].into_iter().chain(configurations.iter().map(PathBuf::as_path));
+        let parts = places.map(|path| path.as_os_str().as_encoded_bytes()).collect::<Vec<_>>().join(&b'\n');
         let name = format!("git-{}", Digest::of(&parts).hex());
         (!unusual).then(|| Repository { top: top.to_path_buf(), common, own, pointers, configurations, name })
     }
@@ -95,7 +107,18 @@ impl Repository {
     }
 
     /// Everything but the index and tracked files.
-    fn own_files(&self) -> Option<Vec<PathBuf>> {
+    fn own_files(&self, git: &Git<'_>) -> Option<Vec<PathBuf>> {
+        let mut configurations = vec![self.own.join("config.worktree"), self.common.join("config")];
+        configurations.extend(self.configurations.iter().cloned());
+        if configurations.iter().any(|path| leads_elsewhere(path)) {
+            return None;
+        }
+        if let Some(system) = (git.system)().filter(|path| !configurations.contains(path)) {
+            if leads_elsewhere(&system) {
+                return None;
+            }
+            configurations.push(system);
+        }
         let head = self.own.join("HEAD");
         let mut files = self.pointers.clone();
         if let Some(branch) = small(&head)?.trim_end().strip_prefix("ref: ") {
@@ -107,13 +130,12 @@ impl Repository {
             files.push(branch);
         }
         files.push(head);
-        files.push(self.own.join("config.worktree"));
-        files.extend(["packed-refs", "config", "shallow", "info/grafts"].map(|name| self.common.join(name)));
-        files.extend(self.configurations.iter().cloned());
+        files.extend(["packed-refs", "shallow", "info/grafts"].map(|name| self.common.join(name)));
+        files.extend(configurations);
         for folder in ["refs/tags", "refs/replace"] {
             below(&self.common.join(folder), &mut files)?;
         }
-        Some(files)
+        files.into_iter().map(chain).collect::<Option<Vec<_>>>().map(|chains| chains.concat())
     }
 
     /// What git said, if it would say the same now.
@@ -126,16 +148,10 @@ impl Repository {
         seen.iter().all(|(path, stamp)| look(path) == *stamp).then_some(commit)
     }
 
-    /// Looks at all that `ask`'s answers depend on, asks, and keeps the answers. `tracked` lists the index, each entry
-    /// with its mode in front.
-    pub(super) fn ask(
-        &self,
-        store: &Store,
-        tracked: impl FnOnce() -> Option<Vec<(String, PathBuf)>>,
-        ask: impl FnOnce() -> Commit,
-    ) -> Commit {
+    /// Looks at all that `ask`'s answers depend on, asks, and keeps the answers.
+    pub(super) fn ask(&self, store: &Store, git: &Git<'_>, ask: impl FnOnce() -> Commit) -> Commit {
         let (began, index) = (Moment::now(), self.index());
-        let seen = self.look(tracked);
+        let seen = self.look(git);
         let commit = ask();
         let settled = |(_, stamp): &Seen| stamp.is_none_or(|stamp| stamp.is_settled(began));
         if let Some(seen) = seen.filter(|seen| seen.iter().all(settled))
@@ -150,13 +166,13 @@ impl Repository {
         commit
     }
 
-    fn look(&self, tracked: impl FnOnce() -> Option<Vec<(String, PathBuf)>>) -> Option<Vec<Seen>> {
+    fn look(&self, git: &Git<'_>) -> Option<Vec<Seen>> {
         let with_stamp = |path: PathBuf| {
             let stamp = look(&path);
             (path, stamp)
         };
-        let mut seen: Vec<Seen> = self.own_files()?.into_iter().map(with_stamp).collect();
-        let tracked = tracked()?;
+        let mut seen: Vec<Seen> = self.own_files(git)?.into_iter().map(with_stamp).collect();
+        let tracked = (git.tracked)()?;
         // A submodule has a HEAD and files of its own.
         if tracked.len() > TRACKED_LIMIT || tracked.iter().any(|(mode, _)| mode == "160000") {
             return None;
@@ -181,6 +197,29 @@ fn look(path: &Path) -> Option<Stamp> {
 /// A small text file, if it is there.
 fn small(path: &Path) -> Option<String> {
     fs::read_text(path, SMALL_LIMIT).ok()
+}
+
+/// Whether git reads more than this configuration because of it: other files, or another work tree.
+fn leads_elsewhere(configuration: &Path) -> bool {
+    if !configuration.is_file() {
+        return false;
+    }
+    let Ok(bytes) = fs::read(configuration, SMALL_LIMIT) else { return true };
+    let text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
+    let mut words = text.split(|c: char| c.is_whitespace() || c == ']' || c == '=');
+    text.contains("[include") || words.any(|word| word == "worktree")
+}
+
+/// A path, and what it leads to from link to link; `None` if that has no end.
+fn chain(path: PathBuf) -> Option<Vec<PathBuf>> {
+    let mut paths = vec![path];
+    while let Some(target) = paths.last().and_then(|last| Some(last.parent()?.join(last.read_link().ok()?))) {
+        if paths.len() > LINKS_LIMIT {
+            return None;
+        }
+        paths.push(target);
+    }
+    Some(paths)
 }
 
 /// A folder and everything below it; `None` if that is too much. A file that comes or goes changes its folder.
@@ -362,7 +401,8 @@ mod tests {
             let Found::Repository(repository) = find(&clone.root(), configurations) else { panic!("no repository") };
             look(Path::new(configuration));
             std::thread::sleep(Duration::from_millis(120));
-            repository.ask(&clone.store, || Some(Vec::new()), || commit(&clone.root()));
+            let git = Git { system: &|| None, tracked: &|| Some(Vec::new()) };
+            repository.ask(&clone.store, &git, || commit(&clone.root()));
             repository.known(&clone.store).is_some()
         };
         assert!(!noted("/proc/version"));
@@ -370,13 +410,74 @@ mod tests {
     }
 
     #[test]
+    fn a_configuration_that_leads_elsewhere_is_asked_of_git_every_time() {
+        for setting in
+            ["[include]\n path = ../../elsewhere", "[IncludeIf \"gitdir:/\"]\n path = x", "[core]WorkTree=.."]
+        {
+            let clone = Clone::new("git tag v1; touch ../elsewhere");
+            std::fs::write(clone.folder.path().join("setting"), setting).unwrap();
+            clone.sh("cat ../setting >> .git/config");
+            clone.facts("");
+            std::thread::sleep(Duration::from_millis(120));
+            (0..2).for_each(|_| assert!(clone.facts("").1, "{setting}"));
+        }
+        // Neither is a mention of it.
+        let clone = Clone::new("git tag v1; git config extensions.worktreeConfig true; git config a.b 'include this'");
+        assert_eq!(clone.asks_once(""), "v1");
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_watched() {
+        let clone = Clone::new(
+            "git tag v1; git pack-refs --all; git branch -q other; mv .git/config .git/packed-refs ..
+             ln -s ../../config ../../packed-refs .git",
+        );
+        assert_eq!(clone.asks_once(""), "v1");
+        clone.sh("git config --file ../config core.filemode false");
+        assert!(clone.facts("").1, "the configuration's target");
+        assert_eq!(clone.asks_once(""), "v1");
+        clone.sh("sed s,refs/tags/v1,refs/tags/v2, ../packed-refs > x; cat x > ../packed-refs; rm x");
+        assert!(clone.facts("").1, "the target of packed references");
+        assert_eq!(clone.asks_once(""), "v2");
+        // HEAD, as it was written once.
+        clone.sh("git commit -q --allow-empty -m 2; git tag v3; ln -sf refs/heads/main .git/HEAD");
+        assert_eq!(clone.asks_once(""), "v3");
+        clone.sh("git commit -q --allow-empty -m 3; test -h .git/HEAD");
+        assert!(clone.facts("").1, "HEAD's target");
+    }
+
+    #[test]
+    fn the_machines_configuration_is_where_git_says() {
+        let clone = Clone::new("git tag v1");
+        let system = clone.folder.path().join("etc-gitconfig");
+        let Found::Repository(repository) = find(&clone.root(), Vec::new()) else { panic!("no repository") };
+        let answers = || {
+            let git = Git { system: &|| Some(system.clone()), tracked: &|| Some(Vec::new()) };
+            repository.ask(&clone.store, &git, || commit(&clone.root()));
+        };
+        answers();
+        assert!(repository.known(&clone.store).is_some());
+        clone.sh("echo '[core]' > ../etc-gitconfig");
+        assert!(repository.known(&clone.store).is_none());
+        answers();
+        assert!(repository.known(&clone.store).is_some());
+        clone.sh("echo '[include] path = x' > ../etc-gitconfig");
+        answers();
+        assert!(repository.known(&clone.store).is_none());
+        // Another home has another configuration.
+        let Found::Repository(other) = find(&clone.root(), vec!["/nonexistent".into()]) else {
+            panic!("no repository")
+        };
+        assert_ne!(other.name, repository.name);
+    }
+
+    #[test]
     fn a_damaged_note_is_none() {
         let clone = Clone::new("git tag v1");
         clone.asks_once("");
-        let Found::Repository(repository) = find(&clone.root(), Vec::new()) else { panic!("no repository") };
-        let path = clone.store.entry_path(Bucket::Stamps, &repository.name);
-        let sound = std::fs::read(&path).unwrap();
-        assert!(repository.known(&clone.store).is_some());
+        let bucket = clone.store.root().join("stamps-v1");
+        let sound = std::fs::read(&fs::read_dir(&bucket).unwrap()[0]).unwrap();
+        assert!(decode(&sound).is_some());
         for at in 0..sound.len() {
             let mut bytes = sound.clone();
             bytes[at] ^= 1;
