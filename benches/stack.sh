@@ -3,7 +3,7 @@
 # unchanged, beside what other tools of this machine take for the same wheels.
 #
 # One run, the same inputs, cases in turn, medians. Base and wheels are on this machine before; what is cold is
-# everything else (layers, bytecode). LIMIT is the program of benches/limit.rs. Peers: uv (or pip) with tar and pigz (one
+# everything else (layers, bytecode; in one row also what is known of the base). LIMIT is the program of benches/limit.rs. Peers: uv (or pip) with tar and pigz (one
 # layer, no image), buildah, and docker or buildctl, as far as they are there.
 set -euo pipefail
 ingot=$(realpath "${1:?usage: stack.sh INGOT LIMIT [ROUNDS]}")
@@ -32,14 +32,16 @@ done
 build() { local project=$1; shift; "$ingot" build -q "$work/$project" --variant distroless --build-arg "DISTROLESS_BASE=oci:$work/base" "$@"; }
 to_layout() { build "$1" -o "oci:$work/out-$1"; }
 
-# The store with inputs alone: wheels and the base, no layer, no bytecode.
-inputs() { rm -rf "$work"/cache/{layers,pyc}-v*; }
+# The store with inputs alone: wheels, and what is known of the base (its listing, its interpreter); no layer, no bytecode.
 rm -rf "$work/cache" "$work/inputs"
 for lock in bumped requirements; do
     cp "$here/stack/$lock.lock" "$work/none/requirements.lock"
     "$ingot" plan -q "$work/none" --variant distroless --build-arg "DISTROLESS_BASE=oci:$work/base" >/dev/null
 done
-inputs
+ls "$work/cache/blobs/sha256" | sort >"$work/blobs"
+to_layout none >/dev/null
+ls "$work/cache/blobs/sha256" | sort | comm -23 - "$work/blobs" | sed "s|^|$work/cache/blobs/sha256/|" | xargs -r rm
+rm -rf "$work"/cache/{layers,pyc,stamps}-v*
 mv "$work/cache" "$work/inputs"
 fresh() { rm -rf "$work/cache" "$work"/out-*; cp -a "$work/inputs" "$work/cache"; sync; }
 
@@ -57,6 +59,8 @@ before_limit() { sync; }
 limit() { "$limit" $(grep -oE '[a-f0-9]{64}' "$work/used" | sed "s|^|$work/inputs/blobs/sha256/|"); }
 before_cold_none() { fresh; }
 cold_none() { to_layout none; }
+before_cold_base() { fresh; rm -rf "$work"/cache/{bases,interpreters}-v*; sync; }
+cold_base() { to_layout none; }
 before_cold_bytecode() { fresh; }
 cold_bytecode() { to_layout alongside; }
 line() { echo "# $1" >>"$work/$2/src/gameforge/app.py"; }
@@ -104,7 +108,7 @@ peer() { installer python3.11 --target "$work/target" >&2; tar -C "$work" -cf - 
 containerfile() {
     cat >"$work/context/Containerfile" <<FILE
 FROM $1
-RUN --mount=type=bind,target=/ctx python3 /ctx/pip.whl/pip install --quiet --no-index --no-deps --require-hashes --no-compile --find-links /ctx/wheels --target /opt/site -r /ctx/requirements.lock
+RUN --mount=type=bind,target=/ctx PIP_ROOT_USER_ACTION=ignore python3 /ctx/pip.whl/pip install --quiet --no-index --no-deps --require-hashes --no-compile --find-links /ctx/wheels --target /opt/site -r /ctx/requirements.lock
 COPY src /app
 ENV PYTHONPATH=/opt/site:/app
 USER 1001
@@ -114,7 +118,7 @@ context() {
     rm -rf "$work/context"
     mkdir "$work/context"
     cp -r "$work/wheels" "$work/none/src" "$here/stack/requirements.lock" "$work/context/"
-    python3.11 -m pip download --quiet --no-deps -d "$work/context" pip >&2
+    PIP_ROOT_USER_ACTION=ignore python3.11 -m pip download --quiet --no-deps -d "$work/context" pip >&2
     mv "$work"/context/pip-*.whl "$work/context/pip.whl"
 }
 before_buildah() { context; containerfile "oci:$work/base"; buildah rmi bench >/dev/null 2>&1 || true; rm -rf "$work/out-buildah"; sync; }
@@ -138,13 +142,14 @@ done
 rm "$work/none/ingot.lock"
 echo "wheels: $(wc -l <"$work/used"), $(cat $(cat "$work/used-wheels") | wc -c | awk '{ printf "%.1f MB", $1 / 1e6 }')" >&2
 
-cases="limit cold_none cold_bytecode compileall bumped line_layout line_pushed same_layout same_pushed peer"
+cases="limit cold_none cold_base cold_bytecode compileall bumped line_layout line_pushed same_layout same_pushed peer"
 if command -v buildah >/dev/null; then cases="$cases buildah_cold"; fi
 rounds "$rounds" $cases
 
 echo "stack: $(wc -l <"$work/used") wheels, $rounds rounds, $(nproc) cores"
 row limit "the limit: inflate and hash the wheels"
 row cold_none "ingot: cold, without bytecode, to a layout" limit peer
+row cold_base "ingot: the same on a base that was never seen" limit
 row compileall "python -m compileall -j2 of the compiled files"
 row cold_bytecode "ingot: cold, with bytecode, to a layout" compileall peer
 awk -v a="$(micros cold_bytecode)" -v b="$(micros compileall)" -v c="$(micros cold_none)" \
