@@ -27,7 +27,11 @@ impl Ingot {
         let scratch = Scratch::new();
         // The build folder may be closed to other users.
         let program = scratch.join("ingot");
-        std::fs::copy(env!("CARGO_BIN_EXE_ingot"), &program).unwrap();
+        // Not by this process: what another thread forks meanwhile would have the file open for writing, and a program
+        // that somebody writes cannot be started ("Text file busy").
+        let mut copy = Command::new("cp");
+        copy.arg(env!("CARGO_BIN_EXE_ingot")).arg(&program);
+        Ran::of(copy).ok();
         let folder = scratch.join("work");
         for name in ["home", "cache", "work"] {
             std::fs::create_dir(scratch.join(name)).unwrap();
