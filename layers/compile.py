@@ -7,6 +7,7 @@ All numbers are little-endian, four bytes, unless said otherwise.
   request     length, path (UTF-8), length, source
   answer      0 (1 byte), hash of the source (8 bytes), length, marshal data
               1 (1 byte), line, column, length, message (UTF-8), length, text of the line (UTF-8)
+              2 (1 byte), if there is not enough memory: that says nothing of the source
 
 It imports next to nothing, runs nothing of what it compiles, and need not be deterministic: Ingot normalises.
 """
@@ -18,6 +19,8 @@ import _frozen_importlib_external as external
 MAGIC = external.MAGIC_NUMBER
 KEY = int.from_bytes(MAGIC, "little")
 MEMORY = 4 << 30
+ROOM = 64 << 20
+ROOM_EACH = 1 << 10
 
 stdin = sys.stdin.buffer
 stdout = sys.stdout.buffer
@@ -41,8 +44,20 @@ def text(value):
     return number(len(data)) + data
 
 
+def describe(error):
+    return "%s: %s" % (type(error).__name__, error) if str(error) else type(error).__name__
+
+
 def position(value):
     return number(value if isinstance(value, int) and 0 < value < 1 << 31 else 0)
+
+
+def is_room(source):
+    """Whether there is more memory than any source of this size needs: then the parser's own stack was full."""
+    try:
+        return len(bytes(ROOM + ROOM_EACH * len(source))) > 0
+    except MemoryError:
+        return False
 
 
 def answer(path, source):
@@ -51,9 +66,12 @@ def answer(path, source):
         data = marshal.dumps(code)
     except SyntaxError as error:
         return b"\1" + position(error.lineno) + position(error.offset) + text(error.msg) + text(error.text or "")
+    except MemoryError as error:
+        if not is_room(source):
+            return b"\2"
+        return b"\1" + position(None) + position(None) + text(describe(error)) + text("")
     except Exception as error:  # null bytes, too deep, too large
-        what = "%s: %s" % (type(error).__name__, error) if str(error) else type(error).__name__
-        return b"\1" + position(None) + position(None) + text(what) + text("")
+        return b"\1" + position(None) + position(None) + text(describe(error)) + text("")
     return b"\0" + _imp.source_hash(KEY, source) + number(len(data)) + data
 
 

@@ -52,6 +52,14 @@ pub enum BytecodeError {
         /// What happened.
         reason: String,
     },
+    /// There is not enough memory for a module: nothing is known of it then.
+    #[error("`{interpreter}` ran out of memory while it compiled `{module}`")]
+    Memory {
+        /// Which one.
+        interpreter: String,
+        /// The module's path in the image.
+        module: String,
+    },
     /// The compiler's output could not be read.
     #[error("the bytecode of `{module}` cannot be normalised")]
     Normalise {
@@ -94,6 +102,7 @@ impl Explain for BytecodeError {
             BytecodeError::Worker { .. } => {
                 Some("compile this module by hand (`python -m py_compile`) to see what is wrong with it".into())
             }
+            BytecodeError::Memory { .. } => Some("build with more memory (see `ulimit -v`)".into()),
             _ => None,
         }
     }

@@ -416,6 +416,36 @@ fn a_worker_that_dies_or_hangs_is_an_error_that_names_the_module() {
     assert!(error.to_string().contains("found failed to fill whole buffer"), "{error}");
 }
 
+/// Whether a module has bytecode may not depend on how much memory a machine has.
+#[test]
+fn a_worker_without_memory_says_nothing_of_the_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = crate::layer::Store::open_at(folder.path()).unwrap();
+    let real = interpreter(11);
+    let program = folder.path().join("python3.11");
+    let script = format!("#!/bin/sh\nulimit -v 150000\nexec {} \"$@\"\n", real.label());
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let search = Search { named: vec![program], ..Search::default() };
+    let poor = Compiler::new(search.find(PythonVersion::new(3, 11)).unwrap(), Some(&store));
+    let large = "f(1);".repeat(100_000);
+    let modules = [module("/app/a.py", "x = 1\n"), module("/app/large.py", &large)];
+    let error = poor.compile(&modules).unwrap_err();
+    assert!(error.to_string().ends_with("python3.11` ran out of memory while it compiled `/app/large.py`"), "{error}");
+    assert_eq!((error.class().code(), error.hint().is_some()), (7, true));
+    // The same store, and enough memory.
+    let rich = Compiler::new(real, Some(&store));
+    assert!(rich.compile(&modules).unwrap().iter().all(Result::is_ok));
+    // A parser whose own stack is full says the same word, on every machine.
+    let deep = module("/app/deep.py", &("x = ".to_string() + &"-".repeat(10_000) + "1"));
+    for compiler in [poor, rich] {
+        assert_eq!(
+            compiler.compile(std::slice::from_ref(&deep)).unwrap().remove(0).unwrap_err().message,
+            "MemoryError"
+        );
+    }
+}
+
 #[test]
 fn what_is_missing_is_named_with_a_way_to_get_it() {
     use crate::error::Explain;

@@ -11,7 +11,7 @@ use crate::layer::{BaseKind, Context, Entry, Fingerprint, LayerSource, LayerTree
 use crate::oci::Digest;
 
 /// The version of the rule what is compiled.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The largest module that is compiled, in bytes.
 const MODULE_LIMIT: u64 = 16 << 20;
 /// Folders of which no program imports anything: tests, and packages that have their own way to be compiled.

@@ -18,7 +18,7 @@ use crate::layer::{Bucket, Context, Entry, Fingerprint, LayerSource, LayerTree, 
 use crate::oci::{Digest, Hasher};
 
 /// The version of what decides the tree of a venv layer.
-const VENV_VERSION: u32 = 1;
+const VENV_VERSION: u32 = 2;
 /// The version of what is looked at before wheels are said to fit each other.
 const CHECK_VERSION: u32 = 1;
 

@@ -107,6 +107,9 @@ impl Worker {
         match self.answers.recv_timeout(timeout) {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => failed("it ended".into()),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
+                Err(BytecodeError::Memory { interpreter: self.label.clone(), module: path.to_string() })
+            }
             Ok(Err(error)) => failed(error.to_string()),
             Err(RecvTimeoutError::Timeout) => failed(format!("it took longer than {} s", timeout.as_secs_f32())),
             Err(RecvTimeoutError::Disconnected) => failed("it ended".into()),
@@ -169,6 +172,7 @@ fn answer(pipe: &mut impl Read) -> io::Result<Answer> {
             let message = text(counted(pipe, MESSAGE_LIMIT)?);
             Ok(Err(SyntaxError { message, line, column, text: text(counted(pipe, MESSAGE_LIMIT)?) }))
         }
+        [2] => Err(io::ErrorKind::OutOfMemory.into()),
         _ => Err(io::Error::other("its answer is malformed")),
     }
 }
