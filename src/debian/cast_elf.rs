@@ -6,6 +6,7 @@ use std::ops::Range;
 use object::read::ReadRef;
 
 use super::elf::{self, Facts};
+use crate::error::Result;
 use crate::layer::encode::RUN;
 
 /// How often something else may be asked for: headers, then the dynamic part, then names and notes.
@@ -23,36 +24,42 @@ struct Pieces {
 }
 
 /// The facts of a file of `size` bytes, whose part number N (of [`RUN`] bytes) `part` gives. `None` if it is no
-/// library, or one that is too odd.
-pub(super) fn facts(size: u64, mut part: impl FnMut(usize) -> Option<Vec<u8>>) -> Option<Facts> {
+/// library, or one that is too odd; that `part` fails says nothing of it.
+pub(super) fn facts(size: u64, mut part: impl FnMut(usize) -> Result<Option<Vec<u8>>>) -> Result<Option<Facts>> {
     let mut pieces = Pieces { size, known: Vec::new(), wanted: RefCell::default() };
     for _ in 0..ROUNDS {
         let found = elf::facts(&pieces);
         let wanted = pieces.wanted.take();
         if wanted.is_empty() {
-            return found;
+            return Ok(found);
         }
         for range in wanted {
-            let bytes = gather(&range, &mut part)?;
+            let Some(bytes) = gather(&range, &mut part)? else { return Ok(None) };
             pieces.known.push((range.start, bytes));
         }
     }
-    None
+    Ok(None)
 }
 
 /// The bytes of a range, which may go over several parts.
-fn gather(range: &Range<u64>, part: &mut impl FnMut(usize) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+fn gather(range: &Range<u64>, part: &mut impl FnMut(usize) -> Result<Option<Vec<u8>>>) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let mut at = range.start;
     while at < range.end {
-        let (number, begin) = (at / RUN as u64, usize::try_from(at % RUN as u64).ok()?);
-        let plain = part(usize::try_from(number).ok()?)?;
-        let end = plain.len().min(begin + usize::try_from(range.end - at).ok()?);
-        let found = plain.get(begin..end).filter(|found| !found.is_empty())?;
+        let number = usize::try_from(at / RUN as u64).unwrap_or(usize::MAX);
+        let Some(plain) = part(number)? else { return Ok(None) };
+        let Some(found) = within(&plain, at, range.end) else { return Ok(None) };
         bytes.extend_from_slice(found);
         at += found.len() as u64;
     }
-    Some(bytes)
+    Ok(Some(bytes))
+}
+
+/// What a part has of the bytes of the file from `at` to `end`.
+fn within(plain: &[u8], at: u64, end: u64) -> Option<&[u8]> {
+    let begin = usize::try_from(at % RUN as u64).ok()?;
+    let end = plain.len().min(begin.checked_add(usize::try_from(end - at).ok()?)?);
+    plain.get(begin..end).filter(|found| !found.is_empty())
 }
 
 impl Pieces {
@@ -112,14 +119,15 @@ mod tests {
             let mut read = std::collections::BTreeSet::new();
             let found = facts(whole.len() as u64, |part| {
                 read.insert(part);
-                whole.chunks(RUN).nth(part).map(<[u8]>::to_vec)
-            });
+                Ok(whole.chunks(RUN).nth(part).map(<[u8]>::to_vec))
+            })
+            .unwrap();
             let expected = elf::facts(whole.as_slice());
             assert!(found.is_some() && found == expected, "{found:?} {expected:?}");
             assert!(read.len() <= 6, "{read:?}");
-            assert_eq!(facts(whole.len() as u64, |_| None), None);
-            assert_eq!(facts(whole.len() as u64, |_| Some(Vec::new())), None);
+            assert_eq!(facts(whole.len() as u64, |_| Ok(None)).unwrap(), None);
+            assert_eq!(facts(whole.len() as u64, |_| Ok(Some(Vec::new()))).unwrap(), None);
         }
-        assert_eq!(facts(8 << 20, |_| Some(vec![0; RUN])), None);
+        assert_eq!(facts(8 << 20, |_| Ok(Some(vec![0; RUN]))).unwrap(), None);
     }
 }

@@ -8,7 +8,7 @@
 //! does not verify is none.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -148,19 +148,23 @@ impl Writer {
 
     /// What the file that came last says of itself, if it is a library. Of a large one only the parts are read again
     /// that matter.
-    pub fn library(&mut self, file: Stretch) -> Known {
-        self.facts(file).map_or(Known::Other, Known::Library)
+    pub fn library(&mut self, file: Stretch) -> Result<Known> {
+        Ok(self.facts(file)?.map_or(Known::Other, Known::Library))
     }
 
-    fn facts(&mut self, file: Stretch) -> Option<Facts> {
+    fn facts(&mut self, file: Stretch) -> Result<Option<Facts>> {
         if let [_] = self.runs.as_slice() {
-            return elf::facts(self.run.as_slice());
+            return Ok(elf::facts(self.run.as_slice()));
         }
-        self.file.flush().ok()?;
+        let path = self.file.get_ref().path().to_path_buf();
+        self.file.flush().map_err(fs::failed("write", &path))?;
         let open = self.file.get_mut().file();
         let ends = self.runs.iter().skip(1).copied().chain([file.offset + file.length]);
         let runs: Vec<Range<u64>> = self.runs.iter().zip(ends).map(|(begin, end)| *begin..end).collect();
-        cast_elf::facts(file.size, |run| inflate(open, runs.get(run)?))
+        cast_elf::facts(file.size, |run| {
+            let plain = runs.get(run).map(|place| inflate(open, place)).transpose();
+            Ok(plain.map_err(fs::failed("read", &path))?)
+        })
     }
 
     /// Writes the index; the file is whole then.
@@ -180,13 +184,14 @@ impl Writer {
 }
 
 /// One part of a file.
-fn inflate(cast: &File, place: &Range<u64>) -> Option<Vec<u8>> {
-    let mut packed = vec![0; usize::try_from(place.end - place.start).ok()?];
-    cast.read_exact_at(&mut packed, place.start).ok()?;
+fn inflate(cast: &File, place: &Range<u64>) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(place.end - place.start).map_err(io::Error::other)?;
+    let mut packed = vec![0; length];
+    cast.read_exact_at(&mut packed, place.start)?;
     let mut plain = Vec::with_capacity(encode::RUN);
     let mut inflater = flate2::Decompress::new(false);
-    inflater.decompress_vec(&packed, &mut plain, flate2::FlushDecompress::Sync).ok()?;
-    Some(plain)
+    inflater.decompress_vec(&packed, &mut plain, flate2::FlushDecompress::Sync)?;
+    Ok(plain)
 }
 
 /// The index of the cast of this .deb; `None` if that is not what the file is.
@@ -206,4 +211,43 @@ pub(super) fn verified(cast: &Mapped, deb: &Digest) -> Option<Index> {
     let length: usize = std::str::from_utf8(length).ok()?.parse().ok()?;
     let index: Index = serde_json::from_slice(cast.get(content.checked_sub(length)?..content)?).ok()?;
     (index.deb == *deb).then_some(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debian::elf::testing::made_at;
+
+    /// Otherwise the library would be none for good: the cast would say so.
+    #[test]
+    fn a_library_that_cannot_be_read_again_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_at(folder.path()).unwrap();
+        let mut state = 1u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let mut library: Vec<u8> = (0..3 * encode::RUN).map(|_| noise()).collect();
+        let head = made_at(62, "liba.so.1", [300, 400, 500], library.len() as u64);
+        library[..600].copy_from_slice(&head[..600]);
+        let written = || {
+            let mut writer = Writer::new(&store).unwrap();
+            let mut rest = library.as_slice();
+            let fill = |part: &mut [u8]| -> Result<()> {
+                part.copy_from_slice(rest.split_off(..part.len()).unwrap());
+                Ok(())
+            };
+            let file = writer.add_file(library.len() as u64, fill).unwrap().unwrap();
+            (writer, file)
+        };
+        let (mut writer, file) = written();
+        let expected = elf::facts(library.as_slice()).unwrap();
+        assert_eq!(writer.library(file).unwrap(), Known::Library(expected));
+        let (mut writer, file) = written();
+        let path = writer.file.get_ref().path().to_path_buf();
+        writer.file.get_mut().file().set_len(0).unwrap();
+        let error = writer.library(file).unwrap_err();
+        assert!(error.to_string().contains(&format!("could not read `{}`", path.display())), "{error}");
+    }
 }

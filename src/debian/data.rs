@@ -27,7 +27,7 @@ pub(super) fn unpack(stream: DataStream<'_>, package: &str, cast: &mut Writer) -
             MemberKind::Directory => Found::Directory,
             MemberKind::File => {
                 let file = cast.add_file(size, |part| read(&mut members, part))?;
-                library = file.filter(|_| is_library(path.name())).map(|file| cast.library(file));
+                library = file.filter(|_| is_library(path.name())).map(|file| cast.library(file)).transpose()?;
                 Found::File(file)
             }
             MemberKind::Symlink(target) => Found::Symlink(symlink(target, &path, package)?),
