@@ -1,6 +1,7 @@
 //! The virtual environment of an image: what it is made for, its wheels, its compiler.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Base, Error, LAYERS_LIMIT, OTHER_LAYERS, Planning};
@@ -121,20 +122,34 @@ fn wheels(
     let client = || Ok(Http::new()?);
     // While others are still on their way. What is not done, or fails, is done when the layer is made.
     let ahead = planning.request.ahead && venv.bytecode != BytecodeMode::None;
-    let mut fetched = rayon::in_place_scope(|scope| {
+    let compile = |wheel: &Wheel| {
+        let _stage = progress.stage(&format!("compile {}", wheel.name));
+        let _: Result<()> = prepare(wheel, venv, store);
+    };
+    let wanted = |arrived: Arrived<'_>| fetch(&missing, &venv.target, indexes, store, &client, progress, arrived);
+    let fetched = if ahead { meanwhile(wanted, compile) } else { wanted(&|_| {}) };
+    let mut fetched = fetched?.into_iter();
+    Ok(here.into_iter().filter_map(|here| here.or_else(|| fetched.next())).collect())
+}
+
+/// Who hears of each wheel that has come.
+type Arrived<'a> = &'a (dyn Fn(&Wheel) + Sync);
+
+/// Fetches, and does `work` with each wheel as soon as it is there. After a failure no further work begins: nobody
+/// would use it, and whoever waits for the message would wait for all of it.
+fn meanwhile<T>(fetch: impl FnOnce(Arrived<'_>) -> Result<T>, work: impl Fn(&Wheel) + Sync) -> Result<T> {
+    let (failed, work) = (&AtomicBool::new(false), &work);
+    rayon::in_place_scope(|scope| {
         let arrived = |wheel: &Wheel| {
             let wheel = wheel.clone();
             scope.spawn(move |_| {
-                let _stage = progress.stage(&format!("compile {}", wheel.name));
-                let _: Result<()> = prepare(&wheel, venv, store);
+                if !failed.load(Ordering::Relaxed) {
+                    work(&wheel);
+                }
             });
         };
-        let ignored = |_: &Wheel| {};
-        let arrived: &(dyn Fn(&Wheel) + Sync) = if ahead { &arrived } else { &ignored };
-        fetch(&missing, &venv.target, indexes, store, &client, progress, arrived)
-    })?
-    .into_iter();
-    Ok(here.into_iter().filter_map(|here| here.or_else(|| fetched.next())).collect())
+        fetch(&arrived).inspect_err(|_| failed.store(true, Ordering::Relaxed))
+    })
 }
 
 /// The bytecode of a standard library that OS packages bring.
@@ -189,7 +204,40 @@ fn compiler(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
+
+    #[test]
+    fn after_a_failed_fetch_nothing_more_is_compiled() {
+        let digest = Digest::of(b"a");
+        let wheel = Wheel {
+            name: "a".into(),
+            version: "1".into(),
+            filename: "a-1-py3-none-any.whl".into(),
+            digest,
+            size: 1,
+            place: "requirements.txt".into(),
+        };
+        // With one thread nothing is begun before all have come.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let done = |outcome: fn() -> Result<()>| {
+            let count = AtomicUsize::new(0);
+            let fetch = |arrived: Arrived<'_>| {
+                (0..3).for_each(|_| arrived(&wheel));
+                outcome()
+            };
+            let work = |_: &Wheel| {
+                count.fetch_add(1, Ordering::Relaxed);
+            };
+            (pool.install(|| meanwhile(fetch, work)).is_ok(), count.into_inner())
+        };
+        assert_eq!(done(|| Ok(())), (true, 3));
+        assert_eq!(
+            done(|| Err(BytecodeError::UnknownVersion { version: PythonVersion::new(3, 11) }.into())),
+            (false, 0)
+        );
+    }
 
     #[test]
     fn images_on_the_same_base_have_one_compiler() {
