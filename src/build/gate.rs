@@ -12,8 +12,14 @@ use crate::error::Result;
 use crate::layer::{Content, Context, Fingerprint, Kind, LayerBlob, LayerSource, LayerTree, Lookup};
 use crate::plan::{ImagePlan, Plan};
 
-/// Who is told of a layer that may leave, with its variant. It is called at most once for a layer of an image.
-pub type Ready<'a> = &'a (dyn Fn(&str, &LayerBlob) + Sync);
+/// Where the images are to go.
+pub trait Leaving: Sync {
+    /// This layer of this variant may leave: said at most once for a layer of an image.
+    fn ready(&self, variant: &str, layer: &LayerBlob);
+
+    /// Fails when nobody will take the images, whatever is made: asked before each layer is made.
+    fn wanted(&self) -> Result<()>;
+}
 
 /// What an entry may need in a tar besides its content: headers for names of any length, and padding.
 const ENTRY_BOUND: u64 = 4096;
@@ -51,7 +57,7 @@ impl Size {
 /// Holds layers back until no budget can refuse them.
 pub(super) struct Gate<'a> {
     plan: &'a Plan,
-    ready: Ready<'a>,
+    leaving: &'a dyn Leaving,
     state: Mutex<State>,
 }
 
@@ -64,7 +70,7 @@ struct State {
 impl<'a> Gate<'a> {
     /// For a run in which these layers are found. If nothing has to be made, nothing is told: then the images are
     /// finished at once.
-    pub fn new(plan: &'a Plan, states: &[Vec<LayerState>], options: Options, ready: Ready<'a>) -> Option<Self> {
+    pub fn new(plan: &'a Plan, states: &[Vec<LayerState>], options: Options, leaving: &'a dyn Leaving) -> Option<Self> {
         let kept = |(planned, state): (&crate::plan::PlannedLayer, &LayerState)| match &state.lookup {
             Lookup::Hit(record) if !options.clean || planned.made.is_some() => {
                 Some(Size { compressed: record.descriptor.size, uncompressed: record.uncompressed_size })
@@ -78,7 +84,7 @@ impl<'a> Gate<'a> {
         if sizes.iter().flatten().all(Option::is_some) {
             return None;
         }
-        let gate = Gate { plan, ready, state: Mutex::new(State { sizes, waiting: Vec::new(), open: false }) };
+        let gate = Gate { plan, leaving, state: Mutex::new(State { sizes, waiting: Vec::new(), open: false }) };
         let mut state = gate.state();
         gate.try_open(&mut state, options.no_size_check);
         drop(state);
@@ -113,7 +119,7 @@ impl<'a> Gate<'a> {
 
     fn tell(&self, image: usize, blob: &LayerBlob) {
         if let Some(image) = self.plan.images.get(image) {
-            (self.ready)(&image.variant, blob);
+            self.leaving.ready(&image.variant, blob);
         }
     }
 

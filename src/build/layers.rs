@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::gate::{Gate, Ready, Weighed};
+use super::gate::{Gate, Leaving, Weighed};
 use super::{BuiltLayer, Options};
 use crate::error::{During, Result};
 use crate::layer::{
@@ -72,9 +72,9 @@ pub fn make(
     options: Options,
     store: &Store,
     progress: &Progress,
-    ready: Ready<'_>,
+    leaving: &dyn Leaving,
 ) -> Result<Vec<Vec<MadeLayer>>> {
-    let gate = Gate::new(plan, &states, options, ready);
+    let gate = Gate::new(plan, &states, options, leaving);
     let mut places: BTreeMap<Digest, usize> = BTreeMap::new();
     let mut groups: Vec<Vec<Job<'_>>> = Vec::new();
     for (image, (planned, states)) in plan.images.iter().zip(states).enumerate() {
@@ -87,7 +87,7 @@ pub fn make(
             }
         }
     }
-    let maker = Maker { cache: LayerCache::new(store, plan.compression), options, store, progress, gate };
+    let maker = Maker { cache: LayerCache::new(store, plan.compression), options, store, progress, leaving, gate };
     let done = dearest_first(groups, |jobs| maker.cost(jobs), |jobs| maker.group(jobs));
     let mut slots: Vec<BTreeMap<usize, MadeLayer>> = plan.images.iter().map(|_| BTreeMap::new()).collect();
     // The first error in plan order, whichever came first in time.
@@ -125,6 +125,7 @@ struct Maker<'a> {
     options: Options,
     store: &'a Store,
     progress: &'a Progress,
+    leaving: &'a dyn Leaving,
     gate: Option<Gate<'a>>,
 }
 
@@ -158,6 +159,7 @@ impl Maker<'_> {
                     (record.clone(), true, Duration::ZERO)
                 }
                 _ => {
+                    self.leaving.wanted()?;
                     let begin = Instant::now();
                     let (observed, record) = self.one(&job, &places)?;
                     finished.push((observed, record.clone()));

@@ -18,7 +18,7 @@ use crate::layer::{LayerBlob, Store};
 use crate::plan::Plan;
 use crate::progress::Progress;
 
-pub use gate::Ready;
+pub use gate::Leaving;
 pub use layers::{LayerState, survey};
 
 /// How a plan is carried out.
@@ -96,13 +96,19 @@ pub fn blobs(plan: &Plan, store: &Store) -> Blobs {
     blobs
 }
 
-/// Carries a plan out. `ready` hears of layers that may leave before the images are finished.
-pub fn build(plan: &Plan, options: Options, store: &Store, progress: &Progress, ready: Ready<'_>) -> Result<Outcome> {
+/// Carries a plan out. `leaving` hears of layers that may leave before the images are finished.
+pub fn build(
+    plan: &Plan,
+    options: Options,
+    store: &Store,
+    progress: &Progress,
+    leaving: &dyn Leaving,
+) -> Result<Outcome> {
     let looking = progress.stage("look layers up");
     let states = survey(plan, store, progress)?;
     drop(looking);
     let making = progress.stage("layers");
-    let made = layers::make(plan, states, options, store, progress, ready)?;
+    let made = layers::make(plan, states, options, store, progress, leaving)?;
     drop(making);
     let _stage = progress.stage("check and assemble");
     let assembled = plan.images.iter().zip(made).map(|(image, layers)| assemble::assemble(image, layers, options));

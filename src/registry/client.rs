@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use url::Url;
 
 use super::challenge::{self, Challenge};
-use super::error::verb;
 use super::token::{self, Ask, Authorization, Tokens};
 use super::{AuthFiles, Error, Result, Secret};
-use crate::net::{self, Call, Http, Method, Response, redacted, same_origin};
+use crate::net::{self, Call, Http, Response, redacted, same_origin};
 use crate::oci::{Digest, Reference};
 
 /// What a user can say about registries.
@@ -50,6 +49,11 @@ impl Scope {
 
     pub(super) fn mount(from: &Reference) -> Self {
         Scope { push: true, mount_from: Some(from.repository().to_string()) }
+    }
+
+    /// What it is for, in messages: whoever pushes also asks what is there.
+    pub(super) fn verb(&self) -> &'static str {
+        if self.push { "push" } else { "pull" }
     }
 
     fn texts(&self, at: &Reference) -> Vec<String> {
@@ -95,7 +99,7 @@ impl Registry {
 
     /// Sends a call to the registry, with authorization if it wants some. Any status but 401 is the caller's.
     pub(super) fn send(&self, at: &Reference, scope: &Scope, call: &Call, limit: u64) -> Result<Response> {
-        self.authorized(at, scope, &call.request.url, &call.method, |header| {
+        self.authorized(at, scope, &call.request.url, |header| {
             let mut call = call.clone();
             call.request.headers.extend(header.map(authorization));
             self.inner.http.exchange(&call, limit)
@@ -111,7 +115,6 @@ impl Registry {
         at: &Reference,
         scope: &Scope,
         url: &Url,
-        method: &Method,
         mut attempt: impl FnMut(Option<&str>) -> Result<Response, net::Error>,
     ) -> Result<Response> {
         let api = self.url(at, "")?;
@@ -126,11 +129,11 @@ impl Registry {
             return Ok(response);
         }
         let renewed = token::renew(&slot, known.as_ref(), || self.authorize(at, &api, &scopes, &response))?;
-        let Some(renewed) = renewed else { return Err(unauthorized(at, method, false, &response)) };
+        let Some(renewed) = renewed else { return Err(unauthorized(at, scope, false, &response)) };
         let response = attempt(Some(&renewed.header))?;
         if response.status == 401 && same_origin(&response.url, &api) {
             let known = self.inner.auth.find(at)?.is_some();
-            return Err(unauthorized(at, method, known, &response));
+            return Err(unauthorized(at, scope, known, &response));
         }
         Ok(response)
     }
@@ -184,10 +187,10 @@ fn api_host(at: &Reference) -> String {
         .to_string()
 }
 
-fn unauthorized(at: &Reference, method: &Method, known: bool, response: &Response) -> Error {
+fn unauthorized(at: &Reference, scope: &Scope, known: bool, response: &Response) -> Error {
     Error::Unauthorized {
         registry: at.registry().into(),
-        what: format!("{} `{}`", verb(method), at.repository()),
+        what: format!("{} `{}`", scope.verb(), at.repository()),
         known,
         message: super::error::envelope(response).1,
     }
@@ -202,6 +205,7 @@ pub(super) fn odd(url: &Url, reason: impl Into<String>) -> Error {
 mod tests {
     use super::*;
     use crate::error::{Class, Explain};
+    use crate::oci::Descriptor;
     use crate::registry::testing::{Act, Server, at, client, quick};
 
     const NOBODY: &str = "{}";
@@ -347,7 +351,9 @@ mod tests {
     #[test]
     fn refusals_end_after_two_rounds_and_say_who_was_refused() {
         let server = Server::start(|seen| match seen.path() {
-            "/v2/forbidden/manifests/1" => Act::body(403, br#"{"errors":[{"code":"DENIED","message":"not you"}]}"#),
+            path if path.starts_with("/v2/forbidden/") => {
+                Act::body(403, br#"{"errors":[{"code":"DENIED","message":"not you"}]}"#)
+            }
             "/v2/odd/manifests/1" => Act::status(401).with("WWW-Authenticate", "Negotiate"),
             _ => Act::body(401, br#"{"errors":[{"code":"UNAUTHORIZED","message":"who?"}]}"#)
                 .with("WWW-Authenticate", "Basic realm=x"),
@@ -360,6 +366,13 @@ mod tests {
             format!("registry `{}` does not let anonymous users pull `a`: UNAUTHORIZED who?", server.authority())
         );
         assert!(error.hint().unwrap().contains("podman login"));
+        // A push begins with a question; that is no pull.
+        let blob = Descriptor::of("x/y", b"x");
+        for (repository, text) in [("a", "users push `a`"), ("forbidden", "denies to push `forbidden`")] {
+            let at = at(&server, &format!("{repository}:1"));
+            let error = registry.exists(&at, &blob, &Scope::PUSH).unwrap_err();
+            assert!(error.to_string().contains(text) && error.refusal().is_some(), "{error}");
+        }
         let (registry, _file) = client(&somebody(&server));
         let error = registry.manifest(&at(&server, "b:1")).unwrap_err();
         assert!(matches!(error, Error::Unauthorized { known: true, .. }), "{error}");

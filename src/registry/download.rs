@@ -82,7 +82,7 @@ impl Registry {
         if response.status == 404 {
             return Ok(false);
         }
-        let response = expect_success(response, &Method::HEAD, at, &format!("blob {}", blob.digest))?;
+        let response = expect_success(response, &Method::HEAD, scope, at, &format!("blob {}", blob.digest))?;
         // A registry that is wrong about the size is not believed about the rest.
         let size = response.header("content-length").and_then(|text| text.parse::<u64>().ok());
         Ok(size.is_none_or(|size| size == blob.size))

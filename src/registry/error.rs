@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use oci_client::errors::{OciEnvelope, OciErrorCode};
 
+use super::client::Scope;
 use crate::error::{Class, Explain};
 use crate::net::{self, Method, Response, redacted};
 use crate::oci::{Digest, Reference};
@@ -163,6 +164,22 @@ impl Error {
         }
     }
 
+    /// The same error once more, if the registry does not let in who asks: asking again does not change that.
+    pub fn refusal(&self) -> Option<Error> {
+        match self {
+            Error::Unauthorized { registry, what, known, message } => Some(Error::Unauthorized {
+                registry: registry.clone(),
+                what: what.clone(),
+                known: *known,
+                message: message.clone(),
+            }),
+            Error::Denied { registry, what, message } => {
+                Some(Error::Denied { registry: registry.clone(), what: what.clone(), message: message.clone() })
+            }
+            _ => None,
+        }
+    }
+
     /// The specification's error code, if this is a plain refusal.
     pub(super) fn code(&self) -> Option<&str> {
         match self {
@@ -176,6 +193,7 @@ impl Error {
 pub(super) fn expect_success(
     response: Response,
     method: &Method,
+    scope: &Scope,
     at: &Reference,
     what: &str,
 ) -> Result<Response, Error> {
@@ -186,17 +204,12 @@ pub(super) fn expect_success(
     Err(match response.status {
         403 => Error::Denied {
             registry: at.registry().into(),
-            what: format!("{} `{}`", verb(method), at.repository()),
+            what: format!("{} `{}`", scope.verb(), at.repository()),
             message,
         },
         404 if matches!(*method, Method::GET | Method::HEAD) => Error::NotFound { what: what.to_string(), message },
         status => Error::Refused { method: method.to_string(), url: redacted(&response.url), status, code, message },
     })
-}
-
-/// "pull" or "push".
-pub(super) fn verb(method: &Method) -> &'static str {
-    if matches!(*method, Method::GET | Method::HEAD) { "pull" } else { "push" }
 }
 
 /// Code and message of the specification's error body; anything else is shown as it is.

@@ -45,7 +45,7 @@ impl Registry {
         let call = self.manifest_call(Method::GET, at)?;
         let response = self.send(at, &Scope::PULL, &call, DOCUMENT_LIMIT)?;
         let what = format!("manifest `{at}`");
-        let response = expect_success(response, &Method::GET, at, &what)?;
+        let response = expect_success(response, &Method::GET, &Scope::PULL, at, &what)?;
         let digest = Digest::of(&response.body);
         if let Some(expected) = at.digest().filter(|expected| *expected != digest) {
             return Err(Error::Digest { what, expected, found: digest.to_string() });
@@ -62,7 +62,7 @@ impl Registry {
         if response.status == 404 {
             return Ok(None);
         }
-        let response = expect_success(response, &Method::HEAD, at, &format!("manifest `{at}`"))?;
+        let response = expect_success(response, &Method::HEAD, &Scope::PULL, at, &format!("manifest `{at}`"))?;
         Ok(response.header("docker-content-digest").and_then(|text| text.parse().ok()))
     }
 
@@ -95,7 +95,7 @@ impl Registry {
         let mut attempt = 1;
         loop {
             let response = self.send(to, &Scope::PUSH, &call, DOCUMENT_LIMIT)?;
-            match expect_success(response, &Method::PUT, to, &what) {
+            match expect_success(response, &Method::PUT, &Scope::PUSH, to, &what) {
                 // Blobs that were just pushed may take a moment until every server of the registry sees them.
                 Err(error)
                     if attempt <= BLOB_UNKNOWN_RETRIES
@@ -119,7 +119,8 @@ impl Registry {
         let mut tags = Vec::new();
         for _ in 0..PAGE_LIMIT {
             let response = self.send(at, &Scope::PULL, &Call::new(Method::GET, url.clone()), DOCUMENT_LIMIT)?;
-            let response = expect_success(response, &Method::GET, at, &format!("repository `{}`", at.name()))?;
+            let response =
+                expect_success(response, &Method::GET, &Scope::PULL, at, &format!("repository `{}`", at.name()))?;
             let page: TagPage =
                 serde_json::from_slice(&response.body).map_err(|_| odd(&url, "its list of tags is malformed"))?;
             tags.extend(page.tags.unwrap_or_default());

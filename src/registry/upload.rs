@@ -128,7 +128,7 @@ impl Upload<'_> {
     fn open(&self) -> Result<Url> {
         let call = Call::new(Method::POST, self.registry.url(self.to, "blobs/uploads/")?);
         let response = self.registry.send(self.to, &Scope::PUSH, &call, ANSWER_LIMIT)?;
-        let response = expect_success(response, &Method::POST, self.to, "")?;
+        let response = expect_success(response, &Method::POST, &Scope::PUSH, self.to, "")?;
         location(&response)?.ok_or_else(|| odd(&response.url, "its upload session has no Location"))
     }
 
@@ -200,7 +200,7 @@ impl Upload<'_> {
             call = call.header("Content-Range", &format!("{offset}-{}", self.blob.size - 1));
         }
         let mut unreadable = None;
-        let answer = self.registry.authorized(self.to, &Scope::PUSH, &call.request.url, &method, |header| {
+        let answer = self.registry.authorized(self.to, &Scope::PUSH, &call.request.url, |header| {
             let mut call = call.clone();
             call.request.headers.extend(header.map(|header| ("Authorization".into(), header.into())));
             // Another request for the same bytes is another reading of them, verified from the start.
@@ -253,7 +253,7 @@ impl Upload<'_> {
     /// Asks for the commit of a session that has all bytes.
     fn commit(&self, url: &Url) -> Result<Sent> {
         let call = Call::new(Method::PUT, self.with_digest(url)).header("Content-Type", "application/octet-stream");
-        let response = self.registry.authorized(self.to, &Scope::PUSH, &call.request.url, &Method::PUT, |header| {
+        let response = self.registry.authorized(self.to, &Scope::PUSH, &call.request.url, |header| {
             let mut call = call.clone();
             call.request.headers.extend(header.map(|header| ("Authorization".into(), header.into())));
             self.registry.http().upload(&call, &mut io::empty(), 0, &|_| {})
@@ -271,7 +271,7 @@ impl Upload<'_> {
 
     fn refused(&self, response: Response, method: &Method) -> Error {
         let status = response.status;
-        match expect_success(response, method, self.to, "") {
+        match expect_success(response, method, &Scope::PUSH, self.to, "") {
             Err(error) if matches!(error.code(), Some("DIGEST_INVALID")) => Error::Digest {
                 what: format!("blob pushed to `{}`", self.to.name()),
                 expected: self.blob.digest,

@@ -2,7 +2,10 @@
 //! `--timings`, which shows it.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -126,6 +129,53 @@ fn a_build_that_fails_names_nothing() {
     assert!(ran.stderr.contains("broken.py"), "{}", ran.stderr);
     let named = |request: &Request| request.method == "PUT" && request.uri.contains("/manifests/");
     assert!(!registry.requests().iter().any(named));
+}
+
+/// A registry that has nothing and never answers to an upload; its address.
+fn stuck() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let serve = |stream: TcpStream| {
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        while let Some(Ok(request)) = lines.next() {
+            lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
+            if request.starts_with("POST ") {
+                std::thread::sleep(Duration::from_secs(600));
+            }
+            let _ = (&stream).write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    address
+}
+
+#[test]
+fn a_build_that_fails_does_not_wait_for_a_registry_that_does_not_answer() {
+    let project = service().file("src/service/broken.py", "def f(:\n");
+    let ingot = ingot_for(&project);
+    let begin = Instant::now();
+    let target = format!("{}/team/service:1", stuck());
+    let ran = ingot.run(["build", &project.folder().display().to_string(), "-t", &target, "--push"]).exits(2);
+    assert!(ran.stderr.contains("broken.py"), "{}", ran.stderr);
+    // An upload is given up after five times half a minute.
+    assert!(begin.elapsed() < Duration::from_secs(90), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn who_may_not_push_hears_it_before_everything_is_made() {
+    let registry = Registry::with_password("somebody", "secret");
+    let project = service();
+    // One layer after the other.
+    let ingot = ingot_for(&project).env("RAYON_NUM_THREADS", "1");
+    let target = registry.reference("team/service:1");
+    let ran = ingot.run(["build", &project.folder().display().to_string(), "-t", &target, "--push"]).exits(5);
+    assert!(ran.stderr.contains("does not let anonymous users push `team/service`"), "{}", ran.stderr);
+    assert!(ran.stderr.matches("warning: ").count() == 1, "{}", ran.stderr);
+    assert!(!ran.stderr.contains("layer runtime: "), "{}", ran.stderr);
 }
 
 #[test]

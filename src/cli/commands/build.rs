@@ -60,8 +60,7 @@ fn build(args: &Build, session: &Session) -> Result<()> {
     let options = Options { clean: args.clean, no_size_check: args.no_size_check };
     let blobs: Arc<dyn BlobSource> = Arc::new(build::blobs(&plan, &access.store));
     let report = early.during(&blobs, progress, || {
-        let ready = |variant: &str, layer: &LayerBlob| early.ready(variant, layer);
-        let outcome = build::build(&plan, options, &access.store, progress, &ready)?;
+        let outcome = build::build(&plan, options, &access.store, progress, &early)?;
         for built in &outcome.images {
             for excess in &built.excesses {
                 session.printer.message(&format!("warning: size check skipped: `{}` {excess}", built.variant));
@@ -87,6 +86,16 @@ fn build(args: &Build, session: &Session) -> Result<()> {
         fs::write_atomic(file, metadata::file(&report).as_bytes())?;
     }
     session.printer.data(&report, metadata::lines)
+}
+
+impl build::Leaving for Early {
+    fn ready(&self, variant: &str, layer: &LayerBlob) {
+        Early::ready(self, variant, layer);
+    }
+
+    fn wanted(&self) -> Result<()> {
+        Early::wanted(self)
+    }
 }
 
 /// What is known of a plan before it is carried out.

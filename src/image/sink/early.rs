@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use super::Sink;
 use super::parallel::WORKERS;
-use crate::error::Result;
+use crate::error::{During, Error, Result};
 use crate::image::Blob;
 use crate::layer::{BlobSource, LayerBlob};
 use crate::oci::Descriptor;
 use crate::progress::Progress;
+use crate::registry;
 
 /// How long the end waits for what is broken off. One that waits for an answer is left behind.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -43,13 +44,17 @@ struct Queue {
     /// By destination: how many layers are on their way, and whether one failed.
     sending: Vec<usize>,
     failed: Vec<bool>,
+    /// By destination: how it refused to let in who pushes.
+    refused: Vec<Option<registry::Error>>,
     closed: bool,
 }
 
 impl Early {
     /// For these destinations, each with the variant that it gets.
     pub fn new(sinks: Vec<(String, Arc<dyn Sink>)>) -> Self {
-        let queue = Queue { sending: vec![0; sinks.len()], failed: vec![false; sinks.len()], ..Queue::default() };
+        let count = sinks.len();
+        let refused = sinks.iter().map(|_| None).collect();
+        let queue = Queue { sending: vec![0; count], failed: vec![false; count], refused, ..Queue::default() };
         let takers = sinks.iter().filter(|(_, sink)| sink.takes_early()).count();
         let share = (WORKERS / takers.max(1)).max(1);
         let (changed, stopped) = Default::default();
@@ -66,6 +71,19 @@ impl Early {
             }
         }
         self.shared.changed.notify_all();
+    }
+
+    /// Fails when every destination has refused to let in who pushes: then the rest need not be made. If there is one
+    /// that takes the image, it gets it.
+    pub fn wanted(&self) -> Result<()> {
+        let queue = self.shared.queue();
+        match queue.refused.first() {
+            Some(Some(first)) if queue.refused.iter().all(Option::is_some) => {
+                let name = self.shared.sinks.first().map(|(_, sink)| sink.name()).unwrap_or_default();
+                first.refusal().map_or(Ok(()), Err).during(|| format!("pushing to `{name}`"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Waits until nothing is on its way to a destination, given by its number. What has not left by now does not leave
@@ -110,8 +128,28 @@ impl Shared {
     fn send_all(&self, blobs: &dyn BlobSource, progress: &Progress) {
         while let Some((number, blob)) = self.next() {
             let mut sending = Sending { shared: self, number, failed: true };
-            let sink = self.sinks.get(number);
-            sending.failed = sink.is_none_or(|(_, sink)| sink.send(&blob, blobs, progress).is_err());
+            let Some((_, sink)) = self.sinks.get(number) else { continue };
+            match sink.send(&blob, blobs, progress) {
+                Ok(()) => sending.failed = false,
+                Err(error) => self.refused(number, &error, progress),
+            }
+        }
+    }
+
+    /// Says at once, and once, that a destination does not let one in: the end of the build may be minutes away. All
+    /// other failures may be gone by then.
+    fn refused(&self, number: usize, error: &Error, progress: &Progress) {
+        let refusal = error.cause().downcast_ref().and_then(registry::Error::refusal);
+        let mut queue = self.queue();
+        if let Some(refusal) = refusal
+            && let Some(known @ None) = queue.refused.get_mut(number)
+        {
+            *known = Some(refusal);
+            let stopped = queue.closed;
+            drop(queue);
+            if !stopped {
+                progress.message(&format!("warning: {error}"));
+            }
         }
     }
 
@@ -208,6 +246,7 @@ mod tests {
     use crate::image::fixture::Fixture;
     use crate::image::{Artifact, Receipt};
     use crate::oci::media_type::Compression;
+    use crate::progress::Reporter;
 
     /// Takes layers slowly, and remembers them.
     #[derive(Default)]
@@ -378,7 +417,68 @@ mod tests {
         let finished = sent.iter().filter(|line| *line == "a done").count();
         assert!(finished > 0 && finished * 2 == sent.len(), "{sent:?}");
         assert!(begin.elapsed() < TOO_LONG / 2, "{:?}", begin.elapsed());
-        assert!(1 + seen.try_iter().count() <= WORKERS / 2);
+        assert!(seen.try_iter().count() < WORKERS / 2, "one was seen before");
+    }
+
+    /// Lets nobody in.
+    struct Closed;
+
+    impl Sink for Closed {
+        fn name(&self) -> String {
+            "docker://r.example/a:1".into()
+        }
+        fn takes_early(&self) -> bool {
+            true
+        }
+        fn send(&self, _: &Blob, _: &dyn BlobSource, _: &Progress) -> Result<()> {
+            let (registry, what, message) = ("r.example".into(), "push `a`".into(), "who?".into());
+            let error: Error = registry::Error::Unauthorized { registry, what, known: false, message }.into();
+            Err(error.during("pushing blob x"))
+        }
+        fn write(&self, _: &Artifact, _: &dyn BlobSource, _: &Progress) -> Result<Receipt> {
+            unreachable!()
+        }
+    }
+
+    #[test]
+    fn who_is_not_let_in_hears_it_at_once_and_makes_nothing_in_vain() {
+        #[derive(Default)]
+        struct Said(Mutex<Vec<String>>);
+        impl Reporter for Said {
+            fn started(&self, _: u64, _: &str, _: Option<u64>) {}
+            fn advanced(&self, _: u64, _: u64) {}
+            fn finished(&self, _: u64, _: &str) {}
+            fn message(&self, text: &str) {
+                self.0.lock().unwrap().push(text.into());
+            }
+        }
+        let fixture = Fixture::new();
+        let layer = fixture.layer("a", Compression::Gzip);
+        for others in [false, true] {
+            let mut sinks: Vec<(String, Arc<dyn Sink>)> = vec![("x".into(), Arc::new(Closed))];
+            if others {
+                sinks.push(("x".into(), Arc::new(Slow { closed: true, ..Slow::default() })));
+            }
+            let (early, said) = (Early::new(sinks), Arc::new(Said::default()));
+            let wanted = early.during(&store(&fixture), &Progress::new(said.clone()), || {
+                early.wanted().unwrap();
+                let begin = Instant::now();
+                while said.0.lock().unwrap().is_empty() && begin.elapsed() < TOO_LONG {
+                    early.ready("x", &layer);
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                early.settle(0);
+                Ok([early.wanted(), early.wanted()])
+            });
+            let refusal = "registry `r.example` does not let anonymous users push `a`: who?";
+            assert_eq!(*said.0.lock().unwrap(), [format!("warning: pushing blob x: {refusal}")]);
+            for wanted in wanted.unwrap() {
+                // The other one takes the image.
+                let text = wanted.err().map(|error| error.to_string());
+                let expected = format!("pushing to `docker://r.example/a:1`: {refusal}");
+                assert_eq!(text, (!others).then_some(expected));
+            }
+        }
     }
 
     #[test]
