@@ -2,8 +2,8 @@
 //!
 //! gzip: one member (several are legal, but Python's `tarfile` in `r|gz`, SOCI and others stop at the first). Its
 //! deflate stream is a sequence of segments that depend on nothing but themselves, so they are made in parallel:
-//! - a *literal run* is compressed alone with a fresh window by the pinned encoder; a run ends after [`RUN`] bytes, or
-//!   where a spliced member begins;
+//! - a *literal run* is compressed alone with a fresh window, by the pinned encoder or, where it is but a header, by
+//!   [`super::short`]; a run ends after [`RUN`] bytes, or where a spliced member begins;
 //! - a *spliced member* is the deflate stream of a wheel's member, copied; it is inflated once, because the diffID
 //!   needs its bytes and because its size and CRC-32 must hold.
 //!

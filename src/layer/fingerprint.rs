@@ -12,7 +12,7 @@ use crate::oci::{Digest, json};
 
 /// The version of everything that turns a tree into bytes: tar headers, literal runs, encoder, level. It is part
 /// of every fingerprint. Golden digests in `tests/golden` change with it, and only with it.
-pub const LAYER_FORMAT: u32 = 1;
+pub const LAYER_FORMAT: u32 = 2;
 
 /// Named inputs of one layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,6 +21,7 @@ mod page;
 mod pipeline;
 pub mod read;
 mod run;
+mod short;
 mod source;
 mod splice;
 mod stamps;

@@ -5,6 +5,7 @@ use std::io;
 use libdeflater::{CompressionLvl, Compressor};
 
 use super::inflate::{Inflater, Page};
+use super::short::{self, SHORT};
 use super::splice::{self, Joint};
 
 /// libdeflate's level 6, as gzip's default.
@@ -31,9 +32,17 @@ impl Tools {
 
     /// Appends the deflate stream of `plain` to `packed`; says how to join it, and the CRC-32 of `plain`.
     ///
-    /// Our own stream is decoded like any other: that finds its last block, and proves it.
+    /// The stream of the pinned encoder is decoded like any other: that finds its last block, and proves it.
     pub fn compress(&mut self, plain: &[u8], packed: &mut Vec<u8>) -> io::Result<(Joint, crc32fast::Hasher)> {
         let defect = |text: &str| io::Error::other(format!("the encoder failed: {text}"));
+        if plain.len() <= SHORT {
+            let start = packed.len();
+            let blocks = short::compress(plain, packed);
+            let joint = Joint::new(&packed[start..], blocks).map_err(|error| defect(&error.to_string()))?;
+            let mut crc = crc32fast::Hasher::new();
+            crc.update(plain);
+            return Ok((joint, crc));
+        }
         let level = CompressionLvl::new(GZIP_LEVEL).map_err(|_| defect("level"))?;
         let compressor = self.compressor.get_or_insert_with(|| Compressor::new(level));
         let start = packed.len();

@@ -24,7 +24,7 @@ const SMALL: u64 = 1_000_000;
 const STAGES: [(&str, &[&str]); 10] = [
     ("inflate", &["ingot::layer::inflate", "ingot::layer::huffman", "ingot::layer::splice", "zlib_rs"]),
     ("hash", &["sha2", "digest::", "block_buffer", "ingot::oci::digest", "crc32fast"]),
-    ("deflate", &["deflate_", "libdeflate", "hc_matchfinder", "ingot::layer::run"]),
+    ("deflate", &["deflate_", "libdeflate", "hc_matchfinder", "ingot::layer::run", "ingot::layer::short"]),
     ("tar", &["ingot::layer::", "tar::"]),
     ("wheels", &["ingot::python", "rawzip", "pep508", "pep440", "csv"]),
     ("images", &["ingot::image", "ingot::registry", "oci_spec"]),
