@@ -3,8 +3,12 @@
 //! With several variants, each needs a place of its own: `{variant}` in a destination or a tag stands for the
 //! variant's name, and a layout without a tag gets the variant as its tag.
 
+use std::sync::Arc;
+
+use crate::build::Leaving;
 use crate::error::Result;
-use crate::image::ImageName;
+use crate::image::{Access, Early, ImageName, Sink, sink};
+use crate::layer::LayerBlob;
 use crate::oci::Reference;
 
 use super::args::Build;
@@ -73,6 +77,31 @@ fn one(build: &Build, variant: &str, name: &str, several: bool) -> Result<Destin
         outputs.push(ImageName::OciLayout { dir: folder.into(), tag: Some(tag.to_string()) });
     }
     Ok(Destinations { reference: tags.into_iter().next(), outputs })
+}
+
+/// The destinations of all variants, one after the other, each with the variant that it gets.
+pub fn sinks(
+    variants: &[(String, String)],
+    places: &[Destinations],
+    access: &Access,
+) -> Result<Vec<(String, Arc<dyn Sink>)>> {
+    let mut sinks: Vec<(String, Arc<dyn Sink>)> = Vec::new();
+    for ((variant, _), place) in variants.iter().zip(places) {
+        for output in &place.outputs {
+            sinks.push((variant.clone(), sink(output, access, place.reference.as_ref())?.into()));
+        }
+    }
+    Ok(sinks)
+}
+
+impl Leaving for Early {
+    fn ready(&self, variant: &str, layer: &LayerBlob) {
+        Early::ready(self, variant, layer);
+    }
+
+    fn wanted(&self) -> Result<()> {
+        Early::wanted(self)
+    }
 }
 
 #[cfg(test)]

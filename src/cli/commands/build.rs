@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::hygiene;
 use crate::build::{self, Options};
 use crate::cli::args::Build;
-use crate::cli::destinations::{self, destinations};
+use crate::cli::destinations::{self, destinations, sinks};
 use crate::cli::settings::{Session, locking, request};
 use crate::cli::timings::Timings;
 use crate::error::Result;
 use crate::fs;
-use crate::image::{Access, Artifact, Early, Receipt, Sink, sink};
-use crate::layer::{BlobSource, LayerBlob};
+use crate::image::{Access, Artifact, Early, Receipt, Sink};
+use crate::layer::BlobSource;
 use crate::net::in_parallel;
 use crate::plan::{self, Plan, Request};
 use crate::report::metadata::{self, BuildReport};
@@ -50,12 +50,7 @@ fn build(args: &Build, session: &Session) -> Result<()> {
     let places = destinations(args, &variants)?;
     say(&plan, &access, session)?;
 
-    let mut sinks: Vec<(String, Arc<dyn Sink>)> = Vec::new();
-    for ((variant, _), place) in variants.iter().zip(&places) {
-        for output in &place.outputs {
-            sinks.push((variant.clone(), sink(output, &access, place.reference.as_ref())?.into()));
-        }
-    }
+    let sinks = sinks(&variants, &places, &access)?;
     let early = Early::new(sinks.clone());
     let options = Options { clean: args.clean, no_size_check: args.no_size_check };
     let blobs: Arc<dyn BlobSource> = Arc::new(build::blobs(&plan, &access.store));
@@ -86,16 +81,6 @@ fn build(args: &Build, session: &Session) -> Result<()> {
         fs::write_atomic(file, metadata::file(&report).as_bytes())?;
     }
     session.printer.data(&report, metadata::lines)
-}
-
-impl build::Leaving for Early {
-    fn ready(&self, variant: &str, layer: &LayerBlob) {
-        Early::ready(self, variant, layer);
-    }
-
-    fn wanted(&self) -> Result<()> {
-        Early::wanted(self)
-    }
 }
 
 /// What is known of a plan before it is carried out.
