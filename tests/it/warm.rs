@@ -45,7 +45,8 @@ fn a_layout_is_looked_at_and_nothing_else_is_done() {
         settle();
         first.run(args).ok();
     }
-    let again = ingot().env("INGOT_CACHE", cache);
+    // Somebody with another home could have another configuration of git.
+    let again = ingot().env("INGOT_CACHE", cache).env("HOME", first.home());
     let (ran, calls) = traced(again, &args);
     assert_eq!(calls, Vec::<String>::new());
     assert_eq!(ran.stdout, made.stdout);
