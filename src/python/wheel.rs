@@ -15,6 +15,9 @@ use crate::fs::Mapped;
 use crate::layer::{Bucket, Store};
 use crate::oci::{Digest, Hasher};
 
+/// A wheel may be larger than the memory: what was read of it is let go in parts of so many bytes.
+const RELEASE: usize = 4 << 20;
+
 /// A wheel whose bytes are in the store, under their sha256.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wheel {
@@ -140,7 +143,7 @@ impl OpenWheel {
     /// store, so that it is done once for each wheel.
     pub fn verify(&self, store: &Store) -> Result<()> {
         // The disk may have damaged it since: bytes are looked at every time, what they mean only once.
-        intact(&self.wheel, self.archive.bytes(), store)?;
+        intact(&self.wheel, self.archive.mapped(), store)?;
         self.verify_content(store)
     }
 
@@ -164,6 +167,10 @@ impl OpenWheel {
     fn verify_member(&self, member: &Member) -> Result<(), Error> {
         let mut hasher = Hasher::new();
         self.archive.unpack(member, &mut |piece| hasher.update(piece))?;
+        let data = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        if member.data.end - member.data.start >= RELEASE as u64 {
+            self.archive.mapped().release(data(member.data.start)..data(member.data.end));
+        }
         let expected = self.record.get(&member.name).and_then(|row| row.digest);
         let found = hasher.finish();
         match expected.filter(|expected| *expected != found) {
@@ -178,8 +185,13 @@ impl OpenWheel {
 }
 
 /// Compares a blob with its name; one that is damaged is removed, so that the next run fetches it anew.
-fn intact(wheel: &Wheel, bytes: &[u8], store: &Store) -> Result<()> {
-    let found = Digest::of(bytes);
+fn intact(wheel: &Wheel, bytes: &Mapped, store: &Store) -> Result<()> {
+    let mut hasher = Hasher::new();
+    for (index, part) in bytes.chunks(RELEASE).enumerate() {
+        hasher.update(part);
+        bytes.release(index * RELEASE..index * RELEASE + part.len());
+    }
+    let found = hasher.finish();
     if found == wheel.digest {
         return Ok(());
     }

@@ -84,7 +84,7 @@ impl Archive {
     }
 
     /// The whole file.
-    pub fn bytes(&self) -> &[u8] {
+    pub fn mapped(&self) -> &Mapped {
         &self.bytes
     }
 
