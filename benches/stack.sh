@@ -64,9 +64,8 @@ cold_base() { to_layout none; }
 before_cold_bytecode() { fresh; }
 cold_bytecode() { to_layout alongside; }
 line() { echo "# $1" >>"$work/$2/src/gameforge/app.py"; }
-before_line() { to_layout none >/dev/null; line $RANDOM$RANDOM none; }
 line_layout() { to_layout none; }
-before_line_layout() { before_line; }
+before_line_layout() { to_layout none >/dev/null; line $RANDOM$RANDOM none; }
 before_line_pushed() { pushed >/dev/null; line $RANDOM$RANDOM none; }
 line_pushed() { pushed; }
 before_bumped() {
@@ -121,12 +120,11 @@ context() {
     PIP_ROOT_USER_ACTION=ignore python3.11 -m pip download --quiet --no-deps -d "$work/context" pip >&2
     mv "$work"/context/pip-*.whl "$work/context/pip.whl"
 }
-before_buildah() { context; containerfile "oci:$work/base"; buildah rmi bench >/dev/null 2>&1 || true; rm -rf "$work/out-buildah"; sync; }
+before_buildah_cold() { context; containerfile "oci:$work/base"; buildah rmi bench >/dev/null 2>&1 || true; rm -rf "$work/out-buildah"; sync; }
 buildah_cold() {
     buildah build --quiet --isolation chroot --layers=false --pull=never --no-cache -t bench -f "$work/context/Containerfile" "$work/context" &&
         buildah push --quiet bench "oci:$work/out-buildah:latest"
 }
-before_buildah_cold() { before_buildah; }
 
 # Warm every file, and learn which wheels are used.
 fresh
