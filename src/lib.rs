@@ -24,3 +24,4 @@ pub mod report;
 pub mod runtime;
 pub mod target;
 pub mod text;
+pub mod validate;

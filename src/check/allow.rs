@@ -68,7 +68,7 @@ impl Allowed {
             if rule(id).is_none() {
                 let known: Vec<String> = rules().iter().map(|rule| rule.id.clone()).collect();
                 let message = format!("there is no rule `{}`", id.escape_debug());
-                return Err(place.error(message, Some(error::unknown(id, &known))));
+                return Err(place.error(message, Some(error::unknown(id, &known, "docs/hygiene.md"))));
             }
             if files.is_empty() || !reason.chars().any(char::is_alphanumeric) {
                 let hint = "write a rule, a pattern of files, and why it is no danger".to_string();
@@ -141,6 +141,7 @@ mod tests {
             line: Some(3),
             message: String::new(),
             evidence: None,
+            details: Vec::new(),
             fix: String::new(),
         }
     }

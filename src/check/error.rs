@@ -18,10 +18,14 @@ pub enum Error {
         id: String,
         /// The rules that there are.
         known: Vec<String>,
+        /// The page that lists them.
+        page: &'static str,
     },
     /// Findings of severity error.
-    #[error("the project must not be packed as it is: {count}")]
+    #[error("{what}: {count}")]
     Refused {
+        /// What is refused, and why in one clause.
+        what: String,
         /// "2 errors".
         count: String,
         /// The findings, one line each, where they were not printed before.
@@ -31,18 +35,37 @@ pub enum Error {
     },
 }
 
+/// A check, in the words of its refusal.
+#[derive(Clone, Copy, Debug)]
+pub struct Check {
+    refusal: &'static str,
+    advice: &'static str,
+}
+
+/// `ingot hygiene`.
+pub const HYGIENE: Check = Check {
+    refusal: "the project must not be packed as it is",
+    advice: "`ingot hygiene` says what to do about each; docs/hygiene.md has the rules",
+};
+
+/// `ingot validate`.
+pub const VALIDATE: Check = Check {
+    refusal: "the image must not be shipped as it is",
+    advice: "`ingot validate` says what to do about each; docs/validate.md has the rules",
+};
+
 impl Error {
     /// For a report with errors; `listed` says that its findings are on the screen already.
-    pub fn refused(report: &Report, listed: bool) -> Option<Error> {
+    pub fn refused(report: &Report, check: Check, listed: bool) -> Option<Error> {
         let errors: Vec<&Finding> = report.findings.iter().filter(|one| one.severity == Severity::Error).collect();
         let first = errors.first()?;
         let count = if errors.len() == 1 { "1 error".into() } else { format!("{} errors", errors.len()) };
         let list = (!listed).then(|| list(&errors));
         let advice = match errors.iter().all(|one| one.rule == first.rule) {
             true => first.fix.clone(),
-            false => "`ingot hygiene` says what to do about each; docs/hygiene.md has the rules".into(),
+            false => check.advice.into(),
         };
-        Some(Error::Refused { count, list, advice })
+        Some(Error::Refused { what: check.refusal.into(), count, list, advice })
     }
 }
 
@@ -68,7 +91,7 @@ impl Explain for Error {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Error::UnknownRule { id, known } => unknown(id, known),
+            Error::UnknownRule { id, known, page } => unknown(id, known, page),
             Error::Refused { advice, .. } => advice.clone(),
         })
     }
@@ -82,11 +105,11 @@ impl Explain for Error {
 }
 
 /// "did you mean `x`?"; there are too many rules to list them.
-pub(super) fn unknown(id: &str, known: &[String]) -> String {
+pub(super) fn unknown(id: &str, known: &[String], page: &str) -> String {
     let secret = format!("{PREFIX}{id}");
     if known.contains(&secret) {
         return format!("did you mean `{secret}`?");
     }
     let hint = suggestion(id, known, "");
-    if hint.starts_with("did you mean") { hint } else { "docs/hygiene.md lists the rules".into() }
+    if hint.starts_with("did you mean") { hint } else { format!("{page} lists the rules") }
 }

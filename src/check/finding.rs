@@ -99,6 +99,9 @@ pub struct Finding {
     /// What was seen of a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+    /// What it was concluded from, a line each; `--detailed` shows them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
     /// What to do about it.
     pub fix: String,
 }
@@ -138,12 +141,22 @@ pub struct Report {
 
 impl Report {
     /// Sorts and removes what was found twice (by two variants).
-    pub(super) fn sort(&mut self) {
+    pub fn sort(&mut self) {
         let key = |finding: &Finding| {
             (finding.severity, finding.path.clone(), finding.line, finding.rule.clone(), finding.message.clone())
         };
         self.findings.sort_by_cached_key(key);
         self.findings.dedup();
+    }
+
+    /// Adds what was found elsewhere.
+    pub fn extend(&mut self, other: Report) {
+        self.findings.extend(other.findings);
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.unsearched += other.unsearched;
+        self.allowed += other.allowed;
+        self.sort();
     }
 
     /// How many findings have this severity.

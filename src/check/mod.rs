@@ -20,8 +20,8 @@ mod secret;
 mod stray;
 
 pub use allow::{ALLOW_FILE, Allowed};
-pub use error::Error;
+pub use error::{Check, Error, HYGIENE, VALIDATE};
 pub use finding::{Evidence, Finding, Report, Severity};
 pub use hygiene::{Extent, hygiene};
 pub use policy::Policy;
-pub use rule::{Rule, markdown, rule, rules};
+pub use rule::{Rule, find, markdown, rule, rules};

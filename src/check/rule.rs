@@ -167,9 +167,13 @@ pub fn rules() -> &'static [Rule] {
     })
 }
 
-/// The rule with this id.
+/// The rule of hygiene with this id.
 pub fn rule(id: &str) -> Option<&'static Rule> {
-    let rules = rules();
+    find(rules(), id)
+}
+
+/// The rule with this id, of some that are sorted by id.
+pub fn find(rules: &'static [Rule], id: &str) -> Option<&'static Rule> {
     rules.binary_search_by(|rule| rule.id.as_str().cmp(id)).ok().and_then(|at| rules.get(at))
 }
 

@@ -48,9 +48,9 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
-    /// `ingot hygiene` only: for code hosts, beside the lines.
+    /// `ingot hygiene` and `ingot validate` only: for code hosts, beside the lines.
     Sarif,
-    /// `ingot hygiene` only: for what shows the results of tests.
+    /// `ingot hygiene` and `ingot validate` only: for what shows the results of tests.
     Junit,
 }
 
@@ -76,6 +76,8 @@ pub enum Command {
     Lock(Lock),
     /// Check what would be packed: secrets, stray files, the lock; `build` does it first
     Hygiene(Hygiene),
+    /// Check a finished image, whoever built it: integrity, hardening, whether it will start and link
+    Validate(Validate),
     /// Send an image to a registry
     Push(Copy),
     /// Fetch an image from a registry
@@ -203,6 +205,29 @@ pub struct Hygiene {
     /// Switch a rule off, by its id
     #[arg(long, value_name = "RULE")]
     pub skip: Vec<String>,
+}
+
+/// `ingot validate`.
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// The image: `oci:DIR[:TAG]`, `oci-archive:FILE`, `docker-archive:FILE`, `containers-storage:REF`, `docker-daemon:REF`, or a reference
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// Of an index, check the image for this platform only; all otherwise
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<Platform>,
+    /// Switch a rule off, by its id
+    #[arg(long, value_name = "RULE")]
+    pub skip: Vec<String>,
+    /// Where it will run, with that place's own limits
+    #[arg(long, value_name = "PROFILE")]
+    pub target: Vec<String>,
+    /// Take `[validate]`, `[gpu]` and `[budget]` from the project in this folder
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// Show what each finding was concluded from
+    #[arg(long)]
+    pub detailed: bool,
 }
 
 /// `ingot push`, `ingot pull`, `ingot copy`.

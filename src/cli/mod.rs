@@ -46,14 +46,17 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 
 fn run(cli: Cli, printer: Printer) -> Result<ExitCode> {
     let session = Session::new(cli.global, printer);
-    if matches!(session.global.format, Format::Sarif | Format::Junit) && !matches!(cli.command, Command::Hygiene(_)) {
-        return Err(Error::usage("only `ingot hygiene` prints SARIF and JUnit", "use `--format json`").into());
+    let checks = matches!(cli.command, Command::Hygiene(_) | Command::Validate(_));
+    if matches!(session.global.format, Format::Sarif | Format::Junit) && !checks {
+        let message = "only `ingot hygiene` and `ingot validate` print SARIF and JUnit";
+        return Err(Error::usage(message, "use `--format json`").into());
     }
     match cli.command {
         Command::Build(args) => commands::build::run(&args, &session)?,
         Command::Plan(args) => commands::plan::run(&args, &session)?,
         Command::Lock(args) => commands::lock::run(&args, &session)?,
         Command::Hygiene(args) => commands::hygiene::run(&args, &session)?,
+        Command::Validate(args) => commands::validate::run(&args, &session)?,
         Command::Push(args) => commands::copy::push(&args, &session)?,
         Command::Pull(args) => commands::copy::pull(&args, &session)?,
         Command::Copy(args) => commands::copy::run(&args, &session)?,

@@ -152,6 +152,25 @@ fn read(layer: &LayerBlob, blobs: &dyn BlobSource, progress: &Progress) -> Resul
     Ok(listing)
 }
 
+/// The listing of a layer while somebody else reads the layer.
+pub struct LayerListing {
+    pub(super) listing: Listing,
+    digest: Digest,
+    kept: u64,
+}
+
+impl LayerListing {
+    /// Of the layer with this blob, nothing of which was read yet.
+    pub fn new(blob: &Digest) -> Self {
+        LayerListing { listing: Listing::default(), digest: *blob, kept: 0 }
+    }
+
+    /// The next member, and its whole body. An error says that no engine could unpack it.
+    pub fn take(&mut self, member: &Member, body: &[u8]) -> Result<()> {
+        self.listing.take(member, &self.digest, &mut self.kept, |_| Ok(body.to_vec()))
+    }
+}
+
 impl Listing {
     /// Adds a member, and of its body, which is read at most once, what is kept. `kept` counts that.
     fn take(

@@ -31,7 +31,7 @@ pub use blobs::Blobs;
 pub use copy::copy;
 pub use error::Error;
 pub use frozen::{Artifact, Blob, Extra, Frozen, Image, MultiImage};
-pub use listing::remember_listing;
+pub use listing::{LayerListing, remember_listing};
 pub use name::ImageName;
 pub use open::{BaseImage, Opened, Platforms, open};
 pub use probe::{BaseFacts, BasePython};

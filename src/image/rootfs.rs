@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use rayon::prelude::*;
 
-use super::listing::{self, Listed, ListedKind, Listing, below, remove_below};
+use super::listing::{self, LayerListing, Listed, ListedKind, Listing, below, remove_below};
 use crate::error::{During, Result};
 use crate::layer::{BaseEntry, BaseKind, BaseView, BlobSource, Error, LayerBlob, Store, TreePath};
 use crate::oci::Digest;
@@ -86,6 +86,29 @@ impl Rootfs {
             rootfs.apply(number, listing, &layer.descriptor.digest)?;
         }
         Ok(rootfs)
+    }
+
+    /// Merges layers that somebody has read, the lowest first. A layer that cannot be merged is merged as far as it
+    /// can be, and what stopped it is returned.
+    pub fn merge(
+        layers: &[LayerBlob],
+        listings: Vec<LayerListing>,
+        blobs: Arc<dyn BlobSource>,
+    ) -> (Rootfs, Vec<(usize, Error)>) {
+        let mut rootfs = Rootfs { layers: layers.to_vec(), blobs: Some(blobs), ..Rootfs::empty() };
+        let mut errors = Vec::new();
+        for (number, (one, layer)) in listings.into_iter().zip(layers).enumerate() {
+            rootfs.sizes.push(one.listing.uncompressed_size);
+            errors
+                .extend(rootfs.apply(number, one.listing, &layer.descriptor.digest).err().map(|error| (number, error)));
+        }
+        (rootfs, errors)
+    }
+
+    /// Where the file that `path` leads to is: the number of its layer, and how many entries come before it there.
+    pub fn place(&self, path: &TreePath) -> Option<(usize, u64)> {
+        let source = self.nodes.get(&self.resolve(path)?)?.source?;
+        Some((source.layer, source.ordinal))
     }
 
     /// The length of each layer's tar in bytes, the lowest first.
@@ -272,7 +295,7 @@ impl Rootfs {
     }
 
     fn add(&mut self, layer: usize, path: &TreePath, node: Node, digest: &Digest) -> Result<(), Error> {
-        let path = self.place(layer, path, digest)?;
+        let path = self.seat(layer, path, digest)?;
         let is_folder = node.entry.kind == BaseKind::Directory;
         if let Some(old) = self.nodes.insert(path.clone(), node)
             && old.entry.kind == BaseKind::Directory
@@ -284,7 +307,7 @@ impl Rootfs {
     }
 
     /// Where an entry really goes: links in its parents are followed, missing parents are made.
-    fn place(&mut self, layer: usize, path: &TreePath, digest: &Digest) -> Result<TreePath, Error> {
+    fn seat(&mut self, layer: usize, path: &TreePath, digest: &Digest) -> Result<TreePath, Error> {
         let Some(parent) = path.parent() else { return Ok(path.clone()) };
         if self.nodes.get(&parent).is_some_and(|node| node.entry.kind == BaseKind::Directory) {
             return Ok(path.clone());

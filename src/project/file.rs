@@ -157,6 +157,7 @@ impl Project {
         let mut table = self.table.clone();
         table.remove("variants");
         table.remove("hygiene");
+        table.remove("validate");
         document::merge(&mut table, member.node.table().unwrap_or(&Table::new()));
         Ok(self.resolve(name, member.key.clone(), table, args)?)
     }

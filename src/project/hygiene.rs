@@ -8,13 +8,20 @@ use super::rule;
 /// A file that is larger is told, in bytes, unless the project says otherwise.
 pub const LARGE_FILE: u64 = 100_000_000;
 
-/// `[hygiene]`, not yet held against the rules that there are.
-#[derive(Clone, Debug)]
-pub struct HygieneSpec {
+/// What a project makes of the rules of a check, not yet held against those that there are.
+#[derive(Clone, Debug, Default)]
+pub struct RulesSpec {
     /// Rules that are switched off.
     pub skip: Vec<Located<String>>,
     /// Rules with another severity: "error", "warning", "info".
     pub severity: Vec<(Located<String>, String)>,
+}
+
+/// `[hygiene]`.
+#[derive(Clone, Debug)]
+pub struct HygieneSpec {
+    /// `skip` and `severity`.
+    pub rules: RulesSpec,
     /// A file that is larger is told, in bytes.
     pub large_file: u64,
 }
@@ -22,8 +29,19 @@ pub struct HygieneSpec {
 impl Project {
     /// `[hygiene]`.
     pub fn hygiene(&self) -> HygieneSpec {
-        let mut spec = HygieneSpec { skip: Vec::new(), severity: Vec::new(), large_file: LARGE_FILE };
-        let Some(table) = self.table.get("hygiene").and_then(|member| member.node.table()) else { return spec };
+        let size = self.table.get("hygiene").and_then(|member| member.node.table()?.get("large-file"));
+        let large_file = match size.map(|member| &member.node.value) {
+            Some(Value::Integer(bytes)) => u64::try_from(*bytes).unwrap_or(LARGE_FILE),
+            Some(Value::String(text)) => rule::size(text).unwrap_or(LARGE_FILE),
+            _ => LARGE_FILE,
+        };
+        HygieneSpec { rules: self.rules("hygiene"), large_file }
+    }
+
+    /// `skip` and `severity` of the table of a check: "hygiene", "validate".
+    pub fn rules(&self, table: &str) -> RulesSpec {
+        let mut spec = RulesSpec::default();
+        let Some(table) = self.table.get(table).and_then(|member| member.node.table()) else { return spec };
         if let Some(Value::Array(items)) = table.get("skip").map(|member| &member.node.value) {
             spec.skip.extend(items.iter().filter_map(|item| Some(Located { value: text(item)?, at: self.at(item) })));
         }
@@ -31,11 +49,6 @@ impl Project {
             let at = Place::new(&self.source, member.key.clone());
             spec.severity.extend(text(&member.node).map(|value| (Located { value: name.clone(), at }, value)));
         }
-        spec.large_file = match table.get("large-file").map(|member| &member.node.value) {
-            Some(Value::Integer(bytes)) => u64::try_from(*bytes).unwrap_or(LARGE_FILE),
-            Some(Value::String(text)) => rule::size(text).unwrap_or(LARGE_FILE),
-            _ => LARGE_FILE,
-        };
         spec
     }
 

@@ -26,7 +26,7 @@ mod variant;
 pub use error::Error;
 pub use facts::{Commit, commit, facts};
 pub use file::{BuildArgs, FILE_LIMIT, FILE_NAME, PYPROJECT, Project};
-pub use hygiene::{HygieneSpec, LARGE_FILE};
+pub use hygiene::{HygieneSpec, LARGE_FILE, RulesSpec};
 pub use known_base::{
     Apt, Cuda, Family, KnownBase, KnownPython, PACKAGES_SUFFIX, known_base, known_bases, known_packages,
 };

@@ -131,6 +131,8 @@ pub static PROJECT: &[Key] = &[
     ),
     Key::new("hygiene", Kind::Table(HYGIENE), "", "", "What is checked before a build; see [hygiene](hygiene.md).")
         .top_only(),
+    Key::new("validate", Kind::Table(VALIDATE), "", "", "What is checked of an image; see [validate](validate.md).")
+        .top_only(),
     Key::new(
         "variants",
         Kind::Tables(rule::variant_name, VARIANT),
@@ -331,6 +333,18 @@ static HYGIENE: &[Key] = &[
     )
     .top_only(),
     Key::new("large-file", Kind::Size, "\"100MB\"", "\"1GB\"", "A file that is larger is told.").top_only(),
+];
+
+static VALIDATE: &[Key] = &[
+    Key::new("skip", Kind::Set(rule::text), "[]", "[\"no-healthcheck\"]", "Rules that are switched off.").top_only(),
+    Key::new(
+        "severity",
+        Kind::Map(rule::text, rule::severity),
+        "none",
+        "{ no-healthcheck = \"error\" }",
+        "Rules with another severity: an \"error\" fails a validation, \"warning\" and \"info\" are told.",
+    )
+    .top_only(),
 ];
 
 /// Paths of the tables that have a key of this name: "did you mean to write it there?"

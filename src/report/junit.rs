@@ -70,6 +70,7 @@ mod tests {
             line: None,
             message: "a <b> & \"c\"".into(),
             evidence: None,
+            details: Vec::new(),
             fix: "fix".into(),
         };
         let findings = vec![

@@ -155,6 +155,7 @@ mod tests {
             line,
             message: "a JSON web token".into(),
             evidence: None,
+            details: Vec::new(),
             fix: "take it out".into(),
         };
         let report = Report {

@@ -22,7 +22,7 @@ pub fn run(args: &Hygiene, session: &Session) -> Result<()> {
     let values = BuildArgs { given: args.build_arg.iter().cloned().collect(), defaults };
     let all = vec!["all".to_string()];
     let names = selected(&project, if args.variant.is_empty() { &all } else { &args.variant })?;
-    let policy = Policy::new(&project.hygiene(), &args.skip)?;
+    let policy = policy(&project, &args.skip)?;
     let variants = names.iter().map(|name| project.variant(name, &values)).collect::<Result<Vec<_>>>()?;
     let report = check::hygiene(&project, &variants, &policy, Extent::All, &store)?;
     match session.global.format {
@@ -30,7 +30,7 @@ pub fn run(args: &Hygiene, session: &Session) -> Result<()> {
         Format::Junit => session.printer.raw(report::junit::junit("ingot hygiene", &report).as_bytes())?,
         Format::Text | Format::Json => session.printer.data(&CheckReport::new(&report), CheckReport::text)?,
     }
-    check::Error::refused(&report, true).map_or(Ok(()), |error| Err(error.into()))
+    check::Error::refused(&report, check::HYGIENE, true).map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// Stops a build that would pack what must not be packed; tells the warnings.
@@ -38,12 +38,19 @@ pub fn gate(args: &Build, project: &Project, request: &Request, session: &Sessio
     if args.no_hygiene {
         return Ok(());
     }
-    let policy = Policy::new(&project.hygiene(), &[])?;
+    let policy = policy(project, &[])?;
     let names = selected(project, &request.variants)?;
     let variants = names.iter().map(|name| project.variant(name, &request.args)).collect::<Result<Vec<_>>>()?;
     let report = check::hygiene(project, &variants, &policy, Extent::Build, &session.store()?)?;
     tell(&report, session);
-    check::Error::refused(&report, false).map_or(Ok(()), |error| Err(error.into()))
+    check::Error::refused(&report, check::HYGIENE, false).map_or(Ok(()), |error| Err(error.into()))
+}
+
+fn policy(project: &Project, skip: &[String]) -> Result<Policy> {
+    let spec = project.hygiene();
+    let mut policy = Policy::new(check::rules(), &spec.rules, skip, "docs/hygiene.md")?;
+    policy.large_file = spec.large_file;
+    Ok(policy)
 }
 
 fn tell(report: &Report, session: &Session) {

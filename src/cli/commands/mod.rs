@@ -11,3 +11,4 @@ pub mod inspect;
 pub mod lock;
 pub mod ls;
 pub mod plan;
+pub mod validate;

@@ -57,8 +57,8 @@ pub struct Member {
     pub size: u64,
     /// Seconds since 1970.
     pub mtime: i64,
-    /// How many extended attributes it has.
-    pub xattrs: usize,
+    /// The names of its extended attributes, as the tar has them: "security.capability".
+    pub xattrs: Vec<String>,
 }
 
 pub(super) fn build(ordinal: u64, block: &Block, mut extensions: Extensions) -> Result<Member, String> {
@@ -86,7 +86,7 @@ pub(super) fn build(ordinal: u64, block: &Block, mut extensions: Extensions) -> 
         gid: id(gid)?,
         size,
         mtime: records.and_then(|pax| pax.mtime).map_or_else(|| block.mtime(), Ok).map_err(at)?,
-        xattrs: records.map_or(0, |pax| pax.xattrs),
+        xattrs: records.map(|pax| pax.xattrs.clone()).unwrap_or_default(),
     })
 }
 

@@ -10,7 +10,7 @@ pub(super) struct Records {
     pub uid: Option<u64>,
     pub gid: Option<u64>,
     pub mtime: Option<i64>,
-    pub xattrs: usize,
+    pub xattrs: Vec<String>,
 }
 
 impl Records {
@@ -35,7 +35,8 @@ impl Records {
             b"mtime" => once(&mut self.mtime, seconds(value)?, key),
             sparse if sparse.starts_with(b"GNU.sparse.") => Err("a sparse file".into()),
             xattr if xattr.starts_with(b"SCHILY.xattr.") || xattr.starts_with(b"LIBARCHIVE.xattr.") => {
-                self.xattrs += 1;
+                let name = xattr.splitn(3, |byte| *byte == b'.').nth(2).unwrap_or_default();
+                self.xattrs.push(String::from_utf8_lossy(name).into_owned());
                 Ok(())
             }
             _ => Ok(()),
@@ -55,7 +56,7 @@ impl Records {
             uid: self.uid,
             gid: self.gid,
             mtime: None,
-            xattrs: self.xattrs,
+            xattrs: self.xattrs.clone(),
         }
     }
 }
@@ -101,7 +102,8 @@ mod tests {
     #[test]
     fn records_go_by_length_and_malformed_ones_are_errors() {
         let records = Records::parse(b"27 SCHILY.xattr.user.a=1\n2\n11 path=ab\n14 mtime=-5.5\n").unwrap();
-        assert_eq!((records.path.as_deref(), records.xattrs, records.mtime), (Some(&b"ab"[..]), 1, Some(-5)));
+        assert_eq!((records.path.as_deref(), records.mtime), (Some(&b"ab"[..]), Some(-5)));
+        assert_eq!(records.xattrs, ["user.a"]);
         let bad: [&[u8]; 9] = [
             b"11 path=ab",
             b"12 path=ab\n",

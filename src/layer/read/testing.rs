@@ -10,6 +10,7 @@ use crate::oci::{Descriptor, Digest};
 #[derive(Clone, Default)]
 pub(crate) struct RawTar {
     pub bytes: Vec<u8>,
+    owner: Option<(u32, u32)>,
 }
 
 impl RawTar {
@@ -25,8 +26,9 @@ impl RawTar {
         header.as_old_mut().linkflag[0] = flag;
         header.set_size(size);
         header.set_mode(mode);
-        header.set_uid(1);
-        header.set_gid(2);
+        let (uid, gid) = self.owner.unwrap_or((1, 2));
+        header.set_uid(uid.into());
+        header.set_gid(gid.into());
         header.set_mtime(315_532_800);
         header.set_cksum();
         self.bytes.extend_from_slice(header.as_bytes());
@@ -35,6 +37,10 @@ impl RawTar {
         self
     }
 
+    /// Who owns what follows.
+    pub fn owned(self, owner: (u32, u32)) -> Self {
+        RawTar { owner: Some(owner), ..self }
+    }
     pub fn file(self, path: &str, body: &[u8]) -> Self {
         self.raw(b'0', path.as_bytes(), b"", body.len() as u64, 0o644, body)
     }

@@ -159,7 +159,7 @@ fn extension_headers_have_one_reading() {
     // The body of a PAX header that comes before `L` does not change where the entry begins.
     let both = RawTar::new().pax(&[("mtime", "1.5"), ("SCHILY.xattr.a", "1")]);
     let one = members(long_name(both).file("short", b"abc").end()).unwrap();
-    assert_eq!((one[0].mtime, one[0].xattrs, one[0].size), (1, 1, 3));
+    assert_eq!((one[0].mtime, one[0].xattrs.len(), one[0].size), (1, 1, 3));
 
     refused(long_name(RawTar::new().pax(&[("path", "x")])).file("f", b""), "both give a name");
     refused(long_name(long_name(RawTar::new())).file("f", b""), "two extension headers of one kind");

@@ -1,0 +1,36 @@
+//! `ingot validate`: a finished image, held against every rule.
+
+use crate::check::{self, Policy, Report};
+use crate::cli::args::{Format, Validate};
+use crate::cli::settings::Session;
+use crate::error::Result;
+use crate::image::open;
+use crate::project::{Project, RulesSpec};
+use crate::report::{self, check::CheckReport, sarif::Sarif};
+use crate::validate::{Declared, Subject, rules, validate};
+
+/// Runs the command.
+pub fn run(args: &Validate, session: &Session) -> Result<()> {
+    let project = args.project.as_ref().map(|folder| Project::load(folder)).transpose()?;
+    let spec = project.as_ref().map_or_else(RulesSpec::default, |project| project.rules("validate"));
+    let policy = Policy::new(rules(), &spec, &args.skip, "docs/validate.md")?;
+    let access = session.access()?;
+    let opened = open(&args.image.parse()?, &access)?;
+    let platforms = match &args.platform {
+        Some(platform) => vec![platform.clone()],
+        None => opened.platforms()?,
+    };
+    let mut report = Report::default();
+    for platform in &platforms {
+        let image = opened.image(Some(platform))?;
+        let declared = Declared { targets: args.target.clone() };
+        let subject = Subject::read(&image, opened.is_index(), declared, &access)?;
+        report.extend(validate(&subject, &policy));
+    }
+    match session.global.format {
+        Format::Sarif => session.printer.raw((report::json(&Sarif::new(&report)) + "\n").as_bytes())?,
+        Format::Junit => session.printer.raw(report::junit::junit("ingot validate", &report).as_bytes())?,
+        Format::Text | Format::Json => session.printer.data(&CheckReport::new(&report), CheckReport::text)?,
+    }
+    check::Error::refused(&report, check::VALIDATE, true).map_or(Ok(()), |error| Err(error.into()))
+}

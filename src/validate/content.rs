@@ -1,0 +1,42 @@
+//! What is remembered of a file once its bytes went by.
+
+use super::elf::{self, Elf};
+use crate::layer::TreePath;
+use crate::layer::read::Member;
+
+/// How many bytes of every file are kept.
+pub const HEAD: usize = 256;
+/// The largest file that is kept whole, in bytes.
+const TEXT_LIMIT: u64 = 4 << 20;
+
+/// What a file's bytes say.
+#[derive(Clone, Debug, Default)]
+pub struct Content {
+    /// Its first [`HEAD`] bytes.
+    pub head: Vec<u8>,
+    /// The whole file, if a rule reads it (see [`keep`]).
+    pub text: Option<Vec<u8>>,
+    /// If it is a program or a shared library.
+    pub elf: Option<Box<Elf>>,
+}
+
+/// Looks at the bytes of a file.
+pub(super) fn look(path: &TreePath, member: &Member, body: &[u8]) -> Content {
+    Content {
+        head: body.get(..HEAD.min(body.len())).unwrap_or_default().to_vec(),
+        text: (member.size <= TEXT_LIMIT && keep(path)).then(|| body.to_vec()),
+        elf: elf::read(body).map(Box::new),
+    }
+}
+
+/// Whether rules read the whole file.
+fn keep(path: &TreePath) -> bool {
+    let (path, name) = (path.as_str(), path.name());
+    let named = matches!(path, "etc/passwd" | "etc/group" | "etc/shadow" | "etc/os-release" | "usr/lib/os-release");
+    let loader = path == "etc/ld.so.cache" || path == "etc/ld.so.conf" || path.starts_with("etc/ld.so.conf.d/");
+    let packages = path == "var/lib/dpkg/status" || path.starts_with("var/lib/dpkg/status.d/");
+    let python = name == "pyvenv.cfg"
+        || path.contains(".dist-info/")
+            && matches!(name, "METADATA" | "WHEEL" | "RECORD" | "top_level.txt" | "entry_points.txt");
+    named || loader || packages || python
+}
