@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP at any moment: children die with their trees, temporary files go, the exit code
+//! Ctrl-C, SIGTERM and SIGHUP at any moment: children die with their trees, containers and temporary files go, the exit code
 //! says which signal it was. Nothing stands half-written under a final name, because every write is atomic.
 
 use std::sync::Arc;
@@ -15,6 +15,7 @@ pub fn install() {
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             crate::process::kill_all();
+            crate::engine::remove_all();
             crate::fs::remove_temporaries();
             #[allow(clippy::exit, reason = "a signal ends the program wherever it is")]
             std::process::exit(128 + signal);

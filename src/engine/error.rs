@@ -55,6 +55,24 @@ pub enum Error {
         /// The last line of its stdout.
         said: String,
     },
+    /// It said something that is not understood.
+    #[error("`{command}` gave an answer that is not understood: `{said}`")]
+    Nonsense {
+        /// Program and subcommand.
+        command: String,
+        /// The last line of its stdout.
+        said: String,
+    },
+    /// An image with more metadata than anybody needs.
+    #[error("the image has {count} {what}, at most {limit} are accepted of an image that is run")]
+    Metadata {
+        /// "labels", "variables".
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// The most.
+        limit: usize,
+    },
     /// It could not be run.
     #[error("could not run {kind}")]
     Run {

@@ -1,17 +1,23 @@
-//! podman and docker as programs: which of them is there, and handing images to and from their stores.
+//! podman and docker as programs: which of them is there, handing images to and from their stores, running containers.
 //!
 //! Nothing here knows their sockets or libraries. Every call has a timeout, every value that comes from outside is
 //! checked before it becomes an argument, and what an engine says is cut and cleaned before it is shown.
 
+mod container;
 mod detect;
 mod error;
+mod known_image;
+mod lifecycle;
 mod transfer;
 
 use std::fmt;
 use std::process::Command;
 use std::str::FromStr;
 
+pub use container::{Container, Limits, Mount, Overridden, Tmpfs, unique_name};
 pub use error::Error;
+pub use known_image::KnownImage;
+pub use lifecycle::{Attached, Held, remove_all};
 
 /// Which engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

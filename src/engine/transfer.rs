@@ -67,7 +67,7 @@ impl Engine {
 }
 
 /// Whether a value can be nothing but a name: it begins with a letter or digit and has no unusual character.
-fn argument(text: &str) -> bool {
+pub(super) fn argument(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
     text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.len() <= 512 && text.bytes().all(allowed)
 }

@@ -1,0 +1,224 @@
+//! Starting containers, waiting for them, and removing them whatever happens.
+//!
+//! Containers that somebody holds are in one list: a signal handler removes them all ([`remove_all`]).
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::container::Container;
+use super::error::{clean, last_line};
+use super::transfer::argument;
+use super::{Engine, Error};
+use crate::process::{self, Output, Running};
+
+/// How long an engine may take for a small thing.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long removing may take when the program is to end.
+const LAST_TIMEOUT: Duration = Duration::from_secs(10);
+/// What an engine needs to start and remove a container, on top of the container's own time.
+const STARTING: Duration = Duration::from_secs(30);
+/// The most containers that a list may have.
+const LISTED_LIMIT: usize = 10_000;
+
+static HELD: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+
+fn held() -> MutexGuard<'static, BTreeSet<(String, String)>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes every container that this process holds. For the signal handler.
+pub fn remove_all() {
+    for (program, name) in std::mem::take(&mut *held()) {
+        let mut command = std::process::Command::new(program);
+        command.args(["rm", "--force", "--volumes", &name]);
+        let _ = process::run(command, b"", LAST_TIMEOUT);
+    }
+}
+
+/// A container's name, kept in the list until dropped; then the container is removed if it is still there.
+#[derive(Debug)]
+pub struct Held {
+    engine: Engine,
+    name: String,
+    gone: bool,
+}
+
+impl Held {
+    fn new(engine: &Engine, name: &str) -> Self {
+        held().insert((engine.program.clone(), name.into()));
+        Held { engine: engine.clone(), name: name.into(), gone: false }
+    }
+
+    /// The container's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Says that the engine itself has removed it: it ended, and was started with `--rm`.
+    pub fn is_gone(&mut self) {
+        self.gone = true;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.gone {
+            let _ = self.engine.remove(&self.name);
+        }
+        held().remove(&(self.engine.program.clone(), self.name.clone()));
+    }
+}
+
+/// A container with its pipes. Dropped, its client is killed and it is removed.
+pub struct Attached {
+    /// The engine's client: its stdin, stdout and stderr are the container's.
+    pub client: Running,
+    /// Removes the container.
+    pub held: Held,
+}
+
+impl Engine {
+    /// Starts a container with pipes; the caller reads them.
+    pub fn attach(&self, container: &Container) -> Result<Attached, Error> {
+        let mut command = container.command(self, false)?;
+        command.stdin(if container.stdin { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let held = Held::new(self, &container.name);
+        let client = Running::start(command).map_err(|source| Error::Run { kind: self.kind, source })?;
+        Ok(Attached { client, held })
+    }
+
+    /// Runs a container to its end and removes it. What it says is cut at [`process::OUTPUT_LIMIT`]; the status is the
+    /// container's own, or 125 to 127 if the engine could not start it (then stderr is the engine's).
+    pub fn run_to_end(&self, container: &Container, stdin: &[u8]) -> Result<Output, Error> {
+        let command = container.command(self, false)?;
+        let mut held = Held::new(self, &container.name);
+        let output = process::run(command, stdin, container.timeout + STARTING)
+            .map_err(|source| Error::Run { kind: self.kind, source })?;
+        held.gone = true;
+        Ok(output)
+    }
+
+    /// Starts a container in the background: [`Engine::execute`] and [`Engine::healthcheck`] look into it. It is removed
+    /// when the value is dropped.
+    pub fn start(&self, container: &Container) -> Result<Held, Error> {
+        let command = container.command(self, true)?;
+        let held = Held::new(self, &container.name);
+        self.answer("run", command).map(|_| held)
+    }
+
+    /// Runs a program in a running container.
+    pub fn execute(&self, name: &str, words: &[&str], timeout: Duration) -> Result<Output, Error> {
+        self.named(name)?;
+        let command = self.command(["exec", name].into_iter().chain(words.iter().copied()));
+        process::run(command, b"", timeout).map_err(|source| Error::Run { kind: self.kind, source })
+    }
+
+    /// Runs the image's health check in a running container once; whether it passed, and what it said.
+    /// podman only: docker runs it by itself, see [`Engine::health`].
+    pub fn healthcheck(&self, name: &str, timeout: Duration) -> Result<Output, Error> {
+        self.named(name)?;
+        let command = self.command(["healthcheck", "run", name]);
+        process::run(command, b"", timeout).map_err(|source| Error::Run { kind: self.kind, source })
+    }
+
+    /// What docker says of a running container's health: "starting", "healthy", "unhealthy".
+    pub fn health(&self, name: &str) -> Result<String, Error> {
+        self.named(name)?;
+        let command = self.command(["container", "inspect", "--format", "{{.State.Health.Status}}", name]);
+        self.answer("inspect", command).map(|said| clean(&said))
+    }
+
+    /// Removes a container by force; one that is not there is fine.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        self.named(name)?;
+        let command = self.command(["rm", "--force", "--volumes", name]);
+        let output =
+            process::run(command, b"", ANSWER_TIMEOUT).map_err(|source| Error::Run { kind: self.kind, source })?;
+        let said = output.stderr_text();
+        if output.status.success() || said.to_lowercase().contains("no such container") {
+            return Ok(());
+        }
+        Err(Error::Failed { command: format!("{} rm", self.kind), said: last_line(&said) })
+    }
+
+    /// The names of the containers, running or not, that have this label; sorted.
+    pub fn labelled(&self, label: &str, value: &str) -> Result<Vec<String>, Error> {
+        let filter = format!("label={label}={value}");
+        let command = self.command(["ps", "--all", "--no-trunc", "--filter", &filter, "--format", "{{.Names}}"]);
+        let said = self.answer("ps", command)?;
+        let mut names: Vec<String> =
+            said.lines().map(str::trim).filter(|name| argument(name)).take(LISTED_LIMIT).map(str::to_string).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn named(&self, name: &str) -> Result<(), Error> {
+        if argument(name) { Ok(()) } else { Err(Error::Argument { kind: self.kind, text: clean(name) }) }
+    }
+
+    pub(super) fn answer(&self, verb: &str, command: std::process::Command) -> Result<String, Error> {
+        let output =
+            process::run(command, b"", ANSWER_TIMEOUT).map_err(|source| Error::Run { kind: self.kind, source })?;
+        if output.status.success() {
+            return Ok(output.stdout_text());
+        }
+        let said = last_line(&output.stderr_text());
+        Err(Error::Failed { command: format!("{} {verb}", self.kind), said })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::engine::Kind;
+
+    fn fake(script: &str) -> (tempfile::TempDir, Engine) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine");
+        std::fs::write(&path, format!("#!/bin/sh\necho \"$*\" >> \"$(dirname \"$0\")/called\"\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let program = path.to_str().unwrap().to_string();
+        (folder, Engine { kind: Kind::Podman, program, version: "4.3.1".into() })
+    }
+
+    fn called(folder: &tempfile::TempDir) -> String {
+        std::fs::read_to_string(folder.path().join("called")).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_container_that_is_dropped_is_removed() {
+        let (folder, engine) = fake("true");
+        drop(engine.start(&Container::hardened("app", "ingot-1")).unwrap());
+        assert!(called(&folder).ends_with("rm --force --volumes ingot-1\n"), "{}", called(&folder));
+        let (folder, engine) = fake("[ $1 = rm ] || exit 125");
+        assert!(matches!(engine.start(&Container::hardened("app", "ingot-2")), Err(Error::Failed { .. })));
+        assert!(called(&folder).contains("rm --force --volumes ingot-2"), "also when it could not be started");
+    }
+
+    #[test]
+    fn one_that_hangs_is_ended_and_removed() {
+        let (folder, engine) = fake("[ $1 = run ] && sleep 600; true");
+        let mut container = Container::hardened("app", "ingot-3");
+        container.stdin = true;
+        let mut attached = engine.attach(&container).unwrap();
+        assert!(attached.client.wait(Duration::from_millis(300)).is_err());
+        drop(attached);
+        assert!(called(&folder).ends_with("rm --force --volumes ingot-3\n"), "{}", called(&folder));
+    }
+
+    #[test]
+    fn lists_have_only_names() {
+        let (_folder, engine) = fake("printf 'ingot-b\\n--all\\ningot-a\\n$(x)\\n'");
+        assert_eq!(engine.labelled("ingot.sandbox", "1").unwrap(), ["ingot-a", "ingot-b"]);
+        let (_folder, engine) = fake("echo 'Error: no such container x' >&2; exit 1");
+        engine.remove("x").unwrap();
+        assert!(matches!(engine.remove("--all"), Err(Error::Argument { .. })));
+        let (_folder, engine) = fake("echo 'Error: storage is busy' >&2; exit 1");
+        assert_eq!(engine.remove("x").unwrap_err().to_string(), "`podman rm` failed: Error: storage is busy");
+    }
+}
