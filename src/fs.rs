@@ -1,7 +1,7 @@
 //! The only user of `std::fs`: every error carries its path, every write under a final name is atomic,
 //! and every read into memory has a limit.
 //!
-//! Temporary files are remembered in one list, so that a signal handler can remove them ([`remove_temporaries`]).
+//! Temporary files are remembered in one list, so that they can be removed when the program ends ([`remove_temporaries`]).
 
 #![allow(clippy::disallowed_methods, reason = "the only user of std::fs")]
 
@@ -155,6 +155,20 @@ pub fn create_dir_all(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(failed("create the folder", path))
 }
 
+/// Makes a folder and its parents; returns those that were not there, the innermost first.
+pub fn create_missing(path: &Path) -> Result<Vec<PathBuf>> {
+    let missing = |folder: &&Path| !folder.as_os_str().is_empty() && fs::symlink_metadata(folder).is_err();
+    let made = path.ancestors().take_while(missing).map(Path::to_path_buf).collect();
+    create_dir_all(path)?;
+    Ok(made)
+}
+
+/// Removes a folder, if nothing is in it.
+pub fn remove_empty_dir(path: &Path) {
+    // Whatever is wrong with it, it stays.
+    let _ = fs::remove_dir(path);
+}
+
 /// Removes a file; a missing one is fine.
 pub fn remove_file(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
@@ -182,8 +196,8 @@ fn temporaries() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Removes every temporary file and folder of this process. For the signal handler and for nobody else: from then
-/// on no new ones are made, whoever tries waits for the end of the program.
+/// Removes every temporary file and folder of this process. For the signal handler and the end of the program: from
+/// then on no new ones are made, whoever tries waits for that end.
 #[allow(clippy::mem_forget, reason = "the lock is held until the program ends")]
 pub fn remove_temporaries() {
     let paths = temporaries();
@@ -244,7 +258,7 @@ impl Drop for Remembered {
 #[derive(Debug)]
 pub struct Temporary {
     file: tempfile::NamedTempFile,
-    _name: Remembered,
+    name: Remembered,
 }
 
 impl Temporary {
@@ -256,7 +270,7 @@ impl Temporary {
             made.map_err(|error| failed("create a temporary file in", folder)(error.kind().into()))
         };
         let (file, name) = Remembered::make(make, |file| file.path())?;
-        Ok(Temporary { file, _name: name })
+        Ok(Temporary { file, name })
     }
 
     /// Its present name.
@@ -278,15 +292,32 @@ impl Temporary {
 
     /// Flushes to disk, sets mode 0644 whatever the umask, renames, and flushes the folder.
     pub fn persist(self, target: &Path) -> Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        self.file
-            .as_file()
-            .set_permissions(fs::Permissions::from_mode(0o644))
-            .map_err(failed("set the mode of", target))?;
-        self.file.as_file().sync_all().map_err(failed("flush", target))?;
-        // A failed rename drops, and so removes, the temporary file.
-        self.file.persist(target).map_err(|error| failed("rename to", target)(error.error))?;
+        self.settle(target)?.rename(target)?;
         sync_parent(target)
+    }
+
+    /// All of [`Temporary::persist`] but the name. `target` is for messages.
+    pub fn settle(self, target: &Path) -> Result<Settled> {
+        use std::os::unix::fs::PermissionsExt;
+        let file = self.file.as_file();
+        file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(failed("set the mode of", target))?;
+        file.sync_all().map_err(failed("flush", target))?;
+        Ok(Settled { path: self.file.into_temp_path(), _name: self.name })
+    }
+}
+
+/// A file that lacks nothing but its final name. Dropped without [`Settled::rename`], it is removed.
+#[derive(Debug)]
+pub struct Settled {
+    path: tempfile::TempPath,
+    _name: Remembered,
+}
+
+impl Settled {
+    /// Gives it its final name. The name is lost in a crash before the folder is flushed ([`sync_folder`]).
+    pub fn rename(self, target: &Path) -> Result<()> {
+        // A failed rename drops, and so removes, the temporary file.
+        self.path.persist(target).map_err(|error| failed("rename to", target)(error.error))
     }
 }
 
@@ -334,8 +365,12 @@ impl TemporaryDir {
 
 fn sync_parent(path: &Path) -> Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
-    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-    File::open(parent).and_then(|folder| folder.sync_all()).map_err(failed("flush", parent))
+    sync_folder(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+}
+
+/// Flushes the names in a folder to disk.
+pub fn sync_folder(path: &Path) -> Result<()> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(failed("flush", path))
 }
 
 /// Writes `bytes` under `path` so that a reader sees the old file or the whole new one.

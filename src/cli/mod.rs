@@ -34,14 +34,17 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     let printer = Printer::new(&cli.global);
     // Whatever panics is a defect of Ingot; what it said is on stderr already.
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(cli, printer)));
-    match ran {
+    let code = match ran {
         Err(_) => ExitCode::from(Class::Bug.code()),
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
             printer.error(&error);
             ExitCode::from(error.class().code())
         }
-    }
+    };
+    // What a thread still has that nobody waited for.
+    crate::fs::remove_temporaries();
+    code
 }
 
 fn run(cli: Cli, printer: Printer) -> Result<ExitCode> {

@@ -56,17 +56,28 @@ fn find(spans: &[(String, Times)], start: &str) -> Times {
     found.unwrap_or_else(|| panic!("{start}: {spans:?}")).1
 }
 
-/// The service with this budget, pushed to a registry; how it ended, and its trace.
-fn pushed(registry: &Registry, budget: &str, more: &[&str]) -> (Ran, Vec<(String, Times)>) {
+/// The service with this budget, and what builds it.
+fn budgeted(budget: &str) -> (Project, Ingot) {
     let project =
         service_with(|toml| if budget.is_empty() { toml } else { format!("{toml}budget = {{ {budget} }}\n") });
     let ingot = ingot_for(&project);
+    (project, ingot)
+}
+
+/// Builds a project to these destinations; how it ended, and its trace.
+fn traced(ingot: &Ingot, project: &Path, more: &[&str]) -> (Ran, Vec<(String, Times)>) {
     let file = ingot.path("trace.json");
-    let (folder, target) = (project.folder().display().to_string(), registry.reference("team/service:1"));
-    let timings = format!("--timings={}", file.display());
-    let ran = ingot.run([&["build", &folder, "-t", &target, "--push", &timings], more].concat());
+    let (folder, timings) = (project.display().to_string(), format!("--timings={}", file.display()));
+    let ran = ingot.run([&["build", &folder, &timings], more].concat());
     let spans = if ran.code == 0 { trace(&file) } else { Vec::new() };
     (ran, spans)
+}
+
+/// The service with this budget, pushed to a registry; how it ended, and its trace.
+fn pushed(registry: &Registry, budget: &str, more: &[&str]) -> (Ran, Vec<(String, Times)>) {
+    let (project, ingot) = budgeted(budget);
+    let target = registry.reference("team/service:1");
+    traced(&ingot, &project.folder(), &[&["-t", &target, "--push"], more].concat())
 }
 
 /// The end of the layer that is finished last, and the begin of the first blob that is sent.
@@ -96,12 +107,69 @@ fn layers_leave_while_others_are_made() {
 }
 
 #[test]
+fn a_layout_is_filled_while_layers_are_made() {
+    let (project, ingot) = budgeted("");
+    let layout = ingot.path("new/image");
+    let output = format!("oci:{}", layout.display());
+    let (ran, spans) = traced(&ingot, &project.folder(), &["-o", &output, "--format", "json"]);
+    let outputs = ran.ok().json()[0]["outputs"][0].clone();
+    let counts = ["written", "existed"].map(|field| outputs[field]["count"].as_u64());
+    assert_eq!(counts, [Some(5), Some(0)], "{outputs}");
+    let (made, copied) = last_and_first(&spans);
+    assert!(copied < made, "the first is copied at {copied}, the last is made at {made}: {spans:?}");
+    // Each of them once.
+    for name in ["base 1/1 ", "venv ", "app ", "runtime "] {
+        assert_eq!(spans.iter().filter(|(span, _)| span.starts_with(name)).count(), 1, "{name}: {spans:?}");
+    }
+    Cast::read(&layout).is_reference("copied while layers were made");
+    assert_eq!(leftovers(&layout), Vec::<String>::new());
+}
+
+/// Temporary files in a folder.
+fn leftovers(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with(".ingot-")).collect()
+}
+
+#[test]
+fn a_layout_gets_nothing_of_an_image_that_is_refused_or_fails() {
+    let broken = || service().file("src/service/broken.py", "def f(:\n");
+    for (project, code) in [(broken(), 2), (budgeted("compressed = \"20kB\"").0, 3), (budgeted("layers = 3").0, 3)] {
+        let ingot = ingot_for(&project);
+        let folder = project.folder().display().to_string();
+        let output = |name: &str| format!("oci:{}", ingot.path(name).display());
+        ingot.run(["build", &folder, "-o", &output("new/image")]).exits(code);
+        assert!(!ingot.path("new").exists(), "not even a folder: {code}");
+        // One that is there stays as it is.
+        let other = service();
+        let before = Cast::of(&ingot_for(&other), &other.folder(), &["-o", &output("old")]);
+        let blobs = || std::fs::read_dir(ingot.path("old/blobs/sha256")).unwrap().count();
+        let count = blobs();
+        ingot.run(["build", &folder, "-o", &output("old:other")]).exits(code);
+        assert_eq!((Cast::read(&ingot.path("old")), blobs()), (before, count));
+        assert_eq!(leftovers(&ingot.path("old")), Vec::<String>::new());
+        // Nor does anything come into a folder that is something else.
+        std::fs::create_dir(ingot.path("home")).unwrap();
+        std::fs::write(ingot.path("home/letter"), "dear").unwrap();
+        TestUser::get().own(&ingot.path("home"));
+        ingot.run(["build", &other.folder().display().to_string(), "-o", &output("home")]).exits(2);
+        assert_eq!(std::fs::read_dir(ingot.path("home")).unwrap().count(), 1);
+    }
+}
+
+#[test]
 fn a_budget_that_is_tight_holds_everything_back() {
     // The image fits, but before its layers are finished nobody can know: they might not compress at all.
-    let (ran, spans) = pushed(&Registry::start(), "compressed = \"200kB\"", &[]);
+    let budget = "compressed = \"200kB\"";
+    let (ran, spans) = pushed(&Registry::start(), budget, &[]);
     ran.ok();
-    let (made, sent) = last_and_first(&spans);
-    assert!(sent >= made, "the first is sent at {sent}, the last is made at {made}: {spans:?}");
+    let (project, ingot) = budgeted(budget);
+    let (ran, copied) = traced(&ingot, &project.folder(), &["-o", &format!("oci:{}", ingot.path("image").display())]);
+    ran.ok();
+    for spans in [spans, copied] {
+        let (made, sent) = last_and_first(&spans);
+        assert!(sent >= made, "the first is sent at {sent}, the last is made at {made}: {spans:?}");
+    }
     // Nobody minds what it weighs.
     let registry = Registry::start();
     let (ran, _) = pushed(&registry, "compressed = \"20kB\"", &["--no-size-check"]);

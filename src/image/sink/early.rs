@@ -208,6 +208,7 @@ impl Drop for Closing<'_> {
         self.0.changed.notify_all();
         let busy = |queue: &mut Queue| queue.sending.iter().any(|sending| *sending > 0);
         drop(self.0.changed.wait_timeout_while(queue, PATIENCE, busy));
+        self.0.sinks.iter().for_each(|(_, sink)| sink.forget());
     }
 }
 

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::parallel::WORKERS;
-use super::{Outcome, Receipt, Sink, warn_of_docker};
+use super::staged::{self, Staged};
+use super::{Outcome, Receipt, Sink, title, warn_of_docker};
 use crate::error::{During, Result};
-use crate::fs::{self, Moment, Stamp, Temporary};
+use crate::fs::{self, Moment, Settled, Stamp};
 use crate::image::Error;
-use crate::image::blobs::{Overlay, transfer};
-use crate::image::frozen::Artifact;
+use crate::image::blobs::Overlay;
+use crate::image::frozen::{Artifact, Blob};
 use crate::image::layout::{REF_NAME, check_marker};
 use crate::layer::{BlobReader, BlobSource, Stamps, Store};
 use crate::net::in_parallel;
@@ -27,32 +28,38 @@ pub(super) struct LayoutSink {
     dir: PathBuf,
     tag: String,
     store: Store,
+    /// What was copied before the image was finished.
+    early: Staged,
 }
 
 impl LayoutSink {
     /// `store` remembers which blobs of the layout are sound.
     pub fn new(dir: &Path, tag: &str, store: &Store) -> Self {
-        LayoutSink { dir: dir.into(), tag: tag.into(), store: store.clone() }
+        LayoutSink { dir: dir.into(), tag: tag.into(), store: store.clone(), early: Staged::default() }
     }
 
     /// Makes the folder a layout, unless it is something else.
     fn prepare(&self) -> Result<()> {
         fs::create_dir_all(&self.dir)?;
         let _lock = self.lock()?;
-        let marker = self.dir.join("oci-layout");
-        match fs::read_optional(&marker, 4096)? {
-            Some(bytes) => check_marker(&bytes).map_err(|reason| self.malformed(reason))?,
-            None if fs::read_dir(&self.dir)?.iter().any(|path| !is_leftover(path)) => {
-                return Err(Error::Unsupported {
-                    destination: self.name(),
-                    what: "an image: the folder is not empty and is not an OCI layout",
-                    hint: "name another folder",
-                }
-                .into());
-            }
-            None => fs::write_atomic(&marker, MARKER)?,
+        if !self.is_layout()? {
+            fs::write_atomic(&self.dir.join("oci-layout"), MARKER)?;
         }
         Ok(fs::create_dir_all(&self.dir.join("blobs/sha256"))?)
+    }
+
+    /// Whether the folder, which is there, is a layout; an error if it cannot become one.
+    fn is_layout(&self) -> Result<bool> {
+        match fs::read_optional(&self.dir.join("oci-layout"), 4096)? {
+            Some(bytes) => Ok(check_marker(&bytes).map(|()| true).map_err(|reason| self.malformed(reason))?),
+            None if fs::read_dir(&self.dir)?.iter().any(|path| !is_leftover(path)) => Err(Error::Unsupported {
+                destination: self.name(),
+                what: "an image: the folder is not empty and is not an OCI layout",
+                hint: "name another folder",
+            }
+            .into()),
+            None => Ok(false),
+        }
     }
 
     /// Held until dropped; for every writer of this layout.
@@ -72,36 +79,58 @@ impl LayoutSink {
         self.dir.join("blobs/sha256").join(descriptor.digest.hex())
     }
 
-    /// Copies one blob, unless it is there and sound.
-    fn put(&self, descriptor: &Descriptor, blobs: &dyn BlobSource, stamps: &Stamps, task: Task) -> Result<Outcome> {
+    /// Copies one blob, unless it is there and sound. It has no name yet.
+    fn put(
+        &self,
+        descriptor: &Descriptor,
+        blobs: &dyn BlobSource,
+        stamps: &Stamps,
+        task: impl FnOnce() -> Task,
+    ) -> Result<Option<Settled>> {
         let path = self.path_of(descriptor);
+        let early = self.early.take(&descriptor.digest);
         if is_sound(&path, descriptor, stamps) {
-            task.finish("exists");
-            return Ok(Outcome::Existed);
+            if early.is_none() {
+                task().finish("exists");
+            }
+            return Ok(None);
         }
-        let mut file = Temporary::new_in(&self.dir)?;
-        transfer(blobs, descriptor, &mut file, &path, &task)?;
-        file.persist(&path)?;
+        if early.is_some() {
+            return Ok(early);
+        }
+        let task = task();
+        let file = staged::copy(descriptor, blobs, &self.dir, &path, &task)?;
         task.finish("written");
-        Ok(Outcome::Written)
+        Ok(Some(file))
     }
 
     fn put_all(&self, artifact: &Artifact, blobs: &dyn BlobSource, progress: &Progress) -> Result<Receipt> {
         self.prepare()?;
+        self.early.keep_folders();
         warn_of_docker(artifact, &self.name(), progress);
         let mut receipt = Receipt::new(self.name(), artifact);
         let source = Overlay::new(artifact, blobs);
         let stamps = Stamps::open(&self.store, &self.dir);
-        let outcomes = in_parallel(&artifact.blobs(), WORKERS, |blob| {
-            let size = blob.descriptor.size;
-            let task = progress.task(&format!("{} {}", blob.name, blob.descriptor.digest.short()), Some(size));
-            Ok((self.put(&blob.descriptor, &source, &stamps, task)?, size))
+        let copied = in_parallel(&artifact.blobs(), WORKERS, |blob| {
+            let task = || progress.task(&title(blob), Some(blob.descriptor.size));
+            Ok((self.put(&blob.descriptor, &source, &stamps, task)?, blob.descriptor.clone()))
         })?;
-        outcomes.into_iter().for_each(|(outcome, size)| receipt.count(outcome, size));
+        let mut files = Vec::new();
+        for (file, descriptor) in copied {
+            receipt.count(if file.is_some() { Outcome::Written } else { Outcome::Existed }, descriptor.size);
+            files.extend(file.map(|file| (file, descriptor)));
+        }
         for document in artifact.documents() {
-            self.put(&document.descriptor, &source, &stamps, Progress::silent().task("document", None))?;
+            let task = || Progress::silent().task("document", None);
+            let file = self.put(&document.descriptor, &source, &stamps, task)?;
+            files.extend(file.map(|file| (file, document.descriptor.clone())));
         }
         stamps.save();
+        // All are there: now they get their names, and the image its own after all of them.
+        if !files.is_empty() {
+            files.into_iter().try_for_each(|(file, descriptor)| file.rename(&self.path_of(&descriptor)))?;
+            fs::sync_folder(&self.dir.join("blobs/sha256"))?;
+        }
         self.publish(artifact)?;
         Ok(receipt)
     }
@@ -169,6 +198,29 @@ fn is_sound(path: &Path, descriptor: &Descriptor, stamps: &Stamps) -> bool {
 impl Sink for LayoutSink {
     fn name(&self) -> String {
         format!("oci:{}:{}", self.dir.display(), self.tag)
+    }
+
+    fn takes_early(&self) -> bool {
+        true
+    }
+
+    fn send(&self, layer: &Blob, blobs: &dyn BlobSource, progress: &Progress) -> Result<()> {
+        let (descriptor, path) = (&layer.descriptor, self.path_of(&layer.descriptor));
+        if fs::exists(&self.dir) {
+            self.is_layout()?;
+        }
+        // Whether one that is there is sound is seen in the end.
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.len() == descriptor.size) {
+            return Ok(());
+        }
+        let task = progress.task(&title(layer), Some(descriptor.size));
+        self.early.add(descriptor, blobs, &self.dir, &path, &task)?;
+        task.finish("copied");
+        Ok(())
+    }
+
+    fn forget(&self) {
+        self.early.forget();
     }
 
     fn write(&self, artifact: &Artifact, blobs: &dyn BlobSource, progress: &Progress) -> Result<Receipt> {

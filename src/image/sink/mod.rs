@@ -10,6 +10,7 @@ mod layout;
 mod oci_archive;
 mod parallel;
 mod registry;
+mod staged;
 mod tar_file;
 
 pub use early::Early;
@@ -101,8 +102,16 @@ pub trait Sink: Send + Sync {
         Ok(())
     }
 
+    /// No artifact will be written any more: what was sent and is not part of one goes, where that can be done.
+    fn forget(&self) {}
+
     /// Writes everything that `artifact` consists of; the layers' bytes come from `blobs`.
     fn write(&self, artifact: &Artifact, blobs: &dyn BlobSource, progress: &Progress) -> Result<Receipt>;
+}
+
+/// What a blob is called in progress.
+fn title(blob: &Blob) -> String {
+    format!("{} {}", blob.name, blob.descriptor.digest.short())
 }
 
 /// Says that some tools will not find the image in a layout. Its bytes, and so its digest, are kept all the same.

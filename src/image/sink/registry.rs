@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::parallel::WORKERS;
-use super::{Outcome, Receipt, Sink};
+use super::{Outcome, Receipt, Sink, title};
 use crate::error::{During, Result};
 use crate::image::blobs::Overlay;
 use crate::image::frozen::{Artifact, Blob};
@@ -89,11 +89,6 @@ impl RegistrySink {
         receipt.reference = Some(self.reference.clone());
         receipt
     }
-}
-
-/// What a blob is called in progress.
-fn title(blob: &Blob) -> String {
-    format!("{} {}", blob.name, blob.descriptor.digest.short())
 }
 
 /// The repository that a layer is known to be in.
