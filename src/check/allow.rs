@@ -142,6 +142,7 @@ mod tests {
             message: String::new(),
             evidence: None,
             details: Vec::new(),
+            platform: None,
             fix: String::new(),
         }
     }

@@ -89,7 +89,10 @@ pub struct Finding {
     pub rule: String,
     /// How much it matters here.
     pub severity: Severity,
-    /// The file, relative to the project.
+    /// The image's platform, if images for several are looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// The file: relative to the project, or `/` and where it is in the image; or the part of a document.
     pub path: String,
     /// Its line, counted from 1, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,12 +110,11 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// `src/settings.py:12`.
+    /// `src/settings.py:12`, `/usr/lib/libx.so (linux/arm64)`.
     pub fn place(&self) -> String {
-        match self.line {
-            Some(line) => format!("{}:{line}", self.path),
-            None => self.path.clone(),
-        }
+        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
+        let platform = self.platform.as_ref().map(|platform| format!(" ({platform})")).unwrap_or_default();
+        format!("{}{line}{platform}", self.path)
     }
 
     /// The message with the evidence.
@@ -143,7 +145,8 @@ impl Report {
     /// Sorts and removes what was found twice (by two variants).
     pub fn sort(&mut self) {
         let key = |finding: &Finding| {
-            (finding.severity, finding.path.clone(), finding.line, finding.rule.clone(), finding.message.clone())
+            let place = (finding.path.clone(), finding.line, finding.platform.clone());
+            (finding.severity, place, finding.rule.clone(), finding.message.clone())
         };
         self.findings.sort_by_cached_key(key);
         self.findings.dedup();

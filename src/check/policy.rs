@@ -54,6 +54,7 @@ impl Policy {
         Some(Finding {
             rule: rule.id.clone(),
             severity: self.severity.get(&rule.id).copied().unwrap_or(rule.severity),
+            platform: None,
             path: place.0.to_string(),
             line: place.1,
             message: message.into(),

@@ -1,11 +1,13 @@
 //! Findings of checks: for people, and as a document.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::check::{Finding, Report, Severity};
 use crate::text::{escape, size};
 
-/// `ingot hygiene`.
+/// `ingot hygiene`, `ingot validate`.
 #[derive(Serialize)]
 pub struct CheckReport<'a> {
     findings: &'a [Finding],
@@ -15,6 +17,8 @@ pub struct CheckReport<'a> {
     allowed: usize,
     errors: usize,
     warnings: usize,
+    #[serde(skip)]
+    detailed: bool,
 }
 
 impl<'a> CheckReport<'a> {
@@ -28,7 +32,13 @@ impl<'a> CheckReport<'a> {
             allowed: report.allowed,
             errors: report.count(Severity::Error),
             warnings: report.count(Severity::Warning),
+            detailed: false,
         }
+    }
+
+    /// With what each finding was concluded from.
+    pub fn detailed(self, detailed: bool) -> Self {
+        CheckReport { detailed, ..self }
     }
 
     /// One line per finding, then what to do about each rule that fired, then the counts.
@@ -38,13 +48,15 @@ impl<'a> CheckReport<'a> {
             for finding in self.findings {
                 let (severity, place) = (finding.severity.name(), escape(&finding.place()));
                 out += &format!("{severity:<8}{place}: {} [{}]\n", escape(&finding.told()), finding.rule);
+                for detail in finding.details.iter().filter(|_| self.detailed) {
+                    out += &format!("        {}\n", escape(detail));
+                }
             }
             out.push('\n');
-            let mut told: Vec<&str> = Vec::new();
+            let mut told: BTreeSet<(&str, &str)> = BTreeSet::new();
             for finding in self.findings {
-                if !told.contains(&finding.rule.as_str()) {
-                    told.push(&finding.rule);
-                    out += &format!("{}: {}\n", finding.rule, finding.fix);
+                if told.insert((&finding.rule, &finding.fix)) {
+                    out += &format!("{}: {}\n", finding.rule, escape(&finding.fix));
                 }
             }
             out += "\n";

@@ -71,6 +71,7 @@ mod tests {
             message: "a <b> & \"c\"".into(),
             evidence: None,
             details: Vec::new(),
+            platform: None,
             fix: "fix".into(),
         };
         let findings = vec![

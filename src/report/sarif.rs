@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::check::{Finding, Report, Severity, rule};
+use crate::check::{Finding, Report, Rule, Severity, find};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
@@ -91,13 +91,13 @@ struct Region {
 }
 
 impl Sarif {
-    /// Of what a check has found; only rules that fired are described.
-    pub fn new(report: &Report) -> Self {
+    /// Of what a check with these rules (sorted by id) has found; only rules that fired are described.
+    pub fn new(known: &'static [Rule], report: &Report) -> Self {
         let mut ids: Vec<&str> = report.findings.iter().map(|finding| finding.rule.as_str()).collect();
         ids.sort_unstable();
         ids.dedup();
         let results = report.findings.iter().map(|finding| result(finding, &ids)).collect();
-        let rules = ids.iter().filter_map(|id| rule(id)).map(|rule| Descriptor {
+        let rules = ids.iter().filter_map(|id| find(known, id)).map(|rule| Descriptor {
             id: rule.id.clone(),
             short_description: Text { text: rule.title.clone() },
             full_description: Text { text: rule.why.into() },
@@ -111,11 +111,12 @@ impl Sarif {
 }
 
 fn result(finding: &Finding, ids: &[&str]) -> SarifResult {
+    let platform = finding.platform.as_ref().map(|platform| format!(" ({platform})")).unwrap_or_default();
     SarifResult {
         rule_id: finding.rule.clone(),
         rule_index: ids.iter().position(|id| *id == finding.rule).unwrap_or_default(),
         level: level(finding.severity),
-        message: Text { text: format!("{}. Fix: {}", finding.told(), finding.fix) },
+        message: Text { text: format!("{}{platform}. Fix: {}", finding.told(), finding.fix) },
         locations: [Location {
             physical_location: Physical {
                 artifact_location: Artifact { uri: uri(&finding.path) },
@@ -137,7 +138,7 @@ fn level(severity: Severity) -> &'static str {
 fn uri(path: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'~');
-    utf8_percent_encode(path, KEPT).to_string()
+    utf8_percent_encode(path.trim_start_matches('/'), KEPT).to_string()
 }
 
 #[cfg(test)]
@@ -156,13 +157,14 @@ mod tests {
             message: "a JSON web token".into(),
             evidence: None,
             details: Vec::new(),
+            platform: None,
             fix: "take it out".into(),
         };
         let report = Report {
             findings: vec![finding("src/a b.py", Some(3), Severity::Error), finding("é", None, Severity::Info)],
             ..Report::default()
         };
-        let sarif = serde_json::to_value(Sarif::new(&report)).unwrap();
+        let sarif = serde_json::to_value(Sarif::new(crate::check::rules(), &report)).unwrap();
         assert_eq!(sarif["version"], "2.1.0");
         let run = &sarif["runs"][0];
         assert_eq!(run["tool"]["driver"]["rules"].as_array().unwrap().len(), 1);

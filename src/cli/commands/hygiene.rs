@@ -26,7 +26,7 @@ pub fn run(args: &Hygiene, session: &Session) -> Result<()> {
     let variants = names.iter().map(|name| project.variant(name, &values)).collect::<Result<Vec<_>>>()?;
     let report = check::hygiene(&project, &variants, &policy, Extent::All, &store)?;
     match session.global.format {
-        Format::Sarif => session.printer.raw((report::json(&Sarif::new(&report)) + "\n").as_bytes())?,
+        Format::Sarif => session.printer.raw((report::json(&Sarif::new(check::rules(), &report)) + "\n").as_bytes())?,
         Format::Junit => session.printer.raw(report::junit::junit("ingot hygiene", &report).as_bytes())?,
         Format::Text | Format::Json => session.printer.data(&CheckReport::new(&report), CheckReport::text)?,
     }

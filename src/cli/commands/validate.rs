@@ -25,12 +25,18 @@ pub fn run(args: &Validate, session: &Session) -> Result<()> {
         let image = opened.image(Some(platform))?;
         let declared = Declared { targets: args.target.clone() };
         let subject = Subject::read(&image, opened.is_index(), declared, &access)?;
-        report.extend(validate(&subject, &policy));
+        let mut found = validate(&subject, &policy);
+        if platforms.len() > 1 {
+            found.findings.iter_mut().for_each(|finding| finding.platform = Some(platform.to_string()));
+        }
+        report.extend(found);
     }
     match session.global.format {
-        Format::Sarif => session.printer.raw((report::json(&Sarif::new(&report)) + "\n").as_bytes())?,
+        Format::Sarif => session.printer.raw((report::json(&Sarif::new(rules(), &report)) + "\n").as_bytes())?,
         Format::Junit => session.printer.raw(report::junit::junit("ingot validate", &report).as_bytes())?,
-        Format::Text | Format::Json => session.printer.data(&CheckReport::new(&report), CheckReport::text)?,
+        Format::Text | Format::Json => {
+            session.printer.data(&CheckReport::new(&report).detailed(args.detailed), CheckReport::text)?
+        }
     }
     check::Error::refused(&report, check::VALIDATE, true).map_or(Ok(()), |error| Err(error.into()))
 }
