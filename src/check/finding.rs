@@ -139,6 +139,8 @@ pub struct Report {
     pub unsearched: usize,
     /// How many findings somebody has answered for.
     pub allowed: usize,
+    /// What was not looked at, and why.
+    pub notes: Vec<String>,
 }
 
 impl Report {
@@ -159,6 +161,7 @@ impl Report {
         self.bytes += other.bytes;
         self.unsearched += other.unsearched;
         self.allowed += other.allowed;
+        self.notes.extend(other.notes);
         self.sort();
     }
 

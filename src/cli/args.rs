@@ -222,6 +222,15 @@ pub struct Validate {
     /// Where it will run, with that place's own limits
     #[arg(long, value_name = "PROFILE")]
     pub target: Vec<String>,
+    /// Do not run it: look at its files only
+    #[arg(long = "static", conflicts_with_all = ["engine", "require_engine"])]
+    pub only_static: bool,
+    /// What to run it with: `auto` takes podman, or else docker
+    #[arg(long, value_name = "auto|podman|docker", default_value = "auto")]
+    pub engine: String,
+    /// Fail if there is no engine; otherwise it is only told
+    #[arg(long)]
+    pub require_engine: bool,
     /// Take `[validate]`, `[gpu]` and `[budget]` from the project in this folder
     #[arg(long, value_name = "DIR")]
     pub project: Option<PathBuf>,

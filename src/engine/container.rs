@@ -17,6 +17,8 @@ use super::{Engine, Error, Kind};
 /// The most arguments and variables, and the most bytes of one of them.
 const ARGUMENTS_LIMIT: usize = 1000;
 const ARGUMENT_BYTES: usize = 64 << 10;
+/// How many processes a container's user may have on the whole machine, unless that is more than Ingot's own may.
+const USER_PROCESSES: u64 = 4096;
 /// What a container gets on top of its time before podman itself ends it.
 const BACKSTOP: Duration = Duration::from_secs(30);
 /// From this version on docker knows its own seccomp profile by name.
@@ -53,6 +55,9 @@ pub struct Limits {
     pub millicpus: Option<u32>,
     /// Processes and threads.
     pub pids: Option<u32>,
+    /// Processes and threads of the user on the whole machine (RLIMIT_NPROC). podman's own idea is more than a process
+    /// without CAP_SYS_RESOURCE may give.
+    pub user_processes: Option<u64>,
     /// Open files of one process.
     pub open_files: Option<u64>,
     /// Bytes of `/dev/shm`.
@@ -90,6 +95,8 @@ pub struct Container {
     pub mounts: Vec<Mount>,
     /// Limits.
     pub limits: Limits,
+    /// Whether it gets this machine's NVIDIA GPUs.
+    pub gpus: bool,
     /// Whether stdin is a pipe that somebody feeds.
     pub stdin: bool,
     /// How long it may run. podman ends it some time later even if Ingot is gone.
@@ -107,6 +114,12 @@ pub struct Overridden {
     pub annotations: Vec<String>,
     /// Volumes that docker would make: an empty read-only folder stands there instead. podman makes none.
     pub volumes: Vec<String>,
+}
+
+/// [`USER_PROCESSES`], or what this process may have at most.
+fn user_processes() -> u64 {
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nproc).maximum;
+    own.map_or(USER_PROCESSES, |own| own.min(USER_PROCESSES))
 }
 
 /// `PREFIX-` and 16 random hexadecimal digits.
@@ -139,9 +152,11 @@ impl Container {
                 memory: Some(512 << 20),
                 millicpus: Some(1000),
                 pids: Some(128),
+                user_processes: Some(user_processes()),
                 open_files: Some(1024),
                 shared_memory: Some(16 << 20),
             },
+            gpus: false,
             stdin: false,
             timeout: Duration::from_secs(60),
         }
@@ -199,6 +214,8 @@ impl Container {
         }
         words.flag(self.read_only, "--read-only");
         words.flag(!self.healthcheck, "--no-healthcheck");
+        let gpus = if engine.kind() == Kind::Podman { "--device=nvidia.com/gpu=all" } else { "--gpus=all" };
+        words.flag(self.gpus, gpus);
         match engine.kind() {
             Kind::Podman => {
                 for fence in [
@@ -237,6 +254,9 @@ impl Container {
         }
         if let Some(pids) = limits.pids {
             words.pair("--pids-limit", &pids.to_string());
+        }
+        if let Some(processes) = limits.user_processes {
+            words.pair("--ulimit", &format!("nproc={processes}:{processes}"));
         }
         if let Some(files) = limits.open_files {
             words.pair("--ulimit", &format!("nofile={files}:{files}"));
@@ -377,6 +397,7 @@ mod tests {
         container.env.insert("A".into(), "b=c".into());
         container.user = Some((61200, 61200));
         container.workdir = Some("/".into());
+        container.limits.user_processes = Some(4096);
         container.mounts.push(Mount { source: "/usr/lib/x y".into(), target: "/code".into() });
         container.overridden = Overridden {
             env: vec!["LD_PRELOAD".into()],
@@ -422,6 +443,7 @@ mod tests {
         --memory-swap=536870912
         --cpus=1.000
         --pids-limit=128
+        --ulimit=nproc=4096:4096
         --ulimit=nofile=1024:1024
         --shm-size=16777216
         --tmpfs=/tmp:rw,nosuid,nodev,noexec,size=1048576,mode=1777,notmpcopyup

@@ -124,6 +124,20 @@ impl Engine {
         process::run(command, b"", timeout).map_err(|source| Error::Run { kind: self.kind, source })
     }
 
+    /// The process on this machine that is the container's first; `None` while there is none.
+    pub fn pid(&self, name: &str) -> Result<Option<u32>, Error> {
+        self.named(name)?;
+        let said =
+            self.answer("inspect", self.command(["container", "inspect", "--format", "{{.State.Pid}}", name]))?;
+        Ok(said.trim().parse().ok().filter(|pid| *pid > 0))
+    }
+
+    /// Removes an image's name, and the image if it has no other.
+    pub fn remove_image(&self, image: &str) -> Result<(), Error> {
+        self.named(image)?;
+        self.answer("rmi", self.command(["rmi", image])).map(|_| ())
+    }
+
     /// What docker says of a running container's health: "starting", "healthy", "unhealthy".
     pub fn health(&self, name: &str) -> Result<String, Error> {
         self.named(name)?;

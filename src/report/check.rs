@@ -15,6 +15,7 @@ pub struct CheckReport<'a> {
     bytes: u64,
     unsearched: usize,
     allowed: usize,
+    notes: &'a [String],
     errors: usize,
     warnings: usize,
     #[serde(skip)]
@@ -30,6 +31,7 @@ impl<'a> CheckReport<'a> {
             bytes: report.bytes,
             unsearched: report.unsearched,
             allowed: report.allowed,
+            notes: &report.notes,
             errors: report.count(Severity::Error),
             warnings: report.count(Severity::Warning),
             detailed: false,
@@ -60,6 +62,9 @@ impl<'a> CheckReport<'a> {
                 }
             }
             out += "\n";
+        }
+        for note in self.notes {
+            out += &format!("note: {}\n", escape(note));
         }
         out += &format!(
             "{} and {} in {} ({})",

@@ -38,5 +38,6 @@ fn keep(path: &TreePath) -> bool {
     let python = name == "pyvenv.cfg"
         || path.contains(".dist-info/")
             && matches!(name, "METADATA" | "WHEEL" | "RECORD" | "top_level.txt" | "entry_points.txt");
-    named || loader || packages || python
+    let launcher = path == crate::runtime::LAUNCHER_PATH;
+    named || loader || packages || python || launcher
 }

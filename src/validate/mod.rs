@@ -13,6 +13,7 @@ mod integrity;
 mod layer;
 mod link;
 mod rule;
+pub mod running;
 mod start;
 mod subject;
 mod target;

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::{gpu, hardening, integrity, link, start, target};
+use super::{gpu, hardening, integrity, link, running, start, target};
 use crate::check::{Rule, Severity};
 
 /// A rule as its group declares it.
@@ -21,13 +21,14 @@ pub(super) struct Declared {
 }
 
 /// The groups and their rules, in the order of the page.
-pub(super) const GROUPS: [(&str, &[Declared]); 6] = [
+pub(super) const GROUPS: [(&str, &[Declared]); 7] = [
     ("Integrity", integrity::RULES),
     ("Hardening", hardening::RULES),
     ("It will start", start::RULES),
     ("It will link", link::RULES),
     ("GPU sense", gpu::RULES),
     ("Target profiles", target::RULES),
+    ("At run time", running::RULES),
 ];
 
 /// All rules, sorted by id.

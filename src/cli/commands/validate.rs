@@ -3,11 +3,12 @@
 use crate::check::{self, Policy, Report};
 use crate::cli::args::{Format, Validate};
 use crate::cli::settings::Session;
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::image::open;
 use crate::project::{Project, RulesSpec};
 use crate::report::{self, check::CheckReport, sarif::Sarif};
-use crate::validate::{Declared, Subject, rules, validate};
+use crate::validate::{Declared, Subject, rules, running, validate};
 
 /// Runs the command.
 pub fn run(args: &Validate, session: &Session) -> Result<()> {
@@ -21,11 +22,15 @@ pub fn run(args: &Validate, session: &Session) -> Result<()> {
         None => opened.platforms()?,
     };
     let mut report = Report::default();
+    let engine = engine(args, &mut report)?;
     for platform in &platforms {
         let image = opened.image(Some(platform))?;
         let declared = Declared { targets: args.target.clone() };
         let subject = Subject::read(&image, opened.is_index(), declared, &access)?;
         let mut found = validate(&subject, &policy);
+        if let Some(engine) = &engine {
+            found.extend(running::run(&subject, &image, engine, &access, &policy)?);
+        }
         if platforms.len() > 1 {
             found.findings.iter_mut().for_each(|finding| finding.platform = Some(platform.to_string()));
         }
@@ -39,4 +44,23 @@ pub fn run(args: &Validate, session: &Session) -> Result<()> {
         }
     }
     check::Error::refused(&report, check::VALIDATE, true).map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// What runs the image; without one, that is told, unless it is required.
+fn engine(args: &Validate, report: &mut Report) -> Result<Option<Engine>> {
+    if args.only_static {
+        return Ok(None);
+    }
+    let kind = match args.engine.as_str() {
+        "auto" => None,
+        name => Some(name.parse()?),
+    };
+    match Engine::detect(kind) {
+        Ok(engine) => Ok(Some(engine)),
+        Err(error) if args.require_engine || kind.is_some() => Err(error.into()),
+        Err(error) => {
+            report.notes.push(format!("not run: {error}"));
+            Ok(None)
+        }
+    }
 }
