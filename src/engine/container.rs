@@ -35,6 +35,9 @@ pub struct Tmpfs {
     pub mode: u32,
     /// Whether programs in it may be started.
     pub exec: bool,
+    /// Whom it belongs to: the container's user, or root if `None`. Where the image has a folder, runc takes over its
+    /// mode, but not its owner.
+    pub owner: Option<(u32, u32)>,
 }
 
 /// A file or a folder of this machine, read-only.
@@ -164,7 +167,13 @@ impl Container {
 
     /// With a folder in memory that everybody may write to, without programs.
     pub fn with_tmpfs(mut self, path: &str, size: u64) -> Self {
-        self.tmpfs.push(Tmpfs { path: path.into(), size, mode: 0o1777, exec: false });
+        self.tmpfs.push(Tmpfs { path: path.into(), size, mode: 0o1777, exec: false, owner: None });
+        self
+    }
+
+    /// With a folder in memory that belongs to the container's user, without programs.
+    pub fn with_own_tmpfs(mut self, path: &str, size: u64, user: (u32, u32)) -> Self {
+        self.tmpfs.push(Tmpfs { path: path.into(), size, mode: 0o700, exec: false, owner: Some(user) });
         self
     }
 
@@ -271,7 +280,12 @@ impl Container {
             let exec = if tmpfs.exec { "exec" } else { "noexec" };
             // podman would copy what the image has there.
             let empty = if kind == Kind::Podman { ",notmpcopyup" } else { "" };
-            let options = format!("rw,nosuid,nodev,{exec},size={},mode={:o}{empty}", tmpfs.size, tmpfs.mode);
+            let owner = match (kind, tmpfs.owner) {
+                (_, None) => String::new(),
+                (Kind::Podman, Some(_)) => ",U".into(),
+                (Kind::Docker, Some((user, group))) => format!(",uid={user},gid={group}"),
+            };
+            let options = format!("rw,nosuid,nodev,{exec},size={},mode={:o}{empty}{owner}", tmpfs.size, tmpfs.mode);
             words.pair("--tmpfs", &format!("{}:{options}", tmpfs.path));
         }
         if kind == Kind::Docker {

@@ -145,9 +145,15 @@ impl Stand<'_> {
         container.limits.pids = Some(PIDS);
         container.overridden.volumes = self.image.inherited.volumes.clone();
         for folder in self.facts.data.iter().chain(&self.image.inherited.volumes) {
-            if !container.tmpfs.iter().any(|tmpfs| tmpfs.path == *folder) {
-                container = container.with_tmpfs(folder, FOLDER);
+            if container.tmpfs.iter().any(|tmpfs| tmpfs.path == *folder) {
+                continue;
             }
+            container = match self.facts.user {
+                Some((uid, group)) if uid != 0 && self.facts.own.contains(folder) => {
+                    container.with_own_tmpfs(folder, FOLDER, (uid, group.unwrap_or(0)))
+                }
+                _ => container.with_tmpfs(folder, FOLDER),
+            };
         }
         container
     }
