@@ -25,14 +25,28 @@ pub(super) struct Layout {
 impl Layout {
     /// Opens the layout and finds the image that is meant: the layout and the image's document.
     pub fn open(dir: &Path, tag: Option<&str>) -> Result<(Self, Found)> {
+        let (layout, found, marker) = Layout::open_leniently(dir, tag)?;
+        match marker {
+            Some(reason) => Err(malformed(dir, reason).into()),
+            None => Ok((layout, found)),
+        }
+    }
+
+    /// The same of a layout whose `oci-layout` file is missing or wrong: why that is so is returned.
+    pub fn open_leniently(dir: &Path, tag: Option<&str>) -> Result<(Self, Found, Option<String>)> {
         if !fs::exists(dir) {
             return Err(Error::NoLayout { dir: dir.to_path_buf() }.into());
         }
-        let marker = regular(&dir.join("oci-layout"), dir, MARKER_LIMIT)?;
+        let marker = match regular(&dir.join("oci-layout"), dir, MARKER_LIMIT) {
+            Ok(marker) => check_marker(&marker).err(),
+            Err(error) => match error.cause().downcast_ref() {
+                Some(Error::Malformed { reason, .. }) => Some(reason.clone()),
+                _ => return Err(error),
+            },
+        };
         let index = regular(&dir.join("index.json"), dir, DOCUMENT_LIMIT)?;
-        check_marker(&marker).map_err(|reason| malformed(dir, reason))?;
         let found = find(&index, tag, &format!("oci:{}", dir.display()))?;
-        Ok((Layout { dir: dir.to_path_buf() }, found))
+        Ok((Layout { dir: dir.to_path_buf() }, found, marker))
     }
 }
 

@@ -13,6 +13,7 @@ mod blobs;
 mod copy;
 mod docker_archive;
 mod error;
+mod examine;
 #[cfg(test)]
 mod fixture;
 mod frozen;
@@ -30,6 +31,7 @@ pub use access::Access;
 pub use blobs::Blobs;
 pub use copy::copy;
 pub use error::Error;
+pub use examine::{DocumentFlaw, DocumentFlawKind, Examined, examine};
 pub use frozen::{Artifact, Blob, Extra, Frozen, Image, MultiImage};
 pub use listing::{LayerListing, remember_listing};
 pub use name::ImageName;

@@ -93,6 +93,10 @@ pub enum Platforms {
 }
 
 impl Opened {
+    pub(super) fn of(name: &ImageName, root: &Frozen, document: Document, source: Source) -> Self {
+        Opened { name: name.clone(), root: root.clone(), document, source }
+    }
+
     /// As it was named.
     pub fn name(&self) -> &ImageName {
         &self.name
@@ -184,7 +188,7 @@ impl Opened {
     }
 
     /// All manifests that may be images, in the order of the index.
-    fn candidates(&self, index: &Index) -> Result<Vec<Descriptor>> {
+    pub(super) fn candidates(&self, index: &Index) -> Result<Vec<Descriptor>> {
         let mut all = Vec::new();
         self.flatten(index, 1, &mut |descriptor, nested| {
             if nested.is_none() {
@@ -345,7 +349,7 @@ impl Opened {
     }
 }
 
-fn is_attestation(descriptor: &Descriptor) -> bool {
+pub(super) fn is_attestation(descriptor: &Descriptor) -> bool {
     let unknown = |platform: &Platform| platform.os == "unknown" || platform.architecture == "unknown";
     descriptor.annotations.contains_key(ATTESTATION) || descriptor.platform.as_ref().is_some_and(unknown)
 }

@@ -20,6 +20,9 @@ const LINK_LIMIT: usize = 40;
 /// The largest file that is remembered once it was read, in bytes.
 const REMEMBER_LIMIT: u64 = 1 << 20;
 
+/// The most entries without a place that are told of one layer.
+const ERRORS_LIMIT: usize = 100;
+
 /// Where a file's bytes are: which layer, which entry of its tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Source {
@@ -83,7 +86,9 @@ impl Rootfs {
         let mut rootfs = Rootfs { layers: layers.to_vec(), blobs: Some(blobs), ..Rootfs::empty() };
         for (number, (listing, layer)) in listings.into_iter().zip(layers).enumerate() {
             rootfs.sizes.push(listing.uncompressed_size);
-            rootfs.apply(number, listing, &layer.descriptor.digest)?;
+            if let Some(error) = rootfs.apply(number, listing, &layer.descriptor.digest).into_iter().next() {
+                return Err(error.into());
+            }
         }
         Ok(rootfs)
     }
@@ -99,8 +104,8 @@ impl Rootfs {
         let mut errors = Vec::new();
         for (number, (one, layer)) in listings.into_iter().zip(layers).enumerate() {
             rootfs.sizes.push(one.listing.uncompressed_size);
-            errors
-                .extend(rootfs.apply(number, one.listing, &layer.descriptor.digest).err().map(|error| (number, error)));
+            let unmerged = rootfs.apply(number, one.listing, &layer.descriptor.digest);
+            errors.extend(unmerged.into_iter().map(|error| (number, error)));
         }
         (rootfs, errors)
     }
@@ -241,21 +246,25 @@ impl Rootfs {
         Ok(bytes)
     }
 
-    fn apply(&mut self, layer: usize, mut listing: Listing, digest: &Digest) -> Result<(), Error> {
+    /// Adds a layer. What of it has no place is left out, and told (not more than a few).
+    fn apply(&mut self, layer: usize, mut listing: Listing, digest: &Digest) -> Vec<Error> {
         self.hide(&listing);
         // Entries of the lowest layer are where they say, sorted: they need not be placed one by one.
         if self.nodes.is_empty() && is_whole(&listing.entries) {
             let entries = std::mem::take(&mut listing.entries);
             self.nodes = entries.into_iter().map(|(path, listed)| (path, node(layer, listed))).collect();
         }
-        let mut links = Vec::new();
+        let (mut links, mut errors) = (Vec::new(), Vec::new());
+        let mut keep = |result: Result<(), Error>| {
+            errors.extend(result.err().filter(|_| errors.len() < ERRORS_LIMIT));
+        };
         for (path, listed) in listing.entries {
             match &listed.kind {
                 ListedKind::Link(target) => match self.link(target) {
-                    Some(node) => self.add(layer, &path, node, digest)?,
+                    Some(node) => keep(self.add(layer, &path, node, digest)),
                     None => links.push((path, target.clone())),
                 },
-                _ => self.add(layer, &path, node(layer, listed), digest)?,
+                _ => keep(self.add(layer, &path, node(layer, listed), digest)),
             }
         }
         for (path, target) in links {
@@ -263,13 +272,13 @@ impl Rootfs {
                 digest: *digest,
                 reason: format!("`/{path}` is a hard link to `/{target}`, which is not there"),
             };
-            let node = self.link(&target).ok_or_else(gone)?;
-            self.add(layer, &path, node, digest)?;
+            let linked = self.link(&target).ok_or_else(gone);
+            keep(linked.and_then(|node| self.add(layer, &path, node, digest)));
         }
         let at = |ordinal| Source { layer, ordinal };
         self.kept.extend(listing.kept.into_iter().map(|(ordinal, bytes)| (at(ordinal), bytes)));
         self.libc.extend(listing.libc.into_iter().map(|(ordinal, version)| (at(ordinal), version)));
-        Ok(())
+        errors
     }
 
     /// Applies whiteouts to the layers below. Exactly the paths they name: no link is followed.

@@ -16,6 +16,7 @@ use crate::oci::{DOCUMENT_LIMIT, Descriptor, Document, Reference};
 use crate::registry::{Registry, RemoteBlobs};
 
 /// A source that was opened: blobs, and documents by descriptor.
+#[derive(Clone)]
 pub(super) struct Source {
     pub blobs: Arc<dyn BlobSource>,
     pub origin: Origin,
@@ -74,6 +75,16 @@ impl Source {
             }
         };
         Ok(Frozen::new(&descriptor.media_type, bytes))
+    }
+
+    /// Like [`Source::open`], but a layout whose `oci-layout` file is wrong is opened, and what is wrong with it told.
+    pub fn open_leniently(name: &ImageName, access: &Access) -> Result<(Source, Frozen, Option<String>)> {
+        if let ImageName::OciLayout { dir, tag } = name {
+            let (layout, found, marker) = Layout::open_leniently(dir, tag.as_deref())?;
+            let (source, root) = Source::local(layout).rooted(found, name)?;
+            return Ok((source, root, marker));
+        }
+        Source::open(name, access).map(|(source, root)| (source, root, None))
     }
 
     /// Opens `name`; also the document that it leads to.

@@ -6,6 +6,24 @@ use crate::check::{Evidence, Finding, Policy, Report};
 /// The most findings of one rule that are kept; how many more there were is told.
 const KEPT: usize = 100;
 
+/// The longest place, message or detail, in characters: what an image says of itself may be of any length.
+const TOLD: usize = 600;
+/// The longest text of an image's in a message, in characters.
+const BRIEF: usize = 120;
+/// How many of several paths are in the message, and how many in the details.
+const NAMED: (usize, usize) = (3, 50);
+
+/// A text of the image's, short and without anything that a terminal would act on.
+pub(super) fn brief(text: &str) -> String {
+    cut(text, BRIEF)
+}
+
+fn cut(text: &str, limit: usize) -> String {
+    let start: String = text.chars().take(limit).collect();
+    let end = if start.len() < text.len() { "..." } else { "" };
+    crate::text::escape(&start) + end
+}
+
 /// Collects findings of rules that are on.
 pub struct Findings<'a> {
     policy: &'a Policy,
@@ -27,8 +45,29 @@ pub struct Draft {
 impl Draft {
     /// Where, and what is there. A place is `/usr/lib/x.so`, `config.User`, `manifest.layers[3]`.
     pub fn new(rule: &'static str, place: impl Into<String>, message: impl Into<String>) -> Self {
-        let (place, message) = (place.into(), message.into());
+        let (place, message) = (cut(&place.into(), TOLD), cut(&message.into(), TOLD));
         Draft { rule, place, message, evidence: None, line: None, details: Vec::new(), fix: None }
+    }
+
+    /// About these paths, which have one cause: one finding, none if there are none. `place` is where they all are.
+    pub fn about(
+        rule: &'static str,
+        place: &str,
+        paths: Vec<String>,
+        told: impl FnOnce(usize) -> String,
+    ) -> Option<Self> {
+        let message = told(paths.len());
+        match paths.as_slice() {
+            [] => None,
+            [one] => Some(Draft::new(rule, one, message)),
+            many => {
+                let named: Vec<String> = many.iter().take(NAMED.0).map(|path| format!("`{}`", brief(path))).collect();
+                let more = many.len().saturating_sub(NAMED.0);
+                let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+                let draft = Draft::new(rule, place, format!("{message}: {}{more}", named.join(", ")));
+                Some(many.iter().take(NAMED.1).fold(draft, |draft, path| draft.detail(path)))
+            }
+        }
     }
 
     /// What was seen of a secret.
@@ -43,7 +82,9 @@ impl Draft {
 
     /// What it was concluded from.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.details.push(detail.into());
+        if self.details.len() < KEPT {
+            self.details.push(cut(&detail.into(), TOLD));
+        }
         self
     }
 
@@ -70,6 +111,13 @@ impl<'a> Findings<'a> {
         finding.details = draft.details;
         finding.fix = draft.fix.unwrap_or(finding.fix);
         self.found.push(finding);
+    }
+
+    /// Adds a finding, if there is one.
+    pub fn extend(&mut self, draft: Option<Draft>) {
+        if let Some(draft) = draft {
+            self.add(draft);
+        }
     }
 
     /// All of them, sorted.

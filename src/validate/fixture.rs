@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Declared, Findings, Subject, rules, validate};
 use crate::check::{Finding, Policy, Report};
-use crate::image::{Access, ImageName, open};
+use crate::image::{Access, ImageName};
 use crate::layer::Store;
 use crate::layer::read::testing::{RawTar, compress};
 use crate::oci::media_type::{self, Compression};
@@ -40,6 +40,10 @@ pub struct Recipe {
     pub edit_config: fn(&mut Value),
     /// Changes the manifest.
     pub edit_manifest: fn(&mut Value),
+    /// Changes `index.json`.
+    pub edit_index: fn(&mut Value),
+    /// Changes the layout once everything is written.
+    pub edit_layout: fn(&std::path::Path),
     /// Changes a layer's tar.
     pub edit_tar: fn(usize, &mut Vec<u8>),
     /// Changes a layer's compressed bytes, before they are hashed.
@@ -49,7 +53,8 @@ pub struct Recipe {
 }
 
 impl Entry {
-    fn new(flag: u8, path: &str, mode: u32) -> Self {
+    /// Of this type, with nothing in it.
+    pub fn new(flag: u8, path: &str, mode: u32) -> Self {
         let (path, link, owner) = (path.to_string(), String::new(), (0, 0));
         Entry { flag, path, link, mode, owner, body: Vec::new(), pax: Vec::new() }
     }
@@ -80,6 +85,8 @@ impl Recipe {
             }),
             edit_config: |_| {},
             edit_manifest: |_| {},
+            edit_index: |_| {},
+            edit_layout: |_| {},
             edit_tar: |_, _| {},
             edit_blob: |_, _| {},
             declared: Declared::default(),
@@ -134,8 +141,8 @@ impl Recipe {
         let access = Access::new(&store, &Progress::silent());
         let name: ImageName = format!("oci:{}", folder.path().join("layout").display()).parse().unwrap();
         let read = || -> crate::error::Result<Subject> {
-            let opened = open(&name, &access)?;
-            Subject::read(&opened.image(None)?, opened.is_index(), self.declared.clone(), &access)
+            let mut subjects = Subject::open(&name, None, &self.declared, &access)?;
+            Ok(subjects.remove(0))
         };
         let subject = read();
         (folder, subject)
@@ -186,9 +193,11 @@ impl Recipe {
             json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": config, "layers": layers });
         (self.edit_manifest)(&mut manifest);
         let manifest = put(media_type::MANIFEST, &canonical(&manifest));
-        let index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": [manifest] });
+        let mut index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": [manifest] });
+        (self.edit_index)(&mut index);
         std::fs::write(folder.join("layout/index.json"), canonical(&index)).unwrap();
         std::fs::write(folder.join("layout/oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        (self.edit_layout)(&folder.join("layout"));
     }
 }
 
@@ -213,6 +222,7 @@ fn tar(entries: &[Entry]) -> Vec<u8> {
 }
 
 /// An image that breaks a rule, and one that is much the same and does not.
+#[derive(Clone, Copy)]
 pub struct Case {
     pub rule: &'static str,
     pub breaks: fn(&mut Recipe),

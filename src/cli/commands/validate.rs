@@ -5,7 +5,6 @@ use crate::cli::args::{Format, Validate};
 use crate::cli::settings::Session;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::image::open;
 use crate::project::{Project, RulesSpec};
 use crate::report::{self, check::CheckReport, sarif::Sarif};
 use crate::validate::{Declared, Subject, rules, running, validate};
@@ -16,23 +15,17 @@ pub fn run(args: &Validate, session: &Session) -> Result<()> {
     let spec = project.as_ref().map_or_else(RulesSpec::default, |project| project.rules("validate"));
     let policy = Policy::new(rules(), &spec, &args.skip, "docs/validate.md")?;
     let access = session.access()?;
-    let opened = open(&args.image.parse()?, &access)?;
-    let platforms = match &args.platform {
-        Some(platform) => vec![platform.clone()],
-        None => opened.platforms()?,
-    };
+    let declared = Declared { targets: args.target.clone(), ..Declared::default() };
+    let subjects = Subject::open(&args.image.parse()?, args.platform.as_ref(), &declared, &access)?;
     let mut report = Report::default();
     let engine = engine(args, &mut report)?;
-    for platform in &platforms {
-        let image = opened.image(Some(platform))?;
-        let declared = Declared { targets: args.target.clone() };
-        let subject = Subject::read(&image, opened.is_index(), declared, &access)?;
-        let mut found = validate(&subject, &policy);
-        if let Some(engine) = &engine {
-            found.extend(running::run(&subject, &image, engine, &access, &policy)?);
+    for subject in &subjects {
+        let mut found = validate(subject, &policy);
+        if let (Some(engine), Some(image)) = (&engine, &subject.image) {
+            found.extend(running::run(subject, image, engine, &access, &policy)?);
         }
-        if platforms.len() > 1 {
-            found.findings.iter_mut().for_each(|finding| finding.platform = Some(platform.to_string()));
+        if subjects.len() > 1 {
+            found.findings.iter_mut().for_each(|finding| finding.platform = Some(subject.platform.to_string()));
         }
         report.extend(found);
     }

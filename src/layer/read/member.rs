@@ -61,8 +61,27 @@ pub struct Member {
     pub xattrs: Vec<String>,
 }
 
-pub(super) fn build(ordinal: u64, block: &Block, mut extensions: Extensions) -> Result<Member, String> {
-    let (raw_path, raw_link, size) = extensions.names_and_size(block)?;
+/// Why an entry is refused, and the length of its body if there is one reading of that.
+pub(super) struct Refusal {
+    pub(super) reason: String,
+    pub(super) size: Option<u64>,
+}
+
+pub(super) fn build(ordinal: u64, block: &Block, mut extensions: Extensions) -> Result<Member, Refusal> {
+    let unsure = |reason| Refusal { reason, size: None };
+    let names = extensions.names_and_size(block).map_err(unsure)?;
+    let size = names.2;
+    // Some readers skip the body of what is no file, others do not.
+    let is_sure = size == 0 || matches!(block.kind(), EntryType::Regular | EntryType::Continuous);
+    member(ordinal, block, &extensions, names).map_err(|reason| Refusal { reason, size: is_sure.then_some(size) })
+}
+
+fn member(
+    ordinal: u64,
+    block: &Block,
+    extensions: &Extensions,
+    (raw_path, raw_link, size): (Vec<u8>, Vec<u8>, u64),
+) -> Result<Member, String> {
     let at = |reason: String| format!("entry `{}`: {reason}", raw_path.escape_ascii());
     let records = extensions.records();
     let (uid, gid) = block.owner().map_err(at)?;

@@ -1,6 +1,6 @@
 //! The members of a tar, whatever its bytes come from: strict, and with a limit on everything.
 
-use super::member::{self, Member};
+use super::member::{self, Member, Refusal};
 use super::{BLOCK, ENTRY_LIMIT, EXTENSION_LIMIT, EXTENSIONS_LIMIT, header};
 use header::Block;
 
@@ -37,6 +37,16 @@ impl<S: TarSource> Members<S> {
     /// The next member; what was not read of the last one's body is skipped. Behind the last one, the tar was read
     /// to its real end.
     pub fn next_member(&mut self) -> Result<Option<Member>, S::Error> {
+        match self.next_entry()? {
+            Some(Err(reason)) => Err(self.damaged(reason)),
+            Some(Ok(member)) => Ok(Some(member)),
+            None => Ok(None),
+        }
+    }
+
+    /// Like [`Members::next_member`], but an entry that must not be unpacked, and behind which the next one can be
+    /// found, does not end the reading: it is returned as what is wrong with it.
+    pub fn next_entry(&mut self) -> Result<Option<Result<Member, String>>, S::Error> {
         self.skip_body()?;
         if self.ended {
             return Ok(None);
@@ -59,9 +69,17 @@ impl<S: TarSource> Members<S> {
                 return Err(self.source.limit("entries", ENTRY_LIMIT));
             }
             let ordinal = self.entries - 1;
-            let member = member::build(ordinal, &block, extensions).map_err(|reason| self.damaged(reason))?;
-            self.set_body(member.size);
-            return Ok(Some(member));
+            return match member::build(ordinal, &block, extensions) {
+                Ok(member) => {
+                    self.set_body(member.size);
+                    Ok(Some(Ok(member)))
+                }
+                Err(Refusal { reason, size: Some(size) }) => {
+                    self.set_body(size);
+                    Ok(Some(Err(reason)))
+                }
+                Err(refusal) => Err(self.damaged(refusal.reason)),
+            };
         }
         Err(self.source.limit("extension headers before one entry", EXTENSIONS_LIMIT))
     }
@@ -88,6 +106,11 @@ impl<S: TarSource> Members<S> {
                 Ok(count)
             }
         }
+    }
+
+    /// Where the bytes come from, wherever reading has stopped.
+    pub fn into_source(self) -> S {
+        self.source
     }
 
     /// Reads what is left; returns the source, and how many entries there were.

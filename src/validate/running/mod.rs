@@ -115,8 +115,8 @@ pub fn run(subject: &Subject, image: &BaseImage, engine: &Engine, access: &Acces
     if !host.satisfies(&subject.platform) {
         return Ok(skipped(format!("the image is for {}, this machine is {host}", subject.platform)));
     }
-    if subject.layers.iter().any(|layer| layer.error.is_some()) || !subject.unmerged.is_empty() {
-        return Ok(skipped("its layers are damaged".into()));
+    if !subject.is_sound() {
+        return Ok(skipped("it is damaged".into()));
     }
     let findings = &mut Findings::new(policy);
     let guest = host::Guest::new(image, engine, access)?;
