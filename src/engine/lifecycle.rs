@@ -184,12 +184,32 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// What the engine says when it could not start a container, told from what a container says: its exit code is one
+    /// of the engine's own, and its last line begins as the engine's errors do. An error, unless it is about the image's
+    /// program: that is not there, or not for this machine.
+    pub fn refused(&self, code: Option<i32>, stderr: &str) -> Result<Option<String>, Error> {
+        let line = last_line(stderr);
+        let own = line.starts_with("Error: ") || line.starts_with("docker: ");
+        if !own || !code.is_some_and(|code| (125..=127).contains(&code)) {
+            return Ok(None);
+        }
+        let program = ["executable file", "no such file or directory", "exec format error", "exec: ", "stat /"];
+        let workdir = ["workdir", "chdir", "working directory"];
+        match program.iter().chain(&workdir).any(|words| line.contains(words)) {
+            true => Ok(Some(line)),
+            false => Err(Error::Failed { command: format!("{} run", self.kind), said: line }),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
     use crate::engine::Kind;
+    use crate::error::Explain;
 
     fn fake(script: &str) -> (tempfile::TempDir, Engine) {
         let folder = tempfile::tempdir().unwrap();
@@ -223,6 +243,18 @@ mod tests {
         assert!(attached.client.wait(Duration::from_millis(300)).is_err());
         drop(attached);
         assert!(called(&folder).ends_with("rm --force --volumes ingot-3\n"), "{}", called(&folder));
+    }
+
+    #[test]
+    fn an_engine_that_cannot_is_told_from_an_image_that_cannot() {
+        let (_folder, engine) = fake("true");
+        let missing = "Error: runc: exec: \"/x\": stat /x: no such file or directory: OCI runtime attempted to invoke";
+        assert_eq!(engine.refused(Some(127), missing).unwrap().as_deref(), Some(missing));
+        let limits = "Error: runc: runc create failed: error setting rlimit type 6: operation not permitted";
+        assert_eq!(engine.refused(Some(126), limits).unwrap_err().class().code(), 7);
+        for (code, said) in [(Some(126), "ingot: command x"), (Some(1), limits), (None, limits)] {
+            assert_eq!(engine.refused(code, said).unwrap(), None, "{said}");
+        }
     }
 
     #[test]

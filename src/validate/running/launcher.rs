@@ -30,6 +30,7 @@ pub(super) fn look(stand: &Stand<'_>, findings: &mut Findings<'_>) -> Result<()>
         container.name = crate::engine::unique_name("ingot-validate");
         container.env.extend(env.map(|name| (name.clone(), WRONG.to_string())));
         let output = stand.engine.run_to_end(&container, b"")?;
+        stand.engine.refused(output.status.code(), &output.stderr_text())?;
         if output.status.code() != Some(expected) {
             let found = output.status.code().map_or("a signal".into(), |code| format!("exit code {code}"));
             let message = format!("with {environment} it ended with {found}, expected {expected}");

@@ -81,6 +81,7 @@ fn ask(
     container.stdin = true;
     container.timeout = PROBE_TIMEOUT;
     let output = stand.engine.run_to_end(&container, job.to_string().as_bytes())?;
+    stand.engine.refused(output.status.code(), &output.stderr_text())?;
     let answer = find(&output.stdout, mark.as_bytes()).and_then(|at| {
         let line = output.stdout.get(at + mark.len()..)?.split(|byte| *byte == b'\n').next()?;
         serde_json::from_slice::<Answer>(line.get(..line.len().min(ANSWER_LIMIT))?).ok()

@@ -52,6 +52,7 @@ pub(super) fn look(stand: &Stand<'_>, findings: &mut Findings<'_>) -> Result<Vec
         if let Some(status) = ended(&mut attached) {
             attached.held.is_gone();
             let code = status.code().unwrap_or(137);
+            stand.engine.refused(status.code(), &said.text())?;
             if code != 0 || check.is_some() {
                 let message =
                     format!("its own command ended with exit code {code} after {:.1} s", begun.elapsed().as_secs_f32());
@@ -185,11 +186,15 @@ impl Tail {
         });
     }
 
-    fn lines(&self) -> String {
+    fn text(&self) -> String {
         // What it said last may still be in the pipe.
         thread::sleep(PAUSE / 5);
         let bytes: Vec<u8> = self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
-        last_lines(&bytes)
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn lines(&self) -> String {
+        last_lines(self.text().as_bytes())
     }
 }
 
