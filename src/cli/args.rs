@@ -160,6 +160,9 @@ pub struct Build {
     /// Do not check what would be packed for secrets and stray files
     #[arg(long)]
     pub no_hygiene: bool,
+    /// Hold each finished image against the rules of `ingot validate`, before it is written or pushed
+    #[arg(long)]
+    pub validate: bool,
     /// Write digest, descriptor, layers, sizes and timings of each image to FILE, as JSON
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
@@ -234,6 +237,9 @@ pub struct Validate {
     /// Take `[validate]`, `[gpu]` and `[budget]` from the project in this folder
     #[arg(long, value_name = "DIR")]
     pub project: Option<PathBuf>,
+    /// The project's variant that the image is of; its default variant otherwise
+    #[arg(long, value_name = "NAME", requires = "project")]
+    pub variant: Option<String>,
     /// Show what each finding was concluded from
     #[arg(long)]
     pub detailed: bool,

@@ -94,13 +94,23 @@ pub fn sinks(
     Ok(sinks)
 }
 
-impl Leaving for Early {
+/// What stands between finished layers and the places that they are for.
+pub struct Gate<'a> {
+    /// Sends layers ahead of their images.
+    pub early: &'a Early,
+    /// Whether nothing leaves before all images are finished: somebody wants to see them first.
+    pub closed: bool,
+}
+
+impl Leaving for Gate<'_> {
     fn ready(&self, variant: &str, layer: &LayerBlob) {
-        Early::ready(self, variant, layer);
+        if !self.closed {
+            self.early.ready(variant, layer);
+        }
     }
 
     fn wanted(&self) -> Result<()> {
-        Early::wanted(self)
+        self.early.wanted()
     }
 }
 

@@ -8,6 +8,7 @@ mod progress;
 mod settings;
 mod signals;
 mod timings;
+mod validation;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -54,6 +54,25 @@ pub struct BaseImage {
 }
 
 impl BaseImage {
+    /// A finished image as it will be read once it stands under `name`.
+    pub fn of(image: &Image, name: &ImageName, blobs: Arc<dyn BlobSource>) -> Result<BaseImage> {
+        let Document::Manifest(manifest) = Document::parse(&image.manifest.bytes, Some(media_type::MANIFEST))? else {
+            return Err(Error::NotAnImage { name: name.to_string(), media_type: media_type::INDEX.into() }.into());
+        };
+        Ok(BaseImage {
+            name: name.clone(),
+            root_digest: image.manifest.descriptor.digest,
+            manifest,
+            manifest_bytes: image.manifest.bytes.clone(),
+            manifest_descriptor: image.manifest.descriptor.clone(),
+            config: Config::parse(&image.config.bytes)?,
+            config_bytes: image.config.bytes.clone(),
+            layers: image.layers.clone(),
+            platform: image.platform.clone(),
+            blobs,
+        })
+    }
+
     /// The image with its own bytes: writing it changes no digest.
     pub fn to_image(&self) -> Image {
         let manifest = Frozen {

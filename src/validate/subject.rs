@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::content::Content;
 use super::layer::{self, Layer, Reading};
 use crate::error::Result;
-use crate::image::{Access, BaseImage, DocumentFlaw, Examined, ImageName, Rootfs, examine};
+use crate::image::{Access, BaseImage, DocumentFlaw, Examined, Image, ImageName, Rootfs, examine};
 use crate::layer::read::Member;
 use crate::layer::{BlobSource, TreePath};
 use crate::oci::{Config, Descriptor, Manifest, Platform, media_type};
@@ -83,6 +83,25 @@ impl Subject {
     ) -> Result<Vec<Subject>> {
         let examined = examine(name, platform, access)?;
         examined.into_iter().map(|one| Subject::of(one, declared.clone(), access)).collect()
+    }
+
+    /// An image that was just made; its layers are read from `blobs`.
+    pub fn finished(
+        image: &Image,
+        name: &ImageName,
+        blobs: &Arc<dyn BlobSource>,
+        declared: Declared,
+        access: &Access,
+    ) -> Result<Subject> {
+        let image = BaseImage::of(image, name, blobs.clone())?;
+        let diff_ids = image.layers.len();
+        let (listed, flaws, name) = (None, Vec::new(), name.clone());
+        let image = Some(image);
+        Subject::of(
+            Examined { name, listed, in_index: false, image, has_config: true, diff_ids, flaws },
+            declared,
+            access,
+        )
     }
 
     fn of(examined: Examined, declared: Declared, access: &Access) -> Result<Subject> {

@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
-use super::hygiene;
+use super::{hygiene, plan as planned, validate};
 use crate::build::{self, Options};
 use crate::cli::args::Build;
-use crate::cli::destinations::{self, destinations, sinks};
+use crate::cli::destinations::{self, Gate, destinations, sinks};
 use crate::cli::settings::{Session, locking, request};
 use crate::cli::timings::Timings;
 use crate::error::Result;
 use crate::fs;
-use crate::image::{Access, Artifact, Early, Receipt, Sink};
+use crate::image::{Artifact, Early, Receipt, Sink};
 use crate::layer::BlobSource;
 use crate::net::in_parallel;
-use crate::plan::{self, Plan, Request};
+use crate::plan::{self, Request};
 use crate::report::metadata::{self, BuildReport};
-use crate::report::plan::PlanReport;
 
 /// Runs the command.
 pub fn run(args: &Build, session: &Session) -> Result<()> {
@@ -44,22 +43,27 @@ fn build(args: &Build, session: &Session) -> Result<()> {
     hygiene::gate(args, &project, &request, session)?;
     drop(checking);
     let planning = progress.stage("plan");
-    let plan = plan::plan(&project, &Request { ahead: true, ..request }, &access)?;
+    let request = Request { ahead: true, ..request };
+    let plan = plan::plan(&project, &request, &access)?;
     drop(planning);
     let variants = plan.variants();
     let places = destinations(args, &variants)?;
-    say(&plan, &access, session)?;
+    planned::say(&plan, &access, session)?;
 
     let sinks = sinks(&variants, &places, &access)?;
     let early = Early::new(sinks.clone());
     let options = Options { clean: args.clean, no_size_check: args.no_size_check };
     let blobs: Arc<dyn BlobSource> = Arc::new(build::blobs(&plan, &access.store));
     let report = early.during(&blobs, progress, || {
-        let outcome = build::build(&plan, options, &access.store, progress, &early)?;
+        let gate = Gate { early: &early, closed: args.validate };
+        let outcome = build::build(&plan, options, &access.store, progress, &gate)?;
         for built in &outcome.images {
             for excess in &built.excesses {
                 session.printer.message(&format!("warning: size check skipped: `{}` {excess}", built.variant));
             }
+        }
+        if args.validate {
+            validate::gate(&project, &request, &outcome, &access, session)?;
         }
         // Up to here no name has been written anywhere.
         let artifacts = outcome.artifacts()?;
@@ -81,20 +85,4 @@ fn build(args: &Build, session: &Session) -> Result<()> {
         fs::write_atomic(file, metadata::file(&report).as_bytes())?;
     }
     session.printer.data(&report, metadata::lines)
-}
-
-/// What is known of a plan before it is carried out.
-fn say(plan: &Plan, access: &Access, session: &Session) -> Result<()> {
-    if session.global.verbose {
-        let states = build::survey(plan, &access.store, &session.progress)?;
-        PlanReport::new(plan, &states).text().lines().for_each(|line| session.printer.message(line));
-        return Ok(());
-    }
-    for os in plan.images.iter().filter_map(|image| image.base.os.as_ref()) {
-        for script in &os.report.not_run {
-            let reason = script.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            session.printer.message(&format!("note: {} of {} was not run{reason}", script.script, script.package));
-        }
-    }
-    Ok(())
 }

@@ -42,7 +42,7 @@ pub fn gate(args: &Build, project: &Project, request: &Request, session: &Sessio
     let names = selected(project, &request.variants)?;
     let variants = names.iter().map(|name| project.variant(name, &request.args)).collect::<Result<Vec<_>>>()?;
     let report = check::hygiene(project, &variants, &policy, Extent::Build, &session.store()?)?;
-    tell(&report, session);
+    tell(&report, "ingot hygiene", session);
     check::Error::refused(&report, check::HYGIENE, false).map_or(Ok(()), |error| Err(error.into()))
 }
 
@@ -53,13 +53,14 @@ fn policy(project: &Project, skip: &[String]) -> Result<Policy> {
     Ok(policy)
 }
 
-fn tell(report: &Report, session: &Session) {
+/// Tells the first warnings; `command` lists them all.
+pub fn tell(report: &Report, command: &str, session: &Session) {
     let warnings = report.findings.iter().filter(|finding| finding.severity == Severity::Warning);
     for finding in warnings.clone().take(TOLD) {
         session.printer.message(&format!("warning: {}: {} [{}]", finding.place(), finding.told(), finding.rule));
     }
     let more = warnings.count().saturating_sub(TOLD);
     if more > 0 {
-        session.printer.message(&format!("warning: and {more} more: `ingot hygiene` lists them"));
+        session.printer.message(&format!("warning: and {more} more: `{command}` lists them"));
     }
 }

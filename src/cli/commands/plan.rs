@@ -4,6 +4,7 @@ use crate::build;
 use crate::cli::args::Plan;
 use crate::cli::settings::{Session, locking, request};
 use crate::error::Result;
+use crate::image::Access;
 use crate::plan;
 use crate::report::plan::PlanReport;
 
@@ -14,4 +15,20 @@ pub fn run(args: &Plan, session: &Session) -> Result<()> {
     let plan = plan::plan(&project, &request, &access)?;
     let states = build::survey(&plan, &access.store, &session.progress)?;
     session.printer.data(&PlanReport::new(&plan, &states), PlanReport::text)
+}
+
+/// What is known of a plan before it is carried out.
+pub fn say(plan: &plan::Plan, access: &Access, session: &Session) -> Result<()> {
+    if session.global.verbose {
+        let states = build::survey(plan, &access.store, &session.progress)?;
+        PlanReport::new(plan, &states).text().lines().for_each(|line| session.printer.message(line));
+        return Ok(());
+    }
+    for os in plan.images.iter().filter_map(|image| image.base.os.as_ref()) {
+        for script in &os.report.not_run {
+            let reason = script.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            session.printer.message(&format!("note: {} of {} was not run{reason}", script.script, script.package));
+        }
+    }
+    Ok(())
 }

@@ -1,21 +1,29 @@
 //! `ingot validate`: a finished image, held against every rule.
 
-use crate::check::{self, Policy, Report};
+use std::sync::Arc;
+
+use super::hygiene::tell;
+use crate::build::Outcome;
+use crate::check::{self, Report};
 use crate::cli::args::{Format, Validate};
 use crate::cli::settings::Session;
+use crate::cli::validation::{declared, engine, policy, variant};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::project::{Project, RulesSpec};
+use crate::image::{Access, ImageName};
+use crate::layer::BlobSource;
+use crate::plan::Request;
+use crate::project::Project;
 use crate::report::{self, check::CheckReport, sarif::Sarif};
 use crate::validate::{Declared, Subject, rules, running, validate};
 
 /// Runs the command.
 pub fn run(args: &Validate, session: &Session) -> Result<()> {
     let project = args.project.as_ref().map(|folder| Project::load(folder)).transpose()?;
-    let spec = project.as_ref().map_or_else(RulesSpec::default, |project| project.rules("validate"));
-    let policy = Policy::new(rules(), &spec, &args.skip, "docs/validate.md")?;
+    let policy = policy(project.as_ref(), &args.skip)?;
     let access = session.access()?;
-    let declared = Declared { targets: args.target.clone(), ..Declared::default() };
+    let variant = project.as_ref().map(|project| variant(project, args.variant.as_ref(), session)).transpose()?;
+    let declared = Declared { targets: args.target.clone(), ..declared(variant.as_ref()) };
     let subjects = Subject::open(&args.image.parse()?, args.platform.as_ref(), &declared, &access)?;
     let mut report = Report::default();
     let engine = engine(args, &mut report)?;
@@ -39,21 +47,30 @@ pub fn run(args: &Validate, session: &Session) -> Result<()> {
     check::Error::refused(&report, check::VALIDATE, true).map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// What runs the image; without one, that is told, unless it is required.
-fn engine(args: &Validate, report: &mut Report) -> Result<Option<Engine>> {
-    if args.only_static {
-        return Ok(None);
-    }
-    let kind = match args.engine.as_str() {
-        "auto" => None,
-        name => Some(name.parse()?),
-    };
-    match Engine::detect(kind) {
-        Ok(engine) => Ok(Some(engine)),
-        Err(error) if args.require_engine || kind.is_some() => Err(error.into()),
-        Err(error) => {
-            report.notes.push(format!("not run: {error}"));
-            Ok(None)
+/// Refuses finished images that break rules; tells what should be looked at.
+pub fn gate(project: &Project, request: &Request, outcome: &Outcome, access: &Access, session: &Session) -> Result<()> {
+    let policy = policy(Some(project), &[])?;
+    let engine = Engine::detect(None);
+    let blobs: Arc<dyn BlobSource> = Arc::new(outcome.blobs.clone());
+    let mut report = Report::default();
+    for built in &outcome.images {
+        let _stage = session.progress.stage(&format!("validate {}", built.variant));
+        let declared = declared(Some(&project.variant(&built.variant, &request.args)?));
+        let name = ImageName::OciLayout { dir: format!("{}-{}", built.name, built.variant).into(), tag: None };
+        let subject = Subject::finished(&built.image, &name, &blobs, declared, access)?;
+        let mut found = validate(&subject, &policy);
+        match (&engine, &subject.image) {
+            (Ok(engine), Some(image)) => found.extend(running::run(&subject, image, engine, access, &policy)?),
+            (Err(error), _) => found.notes.push(format!("not run: {error}")),
+            _ => {}
         }
+        if outcome.images.len() > 1 {
+            let whose = format!("{}, {}", built.variant, subject.platform);
+            found.findings.iter_mut().for_each(|finding| finding.platform = Some(whose.clone()));
+        }
+        report.extend(found);
     }
+    report.notes.iter().for_each(|note| session.printer.message(&format!("note: {note}")));
+    tell(&report, "ingot validate", session);
+    check::Error::refused(&report, check::VALIDATE, false).map_or(Ok(()), |error| Err(error.into()))
 }
