@@ -26,12 +26,12 @@ pub fn sources(
     python: Option<Environment>,
 ) -> Result<Vec<PlannedLayer>> {
     let mut layers: Vec<Arc<dyn LayerSource>> = Vec::new();
-    let (venv, compiler) = match python {
+    let (venv, compiler, made) = match python {
         Some(environment) => {
             layers.extend(environment.layers.into_iter().map(Arc::from));
-            (Some(environment.path), Some(environment.compiler))
+            (Some(environment.path), Some(environment.compiler), environment.made)
         }
-        None => (None, None),
+        None => Default::default(),
     };
     if let Some(app) = &variant.app {
         if app.bytecode != BytecodeMode::None && compiler.is_none() {
@@ -50,7 +50,10 @@ pub fn sources(
         })));
     }
     layers.push(Arc::new(RuntimeLayer::new(runtime(variant, venv)?, &base.rootfs)?));
-    let planned = |source| PlannedLayer { source, below: base.rootfs.clone(), made: None };
+    let planned = |source: Arc<dyn LayerSource>| {
+        let made = made.get(source.name()).copied();
+        PlannedLayer { source, below: base.rootfs.clone(), made }
+    };
     let os = base.os.iter().map(|os| os.layer.clone());
     Ok(os.chain(layers.into_iter().map(planned)).collect())
 }

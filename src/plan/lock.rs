@@ -1,7 +1,8 @@
 //! What a plan takes from ingot.lock, and what it puts there.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Base;
 use crate::error::{During, Result};
@@ -106,8 +107,27 @@ impl Pins {
     }
 }
 
+/// The lock files of Python's wheels: each is read once, however many images it is for.
+#[derive(Default)]
+pub struct Files {
+    read: Mutex<BTreeMap<PathBuf, Arc<python::Lock>>>,
+}
+
+impl Files {
+    /// The variant's.
+    pub fn of(&self, variant: &Variant) -> Result<Option<Arc<python::Lock>>> {
+        let Some(file) = variant.python.as_ref().and_then(|python| python.lock.as_ref()) else { return Ok(None) };
+        let mut known = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = known.get(&file.value) {
+            return Ok(Some(lock.clone()));
+        }
+        let read = python::Lock::read(&file.value).during(|| format!("reading `{}`", file.value.display()))?;
+        Ok(Some(known.entry(file.value.clone()).or_insert(Arc::new(read)).clone()))
+    }
+}
+
 /// All that decides what an image is resolved to, by name.
-pub fn inputs(variant: &Variant) -> Result<BTreeMap<String, String>> {
+pub fn inputs(variant: &Variant, lock: Option<&python::Lock>) -> BTreeMap<String, String> {
     let mut inputs = BTreeMap::from([("base".to_string(), variant.base.value.clone())]);
     let packages: Vec<&str> = variant.os.packages.iter().map(|package| package.value.as_str()).collect();
     let mut set = |name: &str, value: String| {
@@ -127,10 +147,9 @@ pub fn inputs(variant: &Variant) -> Result<BTreeMap<String, String>> {
     set("os.recommends", if variant.os.recommends { "true".into() } else { String::new() });
     if let Some(python) = &variant.python {
         set("python.version", python.version.value.to_string());
-        if let Some(file) = &python.lock {
-            let read = python::Lock::read(&file.value).during(|| format!("reading `{}`", file.value.display()))?;
-            set("python.lock", read.digest.to_string());
+        if let Some(lock) = lock {
+            set("python.lock", lock.digest.to_string());
         }
     }
-    Ok(inputs)
+    inputs
 }

@@ -4,6 +4,7 @@
 //! Planning opens the base (manifest and configuration, then its listing) and fetches wheels into the store, because
 //! fingerprints are made of their digests. It writes no output.
 
+mod ahead;
 mod base;
 pub mod budget;
 mod config;
@@ -140,8 +141,9 @@ pub fn plan(project: &Project, request: &Request, access: &Access) -> Result<Pla
     let several = wanted.len() > 1;
     let root = fs::canonical(&project.root);
     let pins = Pins::open(&project.root, request.locking)?;
-    let compilers = python::Compilers::default();
-    let planning = Planning { project, request, pins: &pins, root: &root, access, compilers: &compilers };
+    let (compilers, locks) = (python::Compilers::default(), lock::Files::default());
+    let planning =
+        Planning { project, request, pins: &pins, root: &root, access, compilers: &compilers, locks: &locks };
     let images: Vec<Result<ImagePlan>> = wanted
         .par_iter()
         .map(|(variant, platform)| {
@@ -183,18 +185,23 @@ struct Planning<'a> {
     root: &'a Path,
     access: &'a Access,
     compilers: &'a python::Compilers,
+    locks: &'a lock::Files,
 }
 
 fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Result<ImagePlan> {
     let Planning { project, request, access, .. } = *planning;
-    let inputs = lock::inputs(variant)?;
+    let lock = planning.locks.of(variant)?;
+    let inputs = lock::inputs(variant, lock.as_deref());
     let pins = planning.pins.of(variant, platform, &inputs, &access.progress)?;
+    let begin = |target: Option<Target>, pins| python::ahead(planning, lock.as_deref(), &target?, pins).ok();
+    let mut ahead = begin(ahead::expected(variant, platform, pins), pins);
     let stage = |name: &str| access.progress.stage(&format!("{name} of {} for {platform}", variant.name));
     let opening = stage("base");
     let base = Base::open(project, variant, platform, pins, access)?;
     drop(opening);
     let pins = planning.pins.still(pins, &base, variant, platform, &access.progress)?;
     let last = planning.pins.last(variant, platform);
+    ahead = ahead.or_else(|| begin(ahead::expected_on(&base, variant, platform), pins));
     let settings = os::Settings {
         pins,
         last,
@@ -208,7 +215,12 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
     drop(installing);
     let choosing = stage("wheels");
     let python = match &variant.python {
-        Some(spec) => Some(python::environment(planning, spec, &base, platform, pins, last)?),
+        Some(spec) => {
+            let slot = |layer: &str| slot(planning.root, &variant.name, platform, layer);
+            let lock = lock.as_deref();
+            let asked = python::Asked { spec, platform, lock, pins, last, slot: &slot };
+            Some(python::environment(planning, &asked, &base, ahead)?)
+        }
         None => None,
     };
     drop(choosing);

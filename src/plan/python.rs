@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use super::ahead::Ahead;
 use super::{Base, Error, LAYERS_LIMIT, OTHER_LAYERS, Planning};
-use crate::error::{During, Result};
-use crate::fs;
+use crate::error::Result;
 use crate::image::Access;
-use crate::layer::{LayerSource, TreePath};
+use crate::layer::{Context, LayerCache, LayerSource, Lookup, TreePath, make_layer};
 use crate::lock::{Hex, LockedImage, LockedWheel};
-use crate::net::Http;
 use crate::oci::{Digest, Platform};
 use crate::project::PythonSpec;
 use crate::python::bytecode::{BytecodeMode, Compile};
-use crate::python::grouping::Limits;
+use crate::python::grouping::{Grouping, Limits, Weight, expects_own};
 use crate::python::{
-    self, BaseInterpreter, BytecodeError, Compiler, Indexes, Interpreter, LazyCompiler, Lock, Locked, PythonVersion,
-    Search, StdlibLayer, Target, VenvSpec, Wheel, fetch, prepare, venv_layers,
+    self, BaseInterpreter, BytecodeError, Compiler, IndexOptions, Indexes, Interpreter, LazyCompiler, Lock,
+    PythonVersion, Search, StdlibLayer, Target, VenvSpec, Wheel, own_layer, prepare, venv_layers,
 };
 
 /// An environment, planned.
@@ -32,18 +32,46 @@ pub struct Environment {
     pub compiler: Arc<dyn Compile>,
     /// The wheels, for ingot.lock.
     pub wheels: Vec<LockedWheel>,
+    /// Layers that were made while other wheels were on their way, by name: how long each took.
+    pub made: BTreeMap<String, Duration>,
 }
 
-/// Plans the environment of one image: wheels are chosen and fetched into the store.
+/// What an environment is planned from, besides the base.
+pub(super) struct Asked<'a> {
+    pub spec: &'a PythonSpec,
+    pub platform: &'a Platform,
+    pub lock: Option<&'a Lock>,
+    pub pins: Option<&'a LockedImage>,
+    pub last: Option<&'a LockedImage>,
+    /// Whose layer it is, for the layer cache, by its name.
+    pub slot: &'a (dyn Fn(&str) -> String + Sync),
+}
+
+/// Sends for the wheels of an environment for this target.
+pub(super) fn ahead(
+    planning: &Planning<'_>,
+    lock: Option<&Lock>,
+    target: &Target,
+    pins: Option<&LockedImage>,
+) -> Result<Ahead> {
+    let locked = lock.map_or(Ok(Vec::new()), |lock| lock.select(target))?;
+    let indexes = || {
+        Ok(Indexes::of_this_machine(&planning.project.root)?
+            .with(&lock.map_or_else(IndexOptions::default, |lock| lock.options.clone())))
+    };
+    Ahead::begin(locked, pins, target, &indexes, planning.access)
+}
+
+/// Plans the environment of one image: wheels are chosen and fetched into the store. `ahead` are those that were sent
+/// for when the base was not known yet.
 pub(super) fn environment(
     planning: &Planning<'_>,
-    spec: &PythonSpec,
+    asked: &Asked<'_>,
     base: &Base,
-    platform: &Platform,
-    pins: Option<&LockedImage>,
-    last: Option<&LockedImage>,
+    ahead: Option<Ahead>,
 ) -> Result<Environment> {
-    let Planning { project, access, .. } = *planning;
+    let access = planning.access;
+    let Asked { spec, platform, .. } = *asked;
     let (interpreter, version) = base.python(spec)?;
     let libc = base.facts.libc.ok_or_else(|| Error::NoLibc { base: base.name.clone() })?;
     let target = Target { python: version, platform: platform.clone(), libc };
@@ -57,23 +85,18 @@ pub(super) fn environment(
         bytecode: spec.bytecode,
         compiler: (spec.bytecode != BytecodeMode::None).then(|| compiler.clone()),
     };
-    let wheels = match &spec.lock {
-        None => Vec::new(),
-        Some(lock) => {
-            let lock = Lock::read(&lock.value).during(|| format!("reading `{}`", lock.value.display()))?;
-            let locked = lock.select(&target)?;
-            let indexes = Indexes::of_this_machine(&project.root)?.with(&lock.options);
-            wheels(planning, locked, &venv, pins, &indexes)?
-        }
-    };
+    let venv = Arc::new(venv);
+    // Fresh or stale, the lock is what says where wheels were: a build that finds it stale groups them as the lock
+    // will that is written then.
+    let previous = asked.last.and_then(LockedImage::grouping);
+    let limits = Limits::of_room(LAYERS_LIMIT.saturating_sub(base.layers.len() + OTHER_LAYERS));
+    let making = Making { planning, asked, base, venv: &venv, previous: previous.as_ref(), limits };
+    let made = Mutex::new(BTreeMap::new());
+    let wheels = making.wheels(ahead, &made)?;
     let locked = wheels.iter().map(|wheel| (wheel.name.clone(), wheel.filename.clone(), Hex(wheel.digest)));
     let mut locked: Vec<(String, String, Hex)> = locked.collect();
     locked.sort();
-    // Fresh or stale, the lock is what says where wheels were: a build that finds it stale groups them as the lock
-    // will that is written then.
-    let previous = last.and_then(LockedImage::grouping);
-    let limits = Limits::of_room(LAYERS_LIMIT.saturating_sub(base.layers.len() + OTHER_LAYERS));
-    let (mut layers, grouping) = venv_layers(wheels, Arc::new(venv), &access.store, previous.as_ref(), limits)?;
+    let (mut layers, grouping) = venv_layers(wheels, venv, &access.store, previous.as_ref(), limits)?;
     let locked = locked.into_iter().map(|(name, file, sha256)| LockedWheel {
         layer: Some(grouping.place(&name)),
         name,
@@ -86,54 +109,74 @@ pub(super) fn environment(
     {
         layers.insert(0, Box::new(stdlib));
     }
-    Ok(Environment { target, path, layers, compiler, wheels: locked })
+    let made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Environment { target, path, layers, compiler, wheels: locked, made })
 }
 
-/// The wheel of each requirement, in the store. One that ingot.lock names is the only one that will do.
-fn wheels(
-    planning: &Planning<'_>,
-    mut locked: Vec<Locked>,
-    venv: &VenvSpec,
-    pins: Option<&LockedImage>,
-    indexes: &Indexes,
-) -> Result<Vec<Wheel>> {
-    let Access { store, progress, .. } = planning.access;
-    let mut here: Vec<Option<Wheel>> = Vec::new();
-    for locked in &mut locked {
-        let pin = pins.and_then(|pins| pins.wheels.iter().find(|wheel| wheel.name == locked.name));
-        let pin = pin.filter(|pin| locked.hashes.contains(&pin.sha256.0));
-        let Some(LockedWheel { file, sha256: Hex(digest), .. }) = pin else {
-            here.push(None);
-            continue;
+/// What is made of wheels while others are on their way.
+struct Making<'a> {
+    planning: &'a Planning<'a>,
+    asked: &'a Asked<'a>,
+    base: &'a Base,
+    venv: &'a Arc<VenvSpec>,
+    previous: Option<&'a Grouping>,
+    limits: Limits,
+}
+
+impl Making<'_> {
+    /// The wheel of each requirement, in the store. `made` gets the layers that are there when all are.
+    fn wheels(&self, ahead: Option<Ahead>, made: &Mutex<BTreeMap<String, Duration>>) -> Result<Vec<Wheel>> {
+        let Some(lock) = self.asked.lock else { return Ok(Vec::new()) };
+        let (target, pins) = (&self.venv.target, self.asked.pins);
+        let ahead = match ahead {
+            Some(ahead) if ahead.is_for(&lock.select(target)?, pins, target) => ahead,
+            other => {
+                other.into_iter().for_each(Ahead::end);
+                self::ahead(self.planning, Some(lock), target, pins)?
+            }
         };
-        locked.hashes = vec![*digest];
-        let size = fs::symlink_metadata(&store.blob_path(digest)).ok().map(|found| found.len());
-        here.push(size.map(|size| Wheel {
-            name: locked.name.clone(),
-            version: locked.version.clone(),
-            filename: file.clone(),
-            digest: *digest,
-            size,
-            place: locked.place.clone(),
-        }));
+        if !self.planning.request.ahead {
+            return ahead.follow(&|_| {});
+        }
+        meanwhile(
+            |arrived| ahead.follow(arrived),
+            // What is not done, or fails, is done when the layer is made.
+            |wheel| {
+                let own = self.expects_own(wheel).then(|| self.layer(wheel));
+                if let Some(Ok(Some((name, time)))) = own {
+                    made.lock().unwrap_or_else(PoisonError::into_inner).insert(name, time);
+                } else if own.is_none() && self.venv.bytecode != BytecodeMode::None {
+                    let _stage = self.planning.access.progress.stage(&format!("compile {}", wheel.name));
+                    let _: Result<()> = prepare(wheel, self.venv, &self.planning.access.store);
+                }
+            },
+        )
     }
-    let missing: Vec<Locked> =
-        locked.into_iter().zip(&here).filter(|(_, here)| here.is_none()).map(|(locked, _)| locked).collect();
-    let client = || Ok(Http::new()?);
-    // While others are still on their way. What is not done, or fails, is done when the layer is made.
-    let ahead = planning.request.ahead && venv.bytecode != BytecodeMode::None;
-    let compile = |wheel: &Wheel| {
-        let _stage = progress.stage(&format!("compile {}", wheel.name));
-        let _: Result<()> = prepare(wheel, venv, store);
-    };
-    let wanted = |arrived: Arrived<'_>| fetch(&missing, &venv.target, indexes, store, &client, progress, arrived);
-    let fetched = if ahead { meanwhile(wanted, compile) } else { wanted(&|_| {}) };
-    let mut fetched = fetched?.into_iter();
-    Ok(here.into_iter().filter_map(|here| here.or_else(|| fetched.next())).collect())
+
+    fn expects_own(&self, wheel: &Wheel) -> bool {
+        let weight = Weight { name: wheel.name.clone(), digest: wheel.digest, size: wheel.size };
+        self.limits.own > 0 && expects_own(&weight, self.previous)
+    }
+
+    /// Makes the layer of a wheel that has one of its own, unless it is there: its name, and how long it took.
+    fn layer(&self, wheel: &Wheel) -> Result<Option<(String, Duration)>> {
+        let Access { store, progress, .. } = self.planning.access;
+        let layer = own_layer(wheel.clone(), self.venv.clone());
+        let context = Context { store, base: self.base.rootfs.as_ref(), progress };
+        let fingerprint = layer.fingerprint(&context)?;
+        let cache = LayerCache::new(store, self.planning.request.compression);
+        let slot = (self.asked.slot)(layer.name());
+        if let Lookup::Hit(_) = cache.lookup(&fingerprint, context.base, &slot)? {
+            return Ok(None);
+        }
+        let begin = Instant::now();
+        make_layer(layer.as_ref(), &fingerprint, &cache, &context, &slot)?;
+        Ok(Some((layer.name().to_string(), begin.elapsed())))
+    }
 }
 
 /// Who hears of each wheel that has come.
-type Arrived<'a> = &'a (dyn Fn(&Wheel) + Sync);
+type Arrived<'a> = &'a dyn Fn(&Wheel);
 
 /// Fetches, and does `work` with each wheel as soon as it is there. After a failure no further work begins: nobody
 /// would use it, and whoever waits for the message would wait for all of it.

@@ -6,6 +6,12 @@ use crate::oci::Digest;
 /// A lock, an index, a wheel or an environment that Ingot refuses.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A wheel that nobody waits for any more, because something else failed. Nobody sees it.
+    #[error("`{requirement}` is not wanted any more")]
+    Unwanted {
+        /// "name==version".
+        requirement: String,
+    },
     /// A line of a requirements file or an entry of a pylock file that a locked build cannot use.
     #[error("{place}: `{line}` {problem}")]
     Requirement {
@@ -183,7 +189,7 @@ impl Explain for Error {
             Error::NoHash { .. } => {
                 "lock with hashes: `pip-compile --generate-hashes`, `uv pip compile --generate-hashes` or `uv export`"
             }
-            Error::Syntax { .. } => return None,
+            Error::Unwanted { .. } | Error::Syntax { .. } => return None,
             Error::Conflict { .. } => "lock again, so that each distribution has one version",
             Error::Constraint { .. } => "lock again with the constraints, or change them",
             Error::OtherTarget { .. } => "lock for the Python of the base image, or choose another base",

@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -62,8 +63,17 @@ struct Choice {
     size: u64,
 }
 
+/// Who looks on while wheels are fetched.
+pub struct Watch<'a> {
+    /// Hears of every wheel that was not in the store before, as soon as it is: in whatever order, from whatever thread.
+    pub arrived: &'a (dyn Fn(&Wheel) + Sync),
+    /// Set when nobody wants the wheels any more: then nothing new begins, and what is on its way is broken off.
+    pub unwanted: &'a AtomicBool,
+}
+
 /// Everything that one fetch works with.
 struct Job<'a> {
+    watch: &'a Watch<'a>,
     target: &'a Target,
     tags: Tags,
     indexes: &'a Indexes,
@@ -82,8 +92,7 @@ struct Network {
 
 /// Puts a wheel for each requirement into the store, and returns them in the order of `locked`.
 ///
-/// `http` is called at most once, and not at all if everything is on this machine. `arrived` hears of every wheel that
-/// was not in the store before, as soon as it is: in whatever order, from whatever thread.
+/// `http` is called at most once, and not at all if everything is on this machine.
 pub fn fetch(
     locked: &[Locked],
     target: &Target,
@@ -91,9 +100,9 @@ pub fn fetch(
     store: &Store,
     http: &dyn Fn() -> Result<Http>,
     progress: &Progress,
-    arrived: &(dyn Fn(&Wheel) + Sync),
+    watch: &Watch<'_>,
 ) -> Result<Vec<Wheel>> {
-    let job = Job { target, tags: Tags::of(target), indexes, store, progress };
+    let job = Job { watch, target, tags: Tags::of(target), indexes, store, progress };
     let mut wheels = locked.iter().map(|locked| job.known(locked)).collect::<Result<Vec<_>>>()?;
     let mut folders = Vec::new();
     if wheels.iter().any(Option::is_none) {
@@ -104,21 +113,26 @@ pub fn fetch(
             .map(|(locked, known)| if known.is_some() { Ok(None) } else { job.local(locked, &folders) })
             .collect();
         for (wheel, local) in wheels.iter_mut().zip(local) {
-            let local = local?;
-            local.iter().for_each(arrived);
-            *wheel = wheel.take().or(local);
+            *wheel = wheel.take().or(local?);
         }
     }
     let missing: Vec<usize> = (0..locked.len()).filter(|at| wheels.get(*at).is_some_and(Option::is_none)).collect();
     if !missing.is_empty() {
         let network = job.network(http, folders)?;
-        let found =
-            in_parallel(&missing, PARALLEL, |at| job.remote(&locked[*at], &network).inspect(|wheel| arrived(wheel)))?;
+        let found = in_parallel(&missing, PARALLEL, |at| job.remote(&locked[*at], &network))?;
         for (at, wheel) in missing.into_iter().zip(found) {
             wheels[at] = Some(wheel);
         }
     }
     Ok(wheels.into_iter().flatten().collect())
+}
+
+/// The wheels that are in the store, as far as that has to do with no network and no other folder.
+pub fn known(locked: &[Locked], target: &Target, store: &Store) -> Result<Vec<Option<Wheel>>> {
+    let watch = Watch { arrived: &|_| {}, unwanted: &AtomicBool::new(false) };
+    let (indexes, progress) = (&Indexes::default(), &Progress::silent());
+    let job = Job { watch: &watch, target, tags: Tags::of(target), indexes, store, progress };
+    locked.iter().map(|locked| job.known(locked)).collect()
 }
 
 impl Job<'_> {
@@ -277,6 +291,7 @@ impl Job<'_> {
 
     /// A wheel from a path in the lock, or from a folder.
     fn local(&self, locked: &Locked, folders: &[Candidate]) -> Result<Option<Wheel>> {
+        self.wanted(locked)?;
         if !locked.files.is_empty() {
             let best = self.best(locked, &self.named(locked))?;
             if let (Source::File(path), Some(_)) = (&best.source, best.digest) {
@@ -304,9 +319,20 @@ impl Job<'_> {
     }
 
     fn copy(&self, locked: &Locked, candidate: &Candidate, path: &Path) -> Result<Wheel> {
-        let mut writer = self.store.writer()?;
+        let mut writer = self.writer()?;
         io::copy(&mut fs::open(path)?, &mut writer).map_err(fs::failed("read", path))?;
-        self.finish(locked, candidate, writer)
+        self.finish(locked, candidate, writer.blob)
+    }
+
+    fn wanted(&self, locked: &Locked) -> Result<(), Error> {
+        if !self.watch.unwanted.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Error::Unwanted { requirement: locked.requirement() })
+    }
+
+    fn writer(&self) -> Result<Wanted<'_>> {
+        Ok(Wanted { blob: self.store.writer()?, unwanted: self.watch.unwanted })
     }
 
     /// Verifies what was written against the lock, and names it.
@@ -342,6 +368,7 @@ impl Job<'_> {
         // Here others are still on their way; when a layer is made, everything waits for it.
         OpenWheel::open(&wheel, self.store)?.verify_content(self.store)?;
         self.remember(locked, &wheel)?;
+        (self.watch.arrived)(&wheel);
         Ok(wheel)
     }
 
@@ -381,6 +408,7 @@ impl Job<'_> {
 
     /// A wheel from an index.
     fn remote(&self, locked: &Locked, network: &Network) -> Result<Wheel> {
+        self.wanted(locked)?;
         let mut candidates: Vec<Candidate> =
             network.pages.iter().filter(|candidate| belongs(&candidate.filename, locked)).cloned().collect();
         let mut failure = None;
@@ -425,18 +453,38 @@ impl Job<'_> {
             let size = fs::symlink_metadata(&self.store.blob_path(&digest))?.len();
             let wheel = self.wheel(locked, &best.filename, digest, size);
             self.remember(locked, &wheel)?;
+            (self.watch.arrived)(&wheel);
             return Ok(wheel);
         }
         let task = self.progress.task(&shown(&best.filename), best.size);
         let mut request = Request::get(url.clone());
         let own = index.login.clone().filter(|_| same_origin(url, &index.url));
         request.credentials = own.or_else(|| self.indexes.credentials(url));
-        let mut writer = self.store.writer()?;
+        let mut writer = self.writer()?;
         http.download(&request, &mut writer, best.size.unwrap_or(WHEEL_LIMIT).min(WHEEL_LIMIT), &|n| task.advance(n))
             .during(|| format!("fetching `{}` ({})", locked.requirement(), locked.place))?;
-        let wheel = self.finish(locked, best, writer)?;
+        let wheel = self.finish(locked, best, writer.blob)?;
         task.finish("fetched");
         Ok(wheel)
+    }
+}
+
+/// A blob that is written as long as somebody wants it.
+struct Wanted<'a> {
+    blob: layer::BlobWriter,
+    unwanted: &'a AtomicBool,
+}
+
+impl Write for Wanted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.unwanted.load(Ordering::Relaxed) {
+            return Err(io::Error::other("nobody wants the wheel any more"));
+        }
+        self.blob.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.blob.flush()
     }
 }
 

@@ -12,6 +12,12 @@ use crate::python::tags::tests::target;
 use crate::python::testing::{WheelBuilder, store};
 use crate::python::{Libc, Target};
 
+/// Nobody looks on.
+fn silent() -> Watch<'static> {
+    static WANTED: AtomicBool = AtomicBool::new(false);
+    Watch { arrived: &|_| {}, unwanted: &WANTED }
+}
+
 fn here() -> Target {
     target(11, "amd64", Libc::Glibc(2, 36))
 }
@@ -53,7 +59,7 @@ fn folder(files: &[(&str, &[u8])]) -> (tempfile::TempDir, Indexes) {
 }
 
 fn go(locked: &Locked, indexes: &Indexes, store: &Store, http: &dyn Fn() -> Result<Http>) -> Result<Wheel> {
-    let wheels = fetch(std::slice::from_ref(locked), &here(), indexes, store, http, &Progress::silent(), &|_| {})?;
+    let wheels = fetch(std::slice::from_ref(locked), &here(), indexes, store, http, &Progress::silent(), &silent())?;
     assert_eq!(wheels.len(), 1);
     Ok(wheels.into_iter().next().unwrap())
 }
@@ -335,7 +341,7 @@ fn many_are_fetched_at_the_same_time_in_order() {
         bytes.iter().map(|(name, bytes)| Locked { name: name.clone(), ..locked(&[bytes]) }).collect();
     let (_folder, store) = store();
     let before = std::time::Instant::now();
-    let wheels = fetch(&all, &here(), &at(&server), &store, &|| Ok(quick()), &Progress::silent(), &|_| {}).unwrap();
+    let wheels = fetch(&all, &here(), &at(&server), &store, &|| Ok(quick()), &Progress::silent(), &silent()).unwrap();
     let found: Vec<_> = wheels.iter().map(|wheel| wheel.name.clone()).collect();
     assert_eq!(found, names);
     assert!(before.elapsed() < std::time::Duration::from_millis(30 * 60 * 3 / 4 + 3000), "{:?}", before.elapsed());
@@ -372,7 +378,16 @@ fn a_wheel_is_told_of_while_others_are_on_their_way() {
     let (_folder, store) = store();
     let told = Mutex::new(told);
     let fetch_all = |arrived: &(dyn Fn(&Wheel) + Sync)| {
-        fetch(&all, &here(), &at(&server), &store, &|| Ok(quick()), &Progress::silent(), arrived).unwrap();
+        fetch(
+            &all,
+            &here(),
+            &at(&server),
+            &store,
+            &|| Ok(quick()),
+            &Progress::silent(),
+            &Watch { arrived, ..silent() },
+        )
+        .unwrap();
     };
     fetch_all(&|wheel| {
         assert!(store.has(&wheel.digest));
@@ -380,6 +395,32 @@ fn a_wheel_is_told_of_while_others_are_on_their_way() {
     });
     // What was there before is no news.
     fetch_all(&|wheel| panic!("{}", wheel.name));
+}
+
+#[test]
+fn what_nobody_wants_is_broken_off() {
+    let pure = wheel(PURE);
+    let p = pure.build();
+    let page = format!("<a href='/f/{}#sha256={}'>x</a>", pure.name(), Digest::of(&p).hex());
+    let served = p.clone();
+    let unwanted = Arc::new(AtomicBool::new(false));
+    let stop = unwanted.clone();
+    let server = Server::start(move |seen| match seen.path() {
+        "/simple/x/" => Act::body(200, page.as_bytes()).with("Content-Type", "text/html"),
+        _ => {
+            stop.store(true, Ordering::Relaxed);
+            Act::body(200, &served)
+        }
+    });
+    let (_folder, store) = store();
+    let watch = Watch { unwanted: &unwanted, ..silent() };
+    let get = || fetch(&[locked(&[&p])], &here(), &at(&server), &store, &|| Ok(quick()), &Progress::silent(), &watch);
+    let error = get().unwrap_err();
+    assert!(error.chain().concat().contains("nobody wants the wheel any more"), "{error}");
+    assert_eq!(server.seen().len(), 2);
+    let error = get().unwrap_err();
+    assert_eq!(error.to_string(), "`x==1` is not wanted any more");
+    assert!(!store.has(&Digest::of(&p)) && server.seen().len() == 2);
 }
 
 struct Heard(Mutex<Vec<String>>);
@@ -408,6 +449,6 @@ fn a_withdrawn_wheel_is_used_with_a_warning() {
     let (_folder, store) = store();
     let heard = Arc::new(Heard(Mutex::new(Vec::new())));
     let progress = Progress::new(heard.clone());
-    fetch(&[locked(&[&p])], &here(), &at(&server), &store, &|| Ok(quick()), &progress, &|_| {}).unwrap();
+    fetch(&[locked(&[&p])], &here(), &at(&server), &store, &|| Ok(quick()), &progress, &silent()).unwrap();
     assert_eq!(*heard.0.lock().unwrap(), ["`x==1` (r.lock:7) was withdrawn: it[31m leaks"]);
 }

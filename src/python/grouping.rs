@@ -120,6 +120,18 @@ impl Grouping {
     }
 }
 
+/// Whether a wheel is going to have a layer of its own, said before the others are known. What can make it wrong: there
+/// are more heavy wheels than may have one, or nothing else stays as it was.
+pub fn expects_own(wheel: &Weight, previous: Option<&Grouping>) -> bool {
+    let least = match previous.and_then(|previous| previous.wheels.get(&wheel.name)) {
+        Some((_, Place::Own)) => STILL_HEAVY,
+        Some((digest, _)) if *digest == wheel.digest => return false,
+        Some(_) => CLEARLY_HEAVY,
+        None => HEAVY_SIZE,
+    };
+    wheel.size >= least
+}
+
 /// Decides for all wheels of an environment.
 pub fn group(wheels: &[Weight], previous: Option<&Grouping>, limits: Limits) -> Grouping {
     let places = match previous {

@@ -321,3 +321,33 @@ fn what_is_small_is_one_layer() {
     assert!(even.is_split() && even.count(Place::Shared) == 3);
     assert!(!group(&[], None, LIMITS).is_split());
 }
+
+#[test]
+fn who_is_expected_to_have_a_layer_gets_it() {
+    // Random stacks, and what came of them before: whoever is expected has its own, if as many may have one.
+    let mut state = 7u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let limits = Limits { own: 20 };
+    let (mut expected, mut missed) = (0, 0);
+    for _ in 0..500 {
+        let count = 1 + random(20);
+        let mut wheels: Vec<Weight> = (0..count).map(|n| weight(&format!("w{n}"), 1, random(5 << 20))).collect();
+        let mut previous: Option<Grouping> = None;
+        for version in 2..6 {
+            let grouping = group(&wheels, previous.as_ref(), limits);
+            for wheel in &wheels {
+                let (guess, own) = (expects_own(wheel, previous.as_ref()), grouping.place(&wheel.name) == Place::Own);
+                assert!(own || !guess, "{wheel:?} {previous:?}");
+                expected += usize::from(guess);
+                missed += usize::from(own && !guess);
+            }
+            previous = Some(grouping);
+            let at = random(wheels.len() as u64) as usize;
+            wheels[at] = weight(&format!("w{at}"), version, random(5 << 20));
+        }
+    }
+    assert!(expected > 10 * missed, "{expected} {missed}");
+}

@@ -51,12 +51,12 @@ mod zip;
 
 pub use config::{Indexes, Machine};
 pub use error::Error;
-pub use fetch::fetch;
+pub use fetch::{Watch, fetch, known};
 pub use location::{IndexOptions, Links, Location};
 pub use lock::{Lock, Locked, LockedFile, Unusable};
 pub use names::normalize;
 pub use tags::{Tag, Tags};
-pub use venv::{VenvSpec, prepare, venv_layers};
+pub use venv::{VenvSpec, own_layer, prepare, venv_layers};
 pub use wheel::Wheel;
 
 pub use crate::target::{Libc, PythonVersion, Target};

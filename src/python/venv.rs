@@ -66,11 +66,7 @@ pub fn venv_layers(
     let (mut shared, mut small) = (Vec::new(), Vec::new());
     for wheel in wheels {
         match grouping.place(&wheel.name) {
-            Place::Own => {
-                let name = format!("venv: {}", wheel.name);
-                let (wheels, spec) = (vec![wheel], spec.clone());
-                layers.push(Box::new(VenvLayer { name, place: Place::Own, wheels, spec, scaffold: false }));
-            }
+            Place::Own => layers.push(own_layer(wheel, spec.clone())),
             Place::Shared => shared.push(wheel),
             Place::Small => small.push(wheel),
         }
@@ -86,6 +82,12 @@ pub fn venv_layers(
         layers.push(layer("venv (small)", Place::Small, small, true));
     }
     Ok((layers, grouping))
+}
+
+/// The layer of a wheel that has one of its own.
+pub fn own_layer(wheel: Wheel, spec: Arc<VenvSpec>) -> Box<dyn LayerSource> {
+    let name = format!("venv: {}", wheel.name);
+    Box::new(VenvLayer { name, place: Place::Own, wheels: vec![wheel], spec, scaffold: false })
 }
 
 /// Verifies a wheel and compiles its modules, so that its layer finds both done: what can begin as soon as the wheel is

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -244,6 +246,162 @@ fn who_may_not_push_hears_it_before_everything_is_made() {
     assert!(ran.stderr.contains("does not let anonymous users push `team/service`"), "{}", ran.stderr);
     assert!(ran.stderr.matches("warning: ").count() == 1, "{}", ran.stderr);
     assert!(!ran.stderr.contains("layer runtime: "), "{}", ran.stderr);
+}
+
+/// Waits until something is the case; whether it came to be.
+fn comes(what: impl Fn() -> bool) -> bool {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(25) {
+        if what() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+/// The service with a third wheel, which has a layer of its own.
+fn heavy_service(change: impl FnOnce(String) -> String) -> Project {
+    let project = service_with(change);
+    let mut state = 1u64;
+    let mut noise = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    let noise: Vec<u8> = (0..3 << 20).map(|_| noise()).collect();
+    let (_, line) = Wheel::new("heavy", "1.0").file("heavy/data.bin", noise).write(&project.folder().join("wheels"));
+    let lock = std::fs::read_to_string(project.folder().join("requirements.lock")).unwrap() + &line;
+    project.file("requirements.lock", lock)
+}
+
+/// An `ingot` that knows nothing but this index.
+fn with_index(index: &Server) -> Ingot {
+    Ingot::new().env("PIP_INDEX_URL", index.index())
+}
+
+#[test]
+fn the_layer_of_a_heavy_wheel_is_made_while_others_are_on_their_way() {
+    let project = heavy_service(|toml| toml);
+    let reference = Cast::of(&ingot_for(&project), &project.folder(), &[]);
+    for threads in ["1", "2"] {
+        // The last wheel is sent when the layer of the first is in the store.
+        let cache = Arc::new(OnceLock::<PathBuf>::new());
+        let made = {
+            let cache = cache.clone();
+            move || {
+                let entries = cache.get().and_then(|cache| std::fs::read_dir(cache.join("layers-v1")).ok());
+                entries.into_iter().flatten().flatten().any(|entry| {
+                    std::fs::read_to_string(entry.path()).is_ok_and(|text| text.contains("\"venv: heavy\""))
+                })
+            }
+        };
+        let (seen, files) = (Arc::new(AtomicBool::new(false)), index_of(&project.folder().join("wheels")));
+        let index = {
+            let seen = seen.clone();
+            Server::start(move |path| {
+                if path.starts_with("/files/beta") {
+                    seen.store(comes(&made), Ordering::SeqCst);
+                }
+                files(path)
+            })
+        };
+        let ingot = with_index(&index).env("RAYON_NUM_THREADS", threads);
+        cache.set(ingot.cache()).unwrap();
+        let output = format!("oci:{}", ingot.path("image").display());
+        let (ran, spans) = traced(&ingot, &project.folder(), &["-o", &output, "--clean", "--format", "json"]);
+        let report = ran.ok().json();
+        assert!(seen.load(Ordering::SeqCst), "nothing was made of the first before the last had come: {spans:?}");
+        let (fetching, making) = (find(&spans, "wheels of small"), find(&spans, "layer venv: heavy"));
+        assert!(fetching.0 <= making.0 && making.1 <= fetching.1, "{spans:?}");
+        // It is made once, and that counts as made, whatever `--clean` means.
+        assert_eq!(spans.iter().filter(|(name, _)| name == "layer venv: heavy").count(), 1, "{spans:?}");
+        let layers = report[0]["images"][0]["layers"].as_array().unwrap();
+        let heavy = layers.iter().find(|layer| layer["name"] == "venv: heavy").unwrap();
+        assert_eq!(heavy["cached"], false, "{heavy}");
+        assert_eq!(reference.difference(&Cast::read(&ingot.path("image"))), None);
+        store_is_sound(&ingot.cache());
+    }
+}
+
+#[test]
+fn wheels_are_fetched_while_os_packages_are() {
+    let archive = SignedArchive::new(&["bookworm", "bookworm-updates", "bookworm-security"], &["stub"]);
+    let project = heavy_service(|toml| toml.replace("[app]", "[os]\npackages = [\"stub\"]\n\n[app]"));
+    let index = Server::start(index_of(&project.folder().join("wheels")));
+    let (mirror, keyring) = (archive.mirror(), archive.keyring("archive").display().to_string());
+    let from = ["--mirror", &mirror, "--keyring", &keyring];
+    let ingot = with_index(&index);
+    let output = format!("oci:{}", ingot.path("image").display());
+    // The archive gives no answer before the wheels are there.
+    let silence = archive.files();
+    let (came, (ran, spans)) = std::thread::scope(|scope| {
+        let building = scope.spawn(|| traced(&ingot, &project.folder(), &[&["-o", &output], &from[..]].concat()));
+        let blobs = || std::fs::read_dir(ingot.cache().join("blobs/sha256")).map_or(0, Iterator::count);
+        let came = comes(|| blobs() >= 3);
+        drop(silence);
+        (came, building.join().unwrap())
+    });
+    ran.ok();
+    assert!(came, "no wheel is fetched before the packages are: {:?}", index.asked());
+    let (fetching, packages) = (find(&spans, "fetch 3 wheels"), find(&spans, "OS packages of small"));
+    assert!(fetching.1 <= packages.1, "{spans:?}");
+    assert_eq!(index.asked().iter().filter(|path| path.starts_with("/files/")).count(), 3, "{:?}", index.asked());
+    let other = Cast::of(&ingot_for(&project), &project.folder(), &from);
+    assert_eq!(other.difference(&Cast::read(&ingot.path("image"))), None);
+}
+
+#[test]
+fn locked_wheels_are_fetched_while_the_base_is() {
+    let project = service_on_any_base();
+    let index = Arc::new(Server::start(index_of(&project.folder().join("wheels"))));
+    let (came, files) = (Arc::new(AtomicBool::new(false)), registry_of(&project.folder().join("base")));
+    let locking = Arc::new(AtomicBool::new(true));
+    let registry = {
+        let (index, came, locking) = (index.clone(), came.clone(), locking.clone());
+        Server::start(move |path| {
+            if path.contains("/blobs/") && !locking.load(Ordering::SeqCst) {
+                let fetched = || index.asked().iter().filter(|path| path.starts_with("/files/")).count() == 2;
+                came.store(comes(fetched), Ordering::SeqCst);
+            }
+            files(path)
+        })
+    };
+    let base = format!("BASE={}/base:1", registry.authority());
+    let folder = project.folder().display().to_string();
+    ingot_for(&project).run(["lock", &folder, "--build-arg", &base]).ok();
+    locking.store(false, Ordering::SeqCst);
+    let ingot = with_index(&index);
+    let output = format!("oci:{}", ingot.path("image").display());
+    ingot.run(["build", &folder, "--build-arg", &base, "--locked", "-o", &output]).ok();
+    assert!(came.load(Ordering::SeqCst), "no wheel is fetched before the base is: {:?}", index.asked());
+    let other = ingot_for(&project).env("RAYON_NUM_THREADS", "1");
+    let other = Cast::of(&other, &project.folder(), &["--build-arg", &base, "--locked"]);
+    assert_eq!(other.difference(&Cast::read(&ingot.path("image"))), None);
+}
+
+#[test]
+fn a_plan_that_fails_does_not_wait_for_wheels() {
+    let archive = SignedArchive::new(&["bookworm", "bookworm-updates", "bookworm-security"], &["stub"]);
+    let project = service_with(|toml| toml.replace("[app]", "[os]\npackages = [\"no-such-package\"]\n\n[app]"));
+    let files = index_of(&project.folder().join("wheels"));
+    let index = Server::start(move |path| {
+        if path.starts_with("/files/") {
+            std::thread::sleep(Duration::from_secs(100));
+        }
+        files(path)
+    });
+    let ingot = with_index(&index);
+    let (mirror, keyring) = (archive.mirror(), archive.keyring("archive").display().to_string());
+    let begin = Instant::now();
+    let folder = project.folder().display().to_string();
+    let output = format!("oci:{}", ingot.path("image").display());
+    let ran = ingot.run(["build", &folder, "-o", &output, "--mirror", &mirror, "--keyring", &keyring]).exits(2);
+    assert!(ran.stderr.contains("no-such-package"), "{}", ran.stderr);
+    assert!(begin.elapsed() < Duration::from_secs(50), "{:?}", begin.elapsed());
+    assert!(!index.asked().is_empty());
+    store_is_sound(&ingot.cache());
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod podman;
 mod program;
 mod registry;
 mod scratch;
+mod server;
 mod service;
 mod signed_archive;
 mod user;
@@ -39,6 +40,7 @@ pub use podman::{Container, Podman};
 pub use program::{Ran, skopeo, tool, umoci};
 pub use registry::{Registry, Request};
 pub use scratch::Scratch;
+pub use server::{Reply, Server, index_of, registry_of};
 pub use service::{
     Cast, build_on, changes, ingot_for, listing, service, service_on_any_base, service_with, store_is_sound,
     with_wheels,
