@@ -22,18 +22,45 @@ const STARTING: Duration = Duration::from_secs(30);
 /// The most containers that a list may have.
 const LISTED_LIMIT: usize = 10_000;
 
-static HELD: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+/// What takes away what is held: program and arguments. Containers come before the images that they are of.
+static HELD: Mutex<BTreeSet<(String, Vec<String>)>> = Mutex::new(BTreeSet::new());
 
-fn held() -> MutexGuard<'static, BTreeSet<(String, String)>> {
+fn held() -> MutexGuard<'static, BTreeSet<(String, Vec<String>)>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes every container that this process holds. For the signal handler.
+/// Removes every container and image that this process holds. For the signal handler.
 pub fn remove_all() {
-    for (program, name) in std::mem::take(&mut *held()) {
+    for (program, arguments) in std::mem::take(&mut *held()) {
         let mut command = std::process::Command::new(program);
-        command.args(["rm", "--force", "--volumes", &name]);
+        command.args(arguments);
         let _ = process::run(command, b"", LAST_TIMEOUT);
+    }
+}
+
+fn removal(engine: &Engine, words: &[&str]) -> (String, Vec<String>) {
+    (engine.program.clone(), words.iter().map(ToString::to_string).collect())
+}
+
+/// An image's name in an engine that goes with this value.
+#[derive(Debug)]
+pub struct HeldImage {
+    engine: Engine,
+    name: String,
+}
+
+impl HeldImage {
+    /// Says that the image, which is or will be there, shall go.
+    pub fn new(engine: &Engine, name: &str) -> Self {
+        held().insert(removal(engine, &["rmi", name]));
+        HeldImage { engine: engine.clone(), name: name.into() }
+    }
+}
+
+impl Drop for HeldImage {
+    fn drop(&mut self) {
+        let _ = self.engine.remove_image(&self.name);
+        held().remove(&removal(&self.engine, &["rmi", &self.name]));
     }
 }
 
@@ -47,7 +74,7 @@ pub struct Held {
 
 impl Held {
     fn new(engine: &Engine, name: &str) -> Self {
-        held().insert((engine.program.clone(), name.into()));
+        held().insert(removal(engine, &["rm", "--force", "--volumes", name]));
         Held { engine: engine.clone(), name: name.into(), gone: false }
     }
 
@@ -67,7 +94,7 @@ impl Drop for Held {
         if !self.gone {
             let _ = self.engine.remove(&self.name);
         }
-        held().remove(&(self.engine.program.clone(), self.name.clone()));
+        held().remove(&removal(&self.engine, &["rm", "--force", "--volumes", &self.name]));
     }
 }
 

@@ -17,7 +17,7 @@ use std::str::FromStr;
 pub use container::{Container, Limits, Mount, Overridden, Tmpfs, unique_name};
 pub use error::Error;
 pub use known_image::KnownImage;
-pub use lifecycle::{Attached, Held, remove_all};
+pub use lifecycle::{Attached, Held, HeldImage, remove_all};
 
 /// Which engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -70,6 +70,7 @@ mod push;
 mod run;
 mod support;
 mod updates;
+mod validate_run;
 mod variants;
 mod warm;
 mod wheels;

@@ -1,6 +1,6 @@
 //! The image in the engine's own store: found there, or handed over and removed again.
 
-use crate::engine::{Engine, Kind, KnownImage};
+use crate::engine::{Engine, HeldImage, Kind, KnownImage};
 use crate::error::Result;
 use crate::image::{Access, Artifact, BaseImage, ImageName, sink};
 
@@ -9,7 +9,7 @@ pub(super) struct Guest<'a> {
     engine: &'a Engine,
     name: String,
     /// The tag that was made here.
-    made: Option<String>,
+    _made: Option<HeldImage>,
 }
 
 impl<'a> Guest<'a> {
@@ -23,7 +23,7 @@ impl<'a> Guest<'a> {
         };
         let name = own.unwrap_or_else(|| image.manifest.config.digest.hex());
         if engine.known_image(&name)?.is_some() {
-            return Ok(Guest { engine, name, made: None });
+            return Ok(Guest { engine, name, _made: None });
         }
         let short = image.manifest.config.digest.short();
         let tag = format!("localhost/ingot-validate:{}", short.trim_start_matches("sha256:"));
@@ -31,7 +31,7 @@ impl<'a> Guest<'a> {
             Kind::Podman => ImageName::ContainersStorage(tag.clone()),
             Kind::Docker => ImageName::DockerDaemon(tag.clone()),
         };
-        let guest = Guest { engine, name: tag.clone(), made: Some(tag) };
+        let guest = Guest { engine, _made: Some(HeldImage::new(engine, &tag)), name: tag };
         sink(&place, access, None)?.write(&Artifact::Image(image.to_image()), &*image.blobs, &access.progress)?;
         Ok(guest)
     }
@@ -39,13 +39,5 @@ impl<'a> Guest<'a> {
     /// What the engine knows of it.
     pub fn image(&self) -> Result<KnownImage> {
         Ok(self.engine.known_image(&self.name)?.unwrap_or_default())
-    }
-}
-
-impl Drop for Guest<'_> {
-    fn drop(&mut self) {
-        if let Some(tag) = &self.made {
-            let _ = self.engine.remove_image(tag);
-        }
     }
 }

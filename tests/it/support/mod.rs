@@ -7,6 +7,7 @@ mod base;
 mod distroless;
 
 mod debs;
+mod derived;
 mod docker;
 mod fixture;
 mod gameforge;
@@ -28,6 +29,7 @@ pub use apt::{AptLists, apt_fetches, apt_lists, apt_simulate};
 pub use archive::{Member, members};
 pub use base::{debian_base, tiny_base, tiny_bases};
 pub use debs::downloaded_debs;
+pub use derived::{derive, tar_of};
 pub use distroless::{Distroless, distroless, release, release_args};
 pub use docker::Docker;
 pub use fixture::{Project, example};
