@@ -80,7 +80,7 @@ fn values(variant: &Variant) -> Vec<(Vec<&str>, &str)> {
     values
 }
 
-fn is_secret_name(name: &str) -> bool {
+pub(super) fn is_secret_name(name: &str) -> bool {
     let name = format!("_{}_", name.to_ascii_uppercase());
     let plain = name.trim_matches('_');
     SECRET_NAMES.iter().any(|secret| name.contains(&format!("_{secret}_")))
@@ -89,7 +89,7 @@ fn is_secret_name(name: &str) -> bool {
 }
 
 /// Something that could be a secret: not a path, a number, a switch or nothing.
-fn is_value(value: &str) -> bool {
+pub(super) fn is_value(value: &str) -> bool {
     let switch = ["true", "false", "yes", "no", "on", "off", "none", "null", "disabled", "required"];
     value.len() >= 4
         && !value.starts_with(['/', '.'])

@@ -21,11 +21,11 @@ pub struct Weight<'a> {
 
 impl Weight<'_> {
     fn compressed(&self) -> u64 {
-        self.layers.iter().map(|layer| layer.descriptor.size).sum()
+        self.layers.iter().map(|layer| layer.descriptor.size).fold(0, u64::saturating_add)
     }
 
     fn uncompressed(&self) -> u64 {
-        self.layers.iter().filter_map(|layer| layer.uncompressed_size).sum()
+        self.layers.iter().filter_map(|layer| layer.uncompressed_size).fold(0, u64::saturating_add)
     }
 }
 

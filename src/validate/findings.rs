@@ -1,7 +1,7 @@
 //! What the rules have found so far.
 
 use super::subject::Subject;
-use crate::check::{Evidence, Finding, Policy, Report};
+use crate::check::{Evidence, Finding, Policy, Report, secrets_in_lines};
 
 /// The most findings of one rule that are kept; how many more there were is told.
 const KEPT: usize = 100;
@@ -10,12 +10,21 @@ const KEPT: usize = 100;
 const TOLD: usize = 600;
 /// The longest text of an image's in a message, in characters.
 const BRIEF: usize = 120;
+/// How much of a text is searched for secrets before some of it is shown, in characters.
+const SEARCHED: usize = 4096;
 /// How many of several paths are in the message, and how many in the details.
 const NAMED: (usize, usize) = (3, 50);
 
-/// A text of the image's, short and without anything that a terminal would act on.
+/// A text of the image's, short, and without anything that a terminal would act on or nobody should see.
 pub(super) fn brief(text: &str) -> String {
-    cut(text, BRIEF)
+    open(text, BRIEF)
+}
+
+/// Like [`cut`], unless there is a secret in what would be shown.
+fn open(text: &str, limit: usize) -> String {
+    let searched: String = text.chars().take(SEARCHED).collect();
+    let hidden = [false, true].iter().any(|variables| !secrets_in_lines(&searched, *variables).is_empty());
+    if hidden { "(a secret)".into() } else { cut(text, limit) }
 }
 
 fn cut(text: &str, limit: usize) -> String {
@@ -45,7 +54,7 @@ pub struct Draft {
 impl Draft {
     /// Where, and what is there. A place is `/usr/lib/x.so`, `config.User`, `manifest.layers[3]`.
     pub fn new(rule: &'static str, place: impl Into<String>, message: impl Into<String>) -> Self {
-        let (place, message) = (cut(&place.into(), TOLD), cut(&message.into(), TOLD));
+        let (place, message) = (open(&place.into(), TOLD), cut(&message.into(), TOLD));
         Draft { rule, place, message, evidence: None, line: None, details: Vec::new(), fix: None }
     }
 
@@ -128,7 +137,8 @@ impl<'a> Findings<'a> {
             report.findings.extend(self.policy.finding(rule, (&subject.name, None), message, None));
         }
         report.files = subject.layers.iter().map(|layer| layer.facts.len()).sum();
-        report.bytes = subject.layers.iter().filter_map(|layer| layer.blob.uncompressed_size).sum();
+        report.bytes =
+            subject.layers.iter().filter_map(|layer| layer.blob.uncompressed_size).fold(0, u64::saturating_add);
         report.sort();
         report
     }

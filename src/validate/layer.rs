@@ -19,6 +19,14 @@ const MEMORY_LIMIT: u64 = 32 << 20;
 const REFUSED_LIMIT: usize = 100;
 /// How much of all files of one layer is kept for rules to read, in bytes.
 const TEXT_TOTAL: u64 = 128 << 20;
+/// How many secrets of one layer are told.
+const SECRETS_TOTAL: usize = 2000;
+
+/// What may still be kept of a layer's files.
+struct Room {
+    text: u64,
+    secrets: usize,
+}
 
 /// Something that is wrong with a layer as a whole, and the rule that it breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +172,7 @@ fn read_members(
     reading: &Reading<'_>,
     advance: &mut dyn FnMut(u64),
 ) -> Result<(), Stop> {
-    let mut room = TEXT_TOTAL;
+    let mut room = Room { text: TEXT_TOTAL, secrets: SECRETS_TOTAL };
     while let Some(entry) = members.next_entry()? {
         let member = match entry {
             Ok(member) => member,
@@ -189,16 +197,16 @@ fn read_members(
     Ok(())
 }
 
-/// Forgets a file's text when there is too much of all of them.
-fn bounded(content: Content, room: &mut u64) -> Content {
+/// Forgets a file's text, or its secrets, when there is too much of all of them.
+fn bounded(mut content: Content, room: &mut Room) -> Content {
+    content.secrets.truncate(room.secrets);
+    room.secrets -= content.secrets.len();
     let length = content.text.as_ref().map_or(0, |text| text.len() as u64);
-    match room.checked_sub(length) {
-        Some(left) => {
-            *room = left;
-            content
-        }
-        None => Content { text: None, ..content },
+    match room.text.checked_sub(length) {
+        Some(left) => room.text = left,
+        None => content.text = None,
     }
+    content
 }
 
 /// Lists a member, and looks at its content.
