@@ -180,3 +180,39 @@ fn without_an_engine_it_is_told_or_refused() {
     assert!(ran.stderr.contains("`lxc` is not a container engine"), "{ran:?}");
     assert_eq!(notes(&validate(&ingot, &distroless().layout(), &["--static"]).ok()), "[]");
 }
+
+#[test]
+fn a_build_that_does_not_validate_writes_nothing() {
+    let podman = Podman::new();
+    let wheels = service();
+    let ingot = podman.configure(Ingot::privileged()).env("PIP_FIND_LINKS", wheels.folder().join("wheels"));
+    let base = format!("oci:{}", debian_base().display());
+    let with = |more: &str| service_with(|toml| toml.replace("\"oci:base\"", &format!("{base:?}")) + more);
+    let registry = Registry::start();
+    let tag = registry.reference("team/service:1");
+    let build = |project: &Project| {
+        let (folder, layout) = (project.folder().display().to_string(), format!("oci:{}", ingot.path("out").display()));
+        ingot.run(["build", &folder, "--validate", "-t", &tag, "--push", "-o", &layout])
+    };
+    // The example's command prints and ends: a service that does not stay.
+    let ran = build(&with("")).exits(3);
+    assert!(ran.stderr.contains("config.Cmd: its own command ended with exit code 1"), "{ran:?}");
+    assert!(
+        ran.stderr.starts_with("error: the image must not be shipped as it is")
+            || ran.stderr.contains("\nerror: the image must not be shipped as it is"),
+        "{ran:?}"
+    );
+    assert!(!ingot.path("out").join("index.json").exists(), "nothing is written");
+    assert!(
+        registry.requests().iter().all(|request| request.method != "PUT" && request.method != "POST"),
+        "nothing is pushed"
+    );
+    let ran = build(&with("\n[validate]\nskip = [\"run-starts\"]\n")).ok();
+    assert!(ran.stderr.contains("note: ran with podman"), "{ran:?}");
+    assert!(ingot.path("out").join("index.json").exists());
+    let ran = build(&with("\n[validate]\nskip = [\"run-start\"]\n")).exits(2);
+    assert!(
+        ran.stderr.contains("there is no rule `run-start`") && ran.stderr.contains("did you mean `run-starts`?"),
+        "{ran:?}"
+    );
+}

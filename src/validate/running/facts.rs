@@ -1,6 +1,8 @@
 //! What the files and the configuration say of how an image is to be run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::launcher;
 
 use crate::layer::{BaseKind, TreePath};
 use crate::validate::Subject;
@@ -31,6 +33,8 @@ pub(super) struct Facts {
     pub code: Vec<String>,
     /// Whether it is for GPUs.
     pub gpu: bool,
+    /// What Ingot's launcher wants of the environment.
+    pub required: BTreeMap<String, String>,
 }
 
 impl Facts {
@@ -49,7 +53,8 @@ impl Facts {
             .env_var("NVIDIA_VISIBLE_DEVICES")
             .is_some_and(|devices| !matches!(&*devices, "" | "void" | "none"));
         let (python, code) = (python(subject), code(subject));
-        Facts { user, python, modules: modules(subject), data, own, code, gpu }
+        let required = subject.text(crate::runtime::LAUNCHER_PATH).map(launcher::required).unwrap_or_default();
+        Facts { required, user, python, modules: modules(subject), data, own, code, gpu }
     }
 }
 

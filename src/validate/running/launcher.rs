@@ -1,5 +1,7 @@
 //! Ingot's launcher: it must refuse a wrong environment, and start the command in the right one.
 
+use std::collections::BTreeMap;
+
 use super::Stand;
 use crate::error::Result;
 use crate::runtime::LAUNCHER_PATH;
@@ -19,6 +21,8 @@ pub(super) fn look(stand: &Stand<'_>, findings: &mut Findings<'_>) -> Result<()>
     let is_first = entrypoint.and_then(|words| words.first()).and_then(|word| word.as_str()) == Some(launcher.as_str());
     let Some(script) = stand.subject.text(LAUNCHER_PATH).filter(|_| is_first) else { return Ok(()) };
     let required = required(script);
+    let missing = |name: &&String| stand.subject.config.env_var(name).as_ref() != required.get(*name);
+    let given: Vec<&str> = required.keys().filter(missing).map(String::as_str).collect();
     let mut container = stand.container();
     container.entrypoint = Some(vec![launcher.clone()]);
     container.args = match &stand.facts.python {
@@ -39,17 +43,53 @@ pub(super) fn look(stand: &Stand<'_>, findings: &mut Findings<'_>) -> Result<()>
         }
         Ok(())
     };
-    refuse("the image's own environment".into(), STARTED, None)?;
-    required.iter().try_for_each(|name| refuse(format!("another {name}"), REFUSED, Some(name)))
+    let right = match given[..] {
+        [] => "the image's own environment".into(),
+        _ => format!("the image's environment and the required {}", given.join(", ")),
+    };
+    refuse(right, STARTED, None)?;
+    required.keys().try_for_each(|name| refuse(format!("another {name}"), REFUSED, Some(name)))
 }
 
-/// The variables that a launcher requires, as its script has them.
-fn required(script: &str) -> Vec<String> {
-    let python = script.lines().filter_map(|line| line.trim().strip_prefix("(b\"")?.split('"').next());
-    let shell = script.lines().filter_map(|line| line.trim().strip_prefix("if [ -z \"${")?.split('+').next());
+/// The variables that a launcher requires and their values, as its script has them.
+pub(super) fn required(script: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut asked = "";
+    for line in script.lines().map(str::trim) {
+        if let Some(row) = line.strip_prefix("(b\"") {
+            let mut words = row.split("b\"");
+            let name = words.next().and_then(|name| name.strip_suffix("\", ")).unwrap_or_default();
+            let value = row.split_once("b\"").map(|(_, rest)| python_bytes(rest)).unwrap_or_default();
+            found.insert(name.to_string(), value);
+        } else if let Some(rest) = line.strip_prefix("if [ -z \"${") {
+            asked = rest.split('+').next().unwrap_or_default();
+        } else if let Some(rest) = line.strip_prefix(&format!("elif [ \"x${asked}\" != x'")) {
+            let value = rest.strip_suffix("' ]; then").unwrap_or_default().replace(r"'\''", "'");
+            found.insert(asked.to_string(), value);
+        }
+    }
     let is_name =
-        |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    python.chain(shell).filter(is_name).map(str::to_string).collect()
+        |name: &String| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    found.retain(|name, _| is_name(name));
+    found
+}
+
+/// The text of a Python literal that begins behind its quote.
+fn python_bytes(rest: &str) -> String {
+    let (mut bytes, mut letters) = (Vec::new(), rest.bytes());
+    while let Some(letter) = letters.next().filter(|letter| *letter != b'"') {
+        match letter {
+            b'\\' => match letters.next() {
+                Some(b'x') => {
+                    let digits: String = letters.by_ref().take(2).map(char::from).collect();
+                    bytes.extend(u8::from_str_radix(&digits, 16).ok());
+                }
+                other => bytes.extend(other),
+            },
+            letter => bytes.push(letter),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -59,11 +99,16 @@ mod tests {
 
     #[test]
     fn both_launchers_say_what_they_require() {
-        let require_env =
-            [("A_B", "x\"y"), ("C", "(b\"D\"")].map(|(name, value)| (name.to_string(), value.to_string())).into();
-        let mut launcher = Launcher { interpreter: Some("/opt/venv/bin/python".into()), require_env };
-        assert_eq!(required(&launcher.script().unwrap()), ["A_B", "C"]);
+        let values = [("A_B", "x\"y"), ("C", "(b\"D\""), ("D", "it's \\ ü\n"), ("E", "' ]; then"), ("F", "")];
+        let require_env: BTreeMap<_, _> = values.map(|(name, value)| (name.to_string(), value.to_string())).into();
+        let interpreter = Some("/opt/venv/bin/python".into());
+        let mut launcher = Launcher { interpreter, require_env: require_env.clone() };
+        assert_eq!(required(&launcher.script().unwrap()), require_env);
         launcher.interpreter = None;
-        assert_eq!(required(&launcher.script().unwrap()), ["A_B", "C"]);
+        launcher.require_env.retain(|_, value| !value.contains('\n'));
+        assert_eq!(required(&launcher.script().unwrap()), launcher.require_env);
+        for odd in ["(b\"", "(b\"A\", b\"\\", "(b\"A\", b\"\\xZ", "if [ -z \"${", "elif [ \"x$\" != x'"] {
+            assert!(required(odd).len() < 2, "{odd}");
+        }
     }
 }

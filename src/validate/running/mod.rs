@@ -143,6 +143,7 @@ impl Stand<'_> {
         let mut container = Container::hardened(&self.image.id, &name).with_label("ingot.validate", "1");
         container.limits.memory = Some(MEMORY);
         container.limits.pids = Some(PIDS);
+        container.env = self.facts.required.clone();
         container.overridden.volumes = self.image.inherited.volumes.clone();
         for folder in self.facts.data.iter().chain(&self.image.inherited.volumes) {
             if container.tmpfs.iter().any(|tmpfs| tmpfs.path == *folder) {
