@@ -22,6 +22,7 @@ pub mod python;
 pub mod registry;
 pub mod report;
 pub mod runtime;
+pub mod sandbox;
 pub mod target;
 pub mod text;
 pub mod validate;

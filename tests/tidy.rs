@@ -118,7 +118,7 @@ fn files_and_programs_have_one_door() {
             return Some("std::fs: use crate::fs".into());
         }
         let (_, used) = line.split_once("std::process::")?;
-        let types = ["Command", "ExitStatus", "Stdio", "ChildStdin", "ChildStdout"];
+        let types = ["Command", "ExitStatus", "Stdio", "ChildStdin", "ChildStdout", "ChildStderr"];
         let mut names = used.split(|symbol: char| !symbol.is_alphanumeric()).filter(|name| !name.is_empty());
         let harmless = if used.starts_with('{') {
             names.all(|name| types.contains(&name))

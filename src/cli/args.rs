@@ -78,6 +78,9 @@ pub enum Command {
     Hygiene(Hygiene),
     /// Check a finished image, whoever built it: integrity, hardening, whether it will start and link
     Validate(Validate),
+    /// Run code that nobody trusts in a container that is locked down
+    #[command(subcommand)]
+    Sandbox(super::sandbox_args::Sandbox),
     /// Send an image to a registry
     Push(Copy),
     /// Fetch an image from a registry

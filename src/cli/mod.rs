@@ -3,8 +3,11 @@
 pub mod args;
 mod commands;
 mod destinations;
+mod live;
 mod printer;
 mod progress;
+pub mod sandbox_args;
+mod sandboxes;
 mod settings;
 mod signals;
 mod timings;
@@ -23,6 +26,10 @@ use crate::error::{Class, Result};
 
 /// Runs the command and says how it ended.
 pub fn main(args: Vec<OsString>) -> ExitCode {
+    // Process 1 of a sandbox: no signal handler, no other thread, no command line.
+    if args.get(1).is_some_and(|word| word == crate::sandbox::guard::WORD) {
+        return guard();
+    }
     signals::install();
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -48,6 +55,13 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     code
 }
 
+fn guard() -> ExitCode {
+    use std::os::fd::AsFd;
+    let pipes = (std::io::stdin().as_fd().try_clone_to_owned(), std::io::stdout().as_fd().try_clone_to_owned());
+    let (Ok(input), Ok(output)) = pipes else { return ExitCode::from(125) };
+    ExitCode::from(crate::sandbox::guard::run(input, output))
+}
+
 fn run(cli: Cli, printer: Printer) -> Result<ExitCode> {
     let session = Session::new(cli.global, printer);
     let checks = matches!(cli.command, Command::Hygiene(_) | Command::Validate(_));
@@ -61,6 +75,7 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitCode> {
         Command::Lock(args) => commands::lock::run(&args, &session)?,
         Command::Hygiene(args) => commands::hygiene::run(&args, &session)?,
         Command::Validate(args) => commands::validate::run(&args, &session)?,
+        Command::Sandbox(command) => return Ok(commands::sandbox::run(&command, &session)),
         Command::Push(args) => commands::copy::push(&args, &session)?,
         Command::Pull(args) => commands::copy::pull(&args, &session)?,
         Command::Copy(args) => commands::copy::run(&args, &session)?,

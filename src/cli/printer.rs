@@ -32,7 +32,7 @@ const WRAPPERS: [&str; 6] = [
 /// Standard output could not take the data.
 #[derive(Debug, thiserror::Error)]
 #[error("could not write to standard output")]
-pub struct OutputError(#[source] io::Error);
+pub struct OutputError(#[source] pub(super) io::Error);
 
 impl Explain for OutputError {
     fn class(&self) -> Class {
@@ -84,6 +84,11 @@ impl Printer {
         if !self.quiet {
             let _ = writeln!(io::stderr(), "{}", text::escape(text));
         }
+    }
+
+    /// One line for the user, on stderr, also when quiet.
+    pub fn error_line(&self, text: &str) {
+        let _ = writeln!(io::stderr(), "{}", text::escape(text));
     }
 
     /// The error as people read it: what, why, where, and a hint.

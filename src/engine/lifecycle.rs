@@ -83,6 +83,11 @@ impl Held {
         &self.name
     }
 
+    /// Which engine has it.
+    pub fn kind(&self) -> super::Kind {
+        self.engine.kind
+    }
+
     /// Says that the engine itself has removed it: it ended, and was started with `--rm`.
     pub fn is_gone(&mut self) {
         self.gone = true;

@@ -9,6 +9,7 @@ pub mod lock;
 pub mod metadata;
 pub mod os;
 pub mod plan;
+pub mod sandbox;
 pub mod sarif;
 
 /// Indented JSON with sorted keys.

@@ -11,4 +11,5 @@ pub mod inspect;
 pub mod lock;
 pub mod ls;
 pub mod plan;
+pub mod sandbox;
 pub mod validate;
