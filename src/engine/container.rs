@@ -63,9 +63,6 @@ pub struct Limits {
     pub user_processes: Option<u64>,
     /// Open files of one process.
     pub open_files: Option<u64>,
-    /// Processes and threads of the user, wherever on this machine they are. podman's own default may be more than it
-    /// can set, and giving any limit of this kind switches off those of containers.conf: so there should be one.
-    pub user_processes: Option<u64>,
     /// Bytes of `/dev/shm`.
     pub shared_memory: Option<u64>,
 }
@@ -160,7 +157,6 @@ impl Container {
                 pids: Some(128),
                 user_processes: Some(user_processes()),
                 open_files: Some(1024),
-                user_processes: Some(1024),
                 shared_memory: Some(16 << 20),
             },
             gpus: false,
@@ -273,9 +269,6 @@ impl Container {
         }
         if let Some(files) = limits.open_files {
             words.pair("--ulimit", &format!("nofile={files}:{files}"));
-        }
-        if let Some(processes) = limits.user_processes {
-            words.pair("--ulimit", &format!("nproc={processes}:{processes}"));
         }
         if let Some(bytes) = limits.shared_memory {
             words.pair("--shm-size", &bytes.to_string());
@@ -467,7 +460,6 @@ mod tests {
         --pids-limit=128
         --ulimit=nproc=4096:4096
         --ulimit=nofile=1024:1024
-        --ulimit=nproc=1024:1024
         --shm-size=16777216
         --tmpfs=/tmp:rw,nosuid,nodev,noexec,size=1048576,mode=1777,notmpcopyup
         --mount=type=bind,source=/usr/lib/x y,target=/code,readonly,bind-propagation=rprivate
