@@ -254,6 +254,24 @@ impl Drop for Remembered {
     }
 }
 
+/// A name of something that this process has made and that goes when the value goes, or the process ends.
+#[derive(Debug)]
+pub struct TemporaryName(Remembered);
+
+impl TemporaryName {
+    /// Of what is there now: a socket.
+    pub fn of(path: &Path) -> Self {
+        temporaries().insert(path.to_path_buf());
+        TemporaryName(Remembered(path.to_path_buf()))
+    }
+}
+
+impl Drop for TemporaryName {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0.0);
+    }
+}
+
 /// A file that has no final name yet. Dropped without [`Temporary::persist`], it is removed.
 #[derive(Debug)]
 pub struct Temporary {

@@ -1,9 +1,12 @@
 //! Where a sandbox runs: which engine, which image, and what happens if there is none.
 
 use std::io::Read;
+use std::path::Path;
 
 use crate::engine;
 use crate::error::Result;
+use crate::fs;
+use crate::oci::Digest;
 use crate::sandbox::{self, Mode, Runner};
 
 use super::sandbox_args::Within;
@@ -52,4 +55,11 @@ pub fn stdin() -> Result<String> {
         Ok(_) => Err(Error::usage("the program on stdin is larger than 16 MiB", "put it into a folder").into()),
         Err(error) => Err(Error::usage(format!("the program on stdin cannot be read: {error}"), "is it UTF-8?").into()),
     }
+}
+
+/// What the containers of a service are labelled with: another service with the same socket is the same one later.
+pub fn label(socket: &Path) -> String {
+    let folder = socket.parent().map(fs::canonical).unwrap_or_default();
+    let name = folder.join(socket.file_name().unwrap_or_default());
+    format!("serve-{}", Digest::of(name.as_os_str().as_encoded_bytes()).short())
 }

@@ -1,11 +1,19 @@
 //! Ctrl-C, SIGTERM and SIGHUP at any moment: children die with their trees, containers and temporary files go, the exit code
 //! says which signal it was. Nothing stands half-written under a final name, because every write is atomic.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
+
+/// What is to be done first.
+static FIRST: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
+
+/// Has something done first when the program is to end: a service says goodbye. Once.
+pub fn at_end(what: impl Fn() + Send + Sync + 'static) {
+    let _ = FIRST.set(Box::new(what));
+}
 
 /// Starts the thread that waits for signals.
 pub fn install() {
@@ -14,6 +22,9 @@ pub fn install() {
     let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
+            if let Some(first) = FIRST.get() {
+                first();
+            }
             crate::process::kill_all();
             crate::engine::remove_all();
             crate::fs::remove_temporaries();

@@ -15,6 +15,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Nobody can connect.
+    #[error("could not listen on the socket `{}`", path.display())]
+    Socket {
+        /// Where.
+        path: std::path::PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// The request itself is impossible.
     #[error("`{method} {url}` is not a possible request")]
     Request {

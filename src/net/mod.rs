@@ -6,6 +6,7 @@
 //!
 //! - [`Http::fetch`]: a small document in memory.
 //! - [`Http::download`] and [`Transfer`]: a large body into a sink, resumed where it broke off.
+//! - [`Socket`]: the other side, a service on a unix socket.
 //! - [`Http::exchange`] and [`Http::upload`]: any method, for protocols that look at every answer themselves.
 
 mod client;
@@ -16,6 +17,7 @@ mod parallel;
 mod request;
 mod retry;
 mod runtime;
+mod service;
 #[cfg(test)]
 pub(crate) mod testing;
 mod upload;
@@ -27,6 +29,7 @@ pub use origin::{is_internal, redacted, same_origin};
 pub use parallel::in_parallel;
 pub use request::{Call, Credentials, Request, Response};
 pub use reqwest::Method;
+pub use service::{Answer, Ask, Body, Gone, Handler, Pieces, Socket};
 
 /// How many redirects are followed.
 pub const REDIRECT_LIMIT: usize = 10;

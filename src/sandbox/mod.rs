@@ -19,6 +19,7 @@ mod own;
 mod policy;
 mod reading;
 mod result;
+pub mod service;
 mod session;
 
 pub use code::{Code, Input};
