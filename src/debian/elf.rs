@@ -3,8 +3,10 @@
 use object::elf::{self, FileHeader32, FileHeader64, Machine};
 use object::endian::Endianness;
 use object::read::ReadRef;
-use object::read::elf::{Dyn, FileHeader, ProgramHeader};
+use object::read::elf::{FileHeader, ProgramHeader};
 use serde::{Deserialize, Serialize};
+
+use super::elf_view::View;
 
 /// The longest soname, with the NUL behind it.
 const NAME_LIMIT: u64 = 256;
@@ -66,19 +68,15 @@ pub(super) fn facts<'data>(data: impl ReadRef<'data>) -> Option<Facts> {
 }
 
 fn of<'data, Elf: FileHeader<Endian = Endianness>>(data: impl ReadRef<'data>) -> Option<Facts> {
-    let header = Elf::parse(data).ok()?;
-    let endian = header.endian().ok()?;
+    let view = View::<Elf, _>::parse(data)?;
+    let (header, endian) = (view.header, view.endian);
     if header.e_type(endian) != elf::ET_DYN {
         return None;
     }
-    let segments = header.program_headers(endian, data).ok()?;
-    let dynamic = segments.iter().find_map(|segment| segment.dynamic(endian, data).ok().flatten())?;
     let mut strings = None;
     let mut soname = None;
-    for entry in dynamic {
-        let (tag, value): (i64, u64) = (entry.d_tag(endian).0, entry.d_val(endian).into());
+    for (tag, value) in view.dynamic()? {
         match tag {
-            tag if tag == elf::DT_NULL.0 => break,
             tag if tag == elf::DT_STRTAB.0 => strings = Some(value),
             tag if tag == elf::DT_SONAME.0 => soname = Some(value),
             _ => {}
@@ -86,20 +84,12 @@ fn of<'data, Elf: FileHeader<Endian = Endianness>>(data: impl ReadRef<'data>) ->
     }
     let strings = strings?;
     let text = |at: u64| {
-        let address = strings.checked_add(at)?;
-        let offset = segments.iter().find_map(|segment| {
-            let (start, size) = (segment.p_vaddr(endian).into(), segment.p_filesz(endian).into());
-            let inside = segment.p_type(endian) == elf::PT_LOAD && address >= start && address - start < size;
-            inside.then(|| segment.p_offset(endian).into().checked_add(address - start)).flatten()
-        })?;
-        let end = offset.checked_add(NAME_LIMIT)?.min(data.len().ok()?);
-        let name = data.read_bytes_at_until(offset..end, 0).ok()?;
         // A name that is no file name would lead elsewhere.
-        let name = std::str::from_utf8(name).ok()?;
+        let name = std::str::from_utf8(view.text(strings.checked_add(at)?, NAME_LIMIT)?).ok()?;
         let plain = !name.is_empty() && !name.contains('/') && !name.chars().any(char::is_control);
         plain.then(|| name.to_string())
     };
-    let osversion = segments.iter().find_map(|segment| abi_note(segment, endian, data)).unwrap_or(0);
+    let osversion = view.segments.iter().find_map(|segment| abi_note(segment, endian, data)).unwrap_or(0);
     Some(Facts {
         soname: soname.and_then(text),
         machine: header.e_machine(endian).0,

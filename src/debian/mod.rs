@@ -28,6 +28,7 @@ mod deb_error;
 pub(crate) mod deb_testing;
 mod diversion;
 mod elf;
+pub(crate) mod elf_view;
 mod error;
 mod exclude;
 mod fetch;

@@ -129,7 +129,12 @@ impl Rootfs {
         {
             return Some(path.clone());
         }
-        match self.walk(path.as_str()) {
+        self.follow(path.as_str())
+    }
+
+    /// The same for a path as programs write it: `/usr/lib/../x`. The root itself is `None`.
+    pub fn follow(&self, path: &str) -> Option<TreePath> {
+        match self.walk(path) {
             Walk::Found(path) => TreePath::new(&path).ok(),
             _ => None,
         }

@@ -27,6 +27,7 @@ pub use magic::{cache_tag, magic};
 pub use stdlib::StdlibLayer;
 
 mod config;
+mod dependency;
 mod entry_points;
 mod error;
 mod fetch;
@@ -50,11 +51,14 @@ mod wheel;
 mod zip;
 
 pub use config::{Indexes, Machine};
+pub use dependency::Dependency;
 pub use error::Error;
 pub use fetch::{Watch, fetch, known};
 pub use location::{IndexOptions, Links, Location};
 pub use lock::{Lock, Locked, LockedFile, Unusable};
-pub use names::normalize;
+pub use markers::environment as marker_environment;
+pub use metadata::Headers;
+pub use names::{normalize, shown};
 pub use tags::{Tag, Tags};
 pub use venv::{VenvSpec, own_layer, prepare, venv_layers};
 pub use wheel::Wheel;

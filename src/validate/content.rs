@@ -42,13 +42,15 @@ pub(super) fn look(path: &TreePath, member: &Member, body: &[u8]) -> Content {
 fn keep(path: &TreePath) -> bool {
     let (path, name) = (path.as_str(), path.name());
     let named = matches!(path, "etc/passwd" | "etc/group" | "etc/shadow" | "etc/os-release" | "usr/lib/os-release");
-    let loader = path == "etc/ld.so.cache" || path == "etc/ld.so.conf" || path.starts_with("etc/ld.so.conf.d/");
+    let loader = path.starts_with("etc/ld.so.") || path.starts_with("etc/ld-musl-");
     let packages = matches!(path, "var/lib/dpkg/status" | "lib/apk/db/installed")
         || path.starts_with("var/lib/dpkg/status.d/")
         || path.starts_with("var/lib/dpkg/info/") && name.ends_with(".list");
     let python = name == "pyvenv.cfg"
         || path.contains(".dist-info/")
             && matches!(name, "METADATA" | "WHEEL" | "RECORD" | "top_level.txt" | "entry_points.txt");
+    let eggs = path.contains("-packages/")
+        && (name.ends_with(".egg-info") || name.ends_with(".pth") || name == "PKG-INFO");
     let launcher = path == crate::runtime::LAUNCHER_PATH;
-    named || loader || packages || python || launcher
+    named || loader || packages || python || eggs || launcher
 }

@@ -12,6 +12,7 @@ mod hardening;
 mod integrity;
 mod layer;
 mod link;
+mod python;
 mod rule;
 pub mod running;
 mod start;

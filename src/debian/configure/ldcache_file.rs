@@ -13,6 +13,10 @@ const ENTRY: usize = 24;
 const OLD_HEADER: usize = 16;
 const OLD_ENTRY: usize = 12;
 const SECTION: usize = 16;
+/// The longest name or path that is read, in bytes: many entries may have the same.
+const TEXT_LIMIT: usize = 4 << 10;
+/// The most bytes of names and paths together.
+const TEXTS_LIMIT: usize = 32 << 20;
 /// In `hwcap`: the low half is the number of a glibc-hwcaps folder.
 const HWCAP_EXTENSION: u64 = 1 << 62;
 /// In the header's flags: how the file's numbers are written.
@@ -21,7 +25,7 @@ const BIG_ENDIAN: u8 = 3;
 
 /// One library.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct CacheEntry {
+pub(crate) struct CacheEntry {
     /// What programs ask for.
     pub name: String,
     /// Where it is.
@@ -45,7 +49,7 @@ pub(super) enum Layout {
 
 /// A cache as it is in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
     /// The libraries, in the file's order.
     pub entries: Vec<CacheEntry>,
     /// What wrote it: "ldconfig (Debian GLIBC 2.36-9) stable release version 2.36".
@@ -178,7 +182,7 @@ impl Cache {
     }
 
     /// What is in a file; `None` if it is no cache, or a damaged one.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Cache> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Cache> {
         let little = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?));
         let start = if bytes.starts_with(OLD_MAGIC) {
             let count = usize::try_from(little(12)?).ok()?;
@@ -197,6 +201,7 @@ impl Cache {
         };
         let text = |at: usize| {
             let rest = file.get(at..)?;
+            let rest = rest.get(..rest.len().min(TEXT_LIMIT))?;
             String::from_utf8(rest.get(..rest.iter().position(|byte| *byte == 0)?)?.to_vec()).ok()
         };
         let mut sections = BTreeMap::new();
@@ -212,7 +217,8 @@ impl Cache {
             let place = if big_endian { u32::from_be_bytes(place) } else { u32::from_le_bytes(place) };
             text(usize::try_from(place).ok()?)
         };
-        let mut entries = Vec::new();
+        let mut entries: Vec<CacheEntry> = Vec::new();
+        let mut room = TEXTS_LIMIT;
         for n in 0..word(20)? {
             let at = HEADER.checked_add(n.checked_mul(ENTRY)?)?;
             let (low, high) =
@@ -224,6 +230,8 @@ impl Cache {
                 osversion: u32::try_from(word(at + 12)?).ok()?,
                 hwcaps: if high & (1 << 30) != 0 { Some(folder(low)?) } else { None },
             });
+            let last = entries.last()?;
+            room = room.checked_sub(last.name.len() + last.path.len())?;
         }
         let generator = sections.get(&0).map(|text| String::from_utf8_lossy(text).into_owned());
         Some(Cache { entries, generator })

@@ -31,6 +31,7 @@ mod users;
 use std::collections::BTreeMap;
 
 use self::accounts::Accounts;
+pub(crate) use self::ldcache_file::Cache as LibraryCache;
 use self::site::Site;
 use super::Root;
 use crate::error::Result;
