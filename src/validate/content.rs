@@ -49,8 +49,8 @@ fn keep(path: &TreePath) -> bool {
     let python = name == "pyvenv.cfg"
         || path.contains(".dist-info/")
             && matches!(name, "METADATA" | "WHEEL" | "RECORD" | "top_level.txt" | "entry_points.txt");
-    let eggs = path.contains("-packages/")
-        && (name.ends_with(".egg-info") || name.ends_with(".pth") || name == "PKG-INFO");
+    let eggs =
+        path.contains("-packages/") && (name.ends_with(".egg-info") || name.ends_with(".pth") || name == "PKG-INFO");
     let launcher = path == crate::runtime::LAUNCHER_PATH;
     named || loader || packages || python || eggs || launcher
 }

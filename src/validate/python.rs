@@ -64,8 +64,7 @@ pub(super) struct Pythons<'a> {
 impl<'a> Pythons<'a> {
     /// Looks for them.
     pub fn of(subject: &'a Subject) -> Self {
-        let mut pythons =
-            Pythons { interpreters: Vec::new(), environments: Vec::new(), installed: BTreeMap::new() };
+        let mut pythons = Pythons { interpreters: Vec::new(), environments: Vec::new(), installed: BTreeMap::new() };
         for (path, fact) in subject.files() {
             pythons.interpreters.extend(interpreter(path, fact));
             if let Some((folder, distribution)) = distribution(subject, path, fact) {
@@ -169,9 +168,9 @@ fn environments(subject: &Subject, interpreters: &[Interpreter]) -> Vec<Environm
                 ("usr/local", "dist-packages") => "usr",
                 (prefix, _) => prefix,
             };
-            let known = found.iter_mut().find(|one| {
-                one.prefix == prefix && one.version.is_none_or(|known| known.compatible(&version))
-            });
+            let known = found
+                .iter_mut()
+                .find(|one| one.prefix == prefix && one.version.is_none_or(|known| known.compatible(&version)));
             match known {
                 Some(known) => {
                     known.version = Some(version);

@@ -237,8 +237,13 @@ fn built_in_folders(bytes: &[u8]) -> Vec<String> {
     // What stands before it, and behind it, as long as it looks like a folder.
     let is_folder = |text: &[u8]| text.len() > 1 && text.len() < 64 && text.starts_with(b"/") && text.ends_with(b"/");
     let before = bytes.get(..at).unwrap_or_default();
-    let mut folders: Vec<&[u8]> =
-        before.strip_suffix(b"\0").unwrap_or_default().rsplit(|byte| *byte == 0).take(8).take_while(|text| is_folder(text)).collect();
+    let mut folders: Vec<&[u8]> = before
+        .strip_suffix(b"\0")
+        .unwrap_or_default()
+        .rsplit(|byte| *byte == 0)
+        .take(8)
+        .take_while(|text| is_folder(text))
+        .collect();
     folders.reverse();
     let rest = bytes.get(at..).unwrap_or_default();
     folders.extend(rest.split(|byte| *byte == 0).take(8).take_while(|text| is_folder(text)));

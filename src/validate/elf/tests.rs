@@ -67,10 +67,8 @@ fn this_machines_own_files_are_read() {
 
 #[test]
 fn gpus_run_what_is_made_for_them_or_can_be_compiled_for_them() {
-    let cuda = |sass: &[u32], ptx: &[u32]| Cuda {
-        sass: sass.iter().copied().collect(),
-        ptx: ptx.iter().copied().collect(),
-    };
+    let cuda =
+        |sass: &[u32], ptx: &[u32]| Cuda { sass: sass.iter().copied().collect(), ptx: ptx.iter().copied().collect() };
     for (code, gpu, runs) in [
         (cuda(&[80], &[]), 80, true),
         (cuda(&[80], &[]), 86, true),

@@ -36,11 +36,7 @@ impl Table<'_> {
 }
 
 /// `DT_VERNEED`: which versions are needed of which library.
-pub(super) fn required(
-    bytes: &[u8],
-    endian: Endianness,
-    name: &dyn Fn(u32) -> Option<String>,
-) -> Vec<Required> {
+pub(super) fn required(bytes: &[u8], endian: Endianness, name: &dyn Fn(u32) -> Option<String>) -> Vec<Required> {
     let table = Table { bytes, endian };
     let mut found = Vec::new();
     let mut library_at = Some(0usize);

@@ -47,8 +47,12 @@ fn foreign(subject: &Subject, world: &World<'_>, pythons: &Pythons<'_>, findings
         .chain(["/lib", "/usr/lib", "/lib64", "/usr/lib64"])
         .filter_map(|folder| Some(subject.root.follow(folder)?.to_string()))
         .collect();
-    let packages_with_native: BTreeSet<String> =
-        world.objects.iter().filter(|object| object.native).filter_map(|object| package(pythons, object.path)).collect();
+    let packages_with_native: BTreeSet<String> = world
+        .objects
+        .iter()
+        .filter(|object| object.native)
+        .filter_map(|object| package(pythons, object.path))
+        .collect();
     let mut groups: BTreeMap<(&'static str, String, String), Vec<&Object<'_>>> = BTreeMap::new();
     for object in world.objects.iter().filter(|object| !object.native && object.elf.damage.is_none()) {
         let machine = object.elf.machine.name();

@@ -6,9 +6,7 @@ use super::loader::{Flavor, Loader, is_musl};
 use super::packages::Packages;
 use super::process::{Ask, Process};
 use super::world::{Object, World};
-use super::{
-    DAMAGED, DRIVER, INTERPRETER, LIBC, LIBRARY, OPTIONAL, PRELOADED, STDLIB, VERSION, counted, with_files,
-};
+use super::{DAMAGED, DRIVER, INTERPRETER, LIBC, LIBRARY, OPTIONAL, PRELOADED, UNUSED, VERSION, counted, with_files};
 use crate::layer::TreePath;
 use crate::validate::findings::{Draft, Findings};
 use crate::validate::python::Pythons;
@@ -37,8 +35,8 @@ enum Part {
     Program,
     /// A module that Python imports, or the library that a package stands for.
     Module,
-    /// A module of Python's own library.
-    Stdlib,
+    /// A module of Python's own library, an administrator's program.
+    Unused,
     /// Anything else: libraries, plugins, helpers.
     Other,
 }
@@ -105,10 +103,14 @@ impl Parts {
         let folder = object.path.parent().map(|folder| folder.to_string()).unwrap_or_default();
         if object.elf.is_program() {
             let found = self.path.contains(&folder) && object.fact.member.mode & 0o111 != 0;
-            return if found { Part::Program } else { Part::Other };
+            return match found {
+                true if folder.ends_with("sbin") => Part::Unused,
+                true => Part::Program,
+                false => Part::Other,
+            };
         }
         if folder.ends_with("/lib-dynload") {
-            return Part::Stdlib;
+            return Part::Unused;
         }
         match package(pythons, object.path) {
             Some(_) if is_module(object.path) => Part::Module,
@@ -156,7 +158,8 @@ fn of_other_libc(
         Flavor::Musl => !gcompat && (name == "libc.so.6" || name.starts_with("ld-linux")),
     };
     let has_libc = world.objects.iter().any(|object| {
-        object.native && (!object.elf.folders.is_empty() || is_musl(object.path.name()) || object.path.name() == "libc.so.6")
+        object.native
+            && (!object.elf.folders.is_empty() || is_musl(object.path.name()) || object.path.name() == "libc.so.6")
     });
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let mut found = BTreeSet::new();
@@ -195,7 +198,7 @@ fn interpreters(world: &World<'_>, parts: &Parts, findings: &mut Findings<'_>) {
             // A library may name a loader too (glibc's do, to tell their version).
             let runs = object.fact.member.mode & 0o111 != 0 && !object.path.name().contains(".so");
             let rule = match parts.get(number) {
-                Part::Program => INTERPRETER,
+                Part::Program | Part::Unused => INTERPRETER,
                 _ if runs => OPTIONAL,
                 _ => continue,
             };
@@ -287,8 +290,8 @@ fn missing(subject: &Subject, world: &World<'_>, parts: &Parts, asked: &Asked, f
             DRIVER
         } else if world.named(library).next().is_some() {
             PRELOADED
-        } else if parts.get(*object) == Part::Stdlib {
-            STDLIB
+        } else if parts.get(*object) == Part::Unused {
+            UNUSED
         } else if asked.loaded.contains(object) {
             LIBRARY
         } else {

@@ -220,7 +220,9 @@ fn triplet(architecture: &str) -> (String, &'static str) {
 /// /etc/ld-musl-ARCH.path, one folder a line or with colons; without it musl's own.
 fn musl_folders(subject: &Subject, machine: &str) -> Vec<String> {
     match subject.text(&format!("etc/ld-musl-{machine}.path")) {
-        Some(text) => text.split([':', '\n']).map(str::trim).filter(|part| !part.is_empty()).map(String::from).collect(),
+        Some(text) => {
+            text.split([':', '\n']).map(str::trim).filter(|part| !part.is_empty()).map(String::from).collect()
+        }
         None => ["/lib", "/usr/local/lib", "/usr/lib"].map(String::from).into(),
     }
 }

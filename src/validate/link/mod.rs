@@ -30,7 +30,7 @@ const LIBC: &str = "link-libc";
 const LIBRARY: &str = "link-library";
 const OPTIONAL: &str = "link-optional";
 const PRELOADED: &str = "link-preloaded";
-const STDLIB: &str = "link-stdlib";
+const UNUSED: &str = "link-unused";
 const VERSION: &str = "link-version";
 const WHEEL: &str = "link-wheel";
 
@@ -121,12 +121,12 @@ pub(super) const RULES: &[Declared] = &[
         passes: "the same with that folder in its RUNPATH",
     },
     Declared {
-        id: STDLIB,
+        id: UNUSED,
         severity: Severity::Info,
-        title: "modules of the standard library that cannot be imported",
-        why: "Python is often installed without what its windows or databases need.",
-        fix: "Add the package that has the library, if the application imports the module.",
-        breaks: "`_tkinter` without `libtk8.6.so`",
+        title: "parts of the system that cannot be loaded, and that no service asks for",
+        why: "Python is often installed without what its windows or databases need, small systems without what their administrator's programs do.",
+        fix: "Add the package that has the library, if the application imports the module or runs the program.",
+        breaks: "`_tkinter` of the standard library without `libtk8.6.so`",
         passes: "an installation without `_tkinter`",
     },
     Declared {

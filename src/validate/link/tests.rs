@@ -119,7 +119,7 @@ const CASES: &[Case] = &[
         },
     },
     Case {
-        rule: STDLIB,
+        rule: UNUSED,
         breaks: |recipe| {
             let name = "usr/lib/python3.11/lib-dynload/_tkinter.cpython-311-x86_64-linux-gnu.so";
             python(recipe).file(0, name, 0o644, library(&["libtk8.6.so"]).bytes());
