@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::error::{Class, Explain};
@@ -402,10 +403,15 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     temporary.persist(path)
 }
 
+/// So many bytes of a mapped file may have been read and not be released.
+const PASSED: usize = 16 << 20;
+
 /// A read-only file in memory. Only for files that Ingot owns (its store): nobody shortens those.
 pub struct Mapped {
     map: memmap2::Mmap,
     path: PathBuf,
+    /// How many bytes were passed.
+    passed: AtomicUsize,
 }
 
 impl Mapped {
@@ -414,12 +420,21 @@ impl Mapped {
         let file = open(path)?;
         // SAFETY: store files are written once, then renamed, and never changed in place.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed("map", path))?;
-        Ok(Mapped { map, path: path.to_path_buf() })
+        Ok(Mapped { map, path: path.to_path_buf(), passed: AtomicUsize::new(0) })
     }
 
     /// The file's name.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Says that so many bytes were read, somewhere: every now and then, all are released. Whoever reads all of a file,
+    /// in whatever order and on however many threads, has no more of it in memory than [`PASSED`] and what he reads.
+    pub fn passed(&self, bytes: usize) {
+        let before = self.passed.fetch_add(bytes, Ordering::Relaxed);
+        if before / PASSED != before.wrapping_add(bytes) / PASSED {
+            self.release(0..self.map.len());
+        }
     }
 
     /// Says that these bytes are not needed for now, so that they do not count as this program's memory. They are

@@ -290,6 +290,17 @@ pub(super) struct Made {
     pub crc: crc32fast::Hasher,
 }
 
+impl Made {
+    /// What it keeps in memory until it is written: also the parts of archives that were read and are not let go.
+    pub fn weight(&self) -> usize {
+        let kept = |piece: &Piece| match piece {
+            Piece::Run(..) => 0,
+            Piece::Member(packed, _) => usize::try_from(packed.length).unwrap_or(RELEASE).min(RELEASE),
+        };
+        self.packed.len() + self.pieces.iter().map(kept).sum::<usize>()
+    }
+}
+
 /// Pages that nobody uses now.
 static PAGES: Mutex<Vec<Page>> = Mutex::new(Vec::new());
 /// How many of them are kept.

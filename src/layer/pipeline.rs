@@ -304,7 +304,7 @@ impl<W: Write + Send + 'static> Pipeline<W> {
         }
         let Some(made) = state.slot(number).and_then(|slot| slot.made.take()) else { return (state, false) };
         let Some(mut blob) = state.blob.take() else { return (state, false) };
-        let weight = made.packed.len();
+        let weight = made.weight();
         let (mut state, done) = self.unlocked(state, move || {
             let written = blob.write(&made);
             (blob, written)
@@ -333,7 +333,7 @@ impl<W: Write + Send + 'static> Pipeline<W> {
             self.unlocked(state, || Tools::with(|tools| batch.make(tools, &mut |plain| self.emit(number, plain))));
         match done {
             Some(Ok(made)) => {
-                state.ahead += made.packed.len();
+                state.ahead += made.weight();
                 if let Some(slot) = state.slot(number) {
                     slot.emitted = true;
                     slot.made = Some(made);

@@ -227,11 +227,9 @@ pub fn unpack(packed: &Packed, out: &mut dyn Write) -> Result<(), Unpack> {
 
 /// Copies bytes of a mapped archive, which do not stay in memory behind it.
 fn copy_stored(packed: &Packed, bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
-    let mut at = usize::try_from(packed.offset).unwrap_or(usize::MAX);
     for part in bytes.chunks(COPY) {
         out.write_all(part)?;
-        packed.archive.release(at..at.saturating_add(part.len()));
-        at = at.saturating_add(part.len());
+        packed.archive.passed(part.len());
     }
     Ok(())
 }
@@ -240,19 +238,16 @@ fn copy_stored(packed: &Packed, bytes: &[u8], out: &mut dyn Write) -> io::Result
 fn copy_deflated(packed: &Packed, bytes: &[u8], out: &mut dyn Write) -> io::Result<usize> {
     let mut inflater = flate2::read::DeflateDecoder::new(bytes);
     let mut buffer = vec![0; 64 << 10];
-    let start = usize::try_from(packed.offset).unwrap_or(usize::MAX);
-    let mut released = 0;
+    let mut before = 0;
     loop {
         let count = inflater.read(&mut buffer)?;
         let consumed = inflater.total_in() as usize;
+        packed.archive.passed(consumed - before);
+        before = consumed;
         if count == 0 {
             return Ok(consumed);
         }
         out.write_all(&buffer[..count])?;
-        if consumed - released >= COPY {
-            packed.archive.release(start.saturating_add(released)..start.saturating_add(consumed));
-            released = consumed;
-        }
     }
 }
 

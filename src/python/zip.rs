@@ -17,6 +17,10 @@ use super::names::shown;
 use crate::fs::Mapped;
 use crate::layer::{Packed, Packing, TreePath};
 
+/// A stored member is read in parts of so many bytes.
+const COPY: usize = 1 << 20;
+/// What becomes memory of this program when one byte of a mapped file is read, at most (the kernel maps what is around it).
+const AROUND: u64 = 64 << 10;
 /// The most members.
 pub const MEMBERS_LIMIT: u64 = 200_000;
 /// The most unpacked bytes of all members together.
@@ -79,7 +83,8 @@ pub struct Archive {
 impl Archive {
     /// Checks the structure. The content of members is checked when it is read.
     pub fn open(bytes: Arc<Mapped>, file: &str) -> Result<Self, Error> {
-        let members = members(&bytes).map_err(|reason| Error::Zip { file: shown(file), reason })?;
+        let members =
+            members(&bytes, &|count| bytes.passed(count)).map_err(|reason| Error::Zip { file: shown(file), reason })?;
         Ok(Archive { file: file.to_string(), members, bytes })
     }
 
@@ -108,7 +113,7 @@ impl Archive {
     /// Unpacks a member piece by piece, and checks length, CRC and that the packed bytes are used up.
     pub fn unpack(&self, member: &Member, sink: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         let packed = slice(&self.bytes, member.data.start, member.data.end).unwrap_or_default();
-        unpack(packed, member, sink)
+        unpack(packed, member, sink, &|count| self.bytes.passed(count))
             .map_err(|reason| Error::Zip { file: shown(&self.file), reason: about(&member.name, reason) })
     }
 
@@ -128,7 +133,8 @@ fn about(name: &str, reason: impl AsRef<str>) -> String {
     format!("member `{}`: {}", shown(name), reason.as_ref())
 }
 
-fn unpack(packed: &[u8], member: &Member, sink: &mut dyn FnMut(&[u8])) -> Result<(), String> {
+/// `passed` hears how many of the packed bytes were read.
+fn unpack(packed: &[u8], member: &Member, sink: &mut dyn FnMut(&[u8]), passed: &dyn Fn(usize)) -> Result<(), String> {
     let mut crc = crc32fast::Hasher::new();
     let mut length = 0u64;
     let mut emit = |piece: &[u8]| {
@@ -138,9 +144,10 @@ fn unpack(packed: &[u8], member: &Member, sink: &mut dyn FnMut(&[u8])) -> Result
         length <= member.size
     };
     match member.packing {
-        Packing::Stored => {
-            emit(packed);
-        }
+        Packing::Stored => packed.chunks(COPY).for_each(|part| {
+            emit(part);
+            passed(part.len());
+        }),
         Packing::Deflated => {
             let mut inflate = Decompress::new(false);
             let mut buffer = vec![0; 64 << 10];
@@ -151,6 +158,7 @@ fn unpack(packed: &[u8], member: &Member, sink: &mut dyn FnMut(&[u8])) -> Result
                     .decompress(rest, &mut buffer, FlushDecompress::None)
                     .map_err(|error| format!("its deflate stream is damaged: {error}"))?;
                 let made = (inflate.total_out() - before_out) as usize;
+                passed((inflate.total_in() - before_in) as usize);
                 if !emit(&buffer[..made]) {
                     return Err(format!("it unpacks to more than the {} bytes it says", member.size));
                 }
@@ -356,7 +364,8 @@ fn zip64(extra: &[u8], values: &mut [u64], local: bool) -> Result<(), String> {
     Ok(())
 }
 
-fn members(bytes: &[u8]) -> Result<Vec<Member>, String> {
+/// `passed` hears how many bytes were read.
+fn members(bytes: &[u8], passed: &dyn Fn(usize)) -> Result<Vec<Member>, String> {
     let directory = directory(bytes)?;
     let listed = slice(bytes, directory.start, directory.end).ok_or("its central directory is outside of it")?;
     let mut fields = Fields(listed);
@@ -379,6 +388,7 @@ fn members(bytes: &[u8]) -> Result<Vec<Member>, String> {
             return Err(about(&text, "bytes before it belong to nothing, or it overlaps another"));
         }
         let data = local(bytes, entry, limit).map_err(|reason| about(&text, reason))?;
+        passed((limit - at).min(AROUND) as usize);
         at = limit;
         if !names.insert(name.trim_end_matches('/').to_string()) {
             return Err(about(&text, "its name comes twice"));
@@ -399,7 +409,7 @@ fn members(bytes: &[u8]) -> Result<Vec<Member>, String> {
     }
     members.sort_by(|a, b| a.name.cmp(&b.name));
     no_file_is_a_folder(&members)?;
-    second_reader(bytes, &members)?;
+    second_reader(bytes, &members, passed)?;
     Ok(members)
 }
 
@@ -503,7 +513,7 @@ fn no_file_is_a_folder(members: &[Member]) -> Result<(), String> {
 }
 
 /// `rawzip` must find the same files in the same places.
-fn second_reader(bytes: &[u8], members: &[Member]) -> Result<(), String> {
+fn second_reader(bytes: &[u8], members: &[Member], passed: &dyn Fn(usize)) -> Result<(), String> {
     let differs = |_| "a second reader sees another archive".to_string();
     let archive = rawzip::ZipArchive::from_slice(bytes).map_err(differs)?;
     let mut count = 0;
@@ -516,6 +526,7 @@ fn second_reader(bytes: &[u8], members: &[Member]) -> Result<(), String> {
         }
         count += 1;
         let (start, end) = archive.get_entry(record.wayfinder()).map_err(differs)?.compressed_data_range();
+        passed((end - start).min(AROUND) as usize);
         let known = members.binary_search_by(|member| member.name.as_str().cmp(name)).ok().map(|at| &members[at]);
         if known.is_none_or(|member| member.data != (start..end) || member.crc32 != record.crc32()) {
             return Err(about(name, "a second reader sees it elsewhere"));
