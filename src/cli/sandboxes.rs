@@ -6,11 +6,14 @@ use std::path::Path;
 use crate::engine;
 use crate::error::Result;
 use crate::fs;
+use crate::net::Socket;
 use crate::oci::Digest;
+use crate::sandbox::service::{Service, Settings};
 use crate::sandbox::{self, Mode, Runner};
 
-use super::sandbox_args::Within;
+use super::sandbox_args::{Serve, Within};
 use super::settings::{Error, Session};
+use super::signals;
 
 /// The most bytes of a program on stdin.
 const STDIN_LIMIT: u64 = 16 << 20;
@@ -57,8 +60,29 @@ pub fn stdin() -> Result<String> {
     }
 }
 
+/// Serves until the process ends.
+pub fn serve(args: &Serve, session: &Session) -> Result<u8> {
+    let socket = Socket::bind(&args.socket)?;
+    let runner = runner(&args.within, false, &label(&args.socket), session)?;
+    let settings = Settings {
+        ceilings: args.ceilings.limits(),
+        max_sessions: args.max_sessions,
+        queue: args.queue,
+        allow_weak: args.within.allow_weak,
+        label: label(&args.socket),
+    };
+    let service = Service::new(runner, settings)?;
+    for weak in service.limits().iter().filter(|check| !check.holds) {
+        session.printer.error_line(&format!("warning: not in force: {}: {}", weak.name, weak.found));
+    }
+    let ending = service.clone();
+    signals::at_end(move || ending.stop());
+    session.printer.message(&format!("sandbox: {} at once, on {}", args.max_sessions, args.socket.display()));
+    service.serve(socket).map(|()| 0)
+}
+
 /// What the containers of a service are labelled with: another service with the same socket is the same one later.
-pub fn label(socket: &Path) -> String {
+fn label(socket: &Path) -> String {
     let folder = socket.parent().map(fs::canonical).unwrap_or_default();
     let name = folder.join(socket.file_name().unwrap_or_default());
     format!("serve-{}", Digest::of(name.as_os_str().as_encoded_bytes()).short())

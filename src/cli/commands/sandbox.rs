@@ -4,14 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::live::Live;
-use crate::cli::sandbox_args::{Check, Run, Sandbox, Serve, environment};
-use crate::cli::sandboxes::{label, runner, stdin};
+use crate::cli::sandbox_args::{Check, Run, Sandbox, environment};
+use crate::cli::sandboxes::{runner, serve, stdin};
 use crate::cli::settings::{Error, Session};
-use crate::cli::signals;
 use crate::error::Result;
-use crate::net::Socket;
 use crate::report::sandbox::{SandboxCheck, summary};
-use crate::sandbox::service::{Service, Settings};
 use crate::sandbox::{Cancel, Code, Event, Folder, Input, Kept, Request, RunFailure, RunResult};
 
 /// The exit code of a sandbox that failed.
@@ -85,24 +82,4 @@ fn check(args: &Check, session: &Session) -> Result<u8> {
     let report = SandboxCheck::new(prepared, outcome.checks);
     session.printer.data(&report, SandboxCheck::text)?;
     Ok(if report.sound || args.within.allow_weak { 0 } else { FAILED })
-}
-
-fn serve(args: &Serve, session: &Session) -> Result<u8> {
-    let socket = Socket::bind(&args.socket)?;
-    let runner = runner(&args.within, false, &label(&args.socket), session)?;
-    let settings = Settings {
-        ceilings: args.ceilings.limits(),
-        max_sessions: args.max_sessions,
-        queue: args.queue,
-        allow_weak: args.within.allow_weak,
-        label: label(&args.socket),
-    };
-    let service = Service::new(runner, settings)?;
-    for weak in service.limits().iter().filter(|check| !check.holds) {
-        session.printer.error_line(&format!("warning: not in force: {}: {}", weak.name, weak.found));
-    }
-    let ending = service.clone();
-    signals::at_end(move || ending.stop());
-    session.printer.message(&format!("sandbox: {} at once, on {}", args.max_sessions, args.socket.display()));
-    service.serve(socket).map(|()| 0)
 }

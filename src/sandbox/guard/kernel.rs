@@ -136,6 +136,11 @@ fn seccomp(status: &BTreeMap<String, String>) -> Check {
     check("seccomp", "a filter", found, found == "a filter")
 }
 
+/// Ingot's own filter.
+pub fn own_filter(in_force: bool) -> Check {
+    check("ingot's own filter", "in force", if in_force { "in force" } else { "none" }, in_force)
+}
+
 fn network(text: &str) -> Check {
     let names: Vec<&str> = text.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim()).collect();
     let harmless = |name: &&str| **name == *"lo" || (TUNNELS.contains(name) && is_down(name));

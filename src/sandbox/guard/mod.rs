@@ -6,6 +6,7 @@
 
 mod cgroup;
 mod collect;
+mod filter;
 mod kernel;
 mod mounts;
 mod outbox;
@@ -54,7 +55,10 @@ fn guard(input: &OwnedFd, outbox: &mut Outbox) -> Result<(), String> {
     let order = read_order(input)?;
     let cgroups = Cgroups::find();
     start::fence(&order);
-    let checks = kernel::checks(&order, &cgroups);
+    let mut checks = kernel::checks(&order, &cgroups);
+    // After the engine's own was seen; what it takes away, the guard itself does not need.
+    let installed = filter::install();
+    checks.push(kernel::own_filter(installed.is_ok() && filter::is_in_force()));
     let weak = checks.iter().any(|check| !check.holds);
     outbox.json(Kind::Checks, &checks)?;
     if order.start == Start::Nothing || (weak && !order.allow_weak) {

@@ -100,10 +100,13 @@ pub fn until_ended(
     outbox: &mut Outbox,
 ) -> Result<Ended, String> {
     let Child { running, pid, stdout, stderr } = child;
+    let counts_memory = checks.iter().any(|check| check.name == "memory" && !check.holds);
+    // Groups that limit nothing are somebody else's: they count for others, too.
+    let nobodys = Cgroups::default();
+    let cgroups = if counts_memory { &nobodys } else { cgroups };
     let kills_before = cgroups.oom_kills().unwrap_or_default();
     let mut out = Stream::new(stdout, Kind::Stdout, order.limits.stdout);
     let mut err = Stream::new(stderr, Kind::Stderr, order.limits.stderr);
-    let counts_memory = checks.iter().any(|check| check.name == "memory" && !check.holds);
     let now = Instant::now();
     let mut watch = Watch {
         order,
