@@ -9,7 +9,7 @@ mod secrets;
 mod settings;
 #[cfg(test)]
 mod tests;
-mod user;
+pub(super) mod user;
 
 use super::findings::{Draft, Findings};
 use super::subject::Subject;

@@ -10,7 +10,7 @@ const NAME_LIMIT: usize = 256;
 const PLACE: &str = "config.User";
 
 /// The rows of /etc/passwd or /etc/group: name, id.
-type Rows<'a> = Vec<(&'a str, i64)>;
+pub(in crate::validate) type Rows<'a> = Vec<(&'a str, i64)>;
 
 pub(super) fn look(subject: &Subject, findings: &mut Findings<'_>) {
     if subject.platform.os != "linux" {
@@ -62,7 +62,7 @@ fn known(field: &str, uid: i64, (users, groups): (&Rows<'_>, &Rows<'_>), finding
 }
 
 /// Who it is for an engine: first the name in /etc/passwd, then the number. No user is root.
-pub(super) fn uid(user: &str, users: &Rows<'_>) -> Result<i64, String> {
+pub(in crate::validate) fn uid(user: &str, users: &Rows<'_>) -> Result<i64, String> {
     if user.is_empty() {
         return Ok(0);
     }
@@ -75,7 +75,7 @@ pub(super) fn uid(user: &str, users: &Rows<'_>) -> Result<i64, String> {
     }
 }
 
-fn gid(group: &str, groups: &Rows<'_>) -> Result<i64, String> {
+pub(in crate::validate) fn gid(group: &str, groups: &Rows<'_>) -> Result<i64, String> {
     let named = groups.iter().find(|(name, _)| *name == group).map(|(_, id)| *id);
     match named.or_else(|| number(group)) {
         Some(id) if (0..=ID_LIMIT).contains(&id) => Ok(id),
@@ -100,7 +100,7 @@ pub(super) fn of(subject: &Subject) -> Option<u32> {
     u32::try_from(uid(user, &rows(subject, "etc/passwd")).ok()?).ok()
 }
 
-pub(super) fn rows<'a>(subject: &'a Subject, file: &str) -> Rows<'a> {
+pub(in crate::validate) fn rows<'a>(subject: &'a Subject, file: &str) -> Rows<'a> {
     let row = |line: &'a str| {
         let mut fields = line.split(':');
         Some((fields.next()?, fields.nth(1)?.parse().ok()?))
