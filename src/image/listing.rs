@@ -26,6 +26,12 @@ const LISTING_LIMIT: u64 = 512 << 20;
 pub(super) const KEEP_LIMIT: u64 = 16 << 20;
 /// The most that all kept files of a layer may have, in bytes.
 const KEEP_TOTAL: u64 = 64 << 20;
+/// The same for files that somebody spares himself to read the layer again for.
+const SPARE_TOTAL: u64 = 48 << 20;
+
+/// Says which files (path and length) are going to be read soon: if the layer has to be read for its listing, they are
+/// remembered.
+pub type Soon<'a> = &'a (dyn Fn(&TreePath, u64) -> bool + Sync);
 
 /// An entry of a layer. A file's bytes are found again by the number of its entry in the tar.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +68,15 @@ pub(super) struct Listing {
     pub libc: BTreeMap<u64, String>,
     /// The length of the tar, in bytes.
     pub uncompressed_size: u64,
+    /// Files by entry number that are read soon: only in a listing that was just made.
+    pub spared: BTreeMap<u64, Vec<u8>>,
+}
+
+/// How many bytes were taken out of a layer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    kept: u64,
+    spared: u64,
 }
 
 /// Whether a file's bytes are kept: what says which system this is, who its users are, what is installed and how
@@ -95,16 +110,22 @@ pub(super) fn keep(path: &TreePath, size: u64) -> bool {
 }
 
 /// Finds or makes the listing of `layer`.
-pub(super) fn of(layer: &LayerBlob, blobs: &dyn BlobSource, store: &Store, progress: &Progress) -> Result<Listing> {
+pub(super) fn of(
+    layer: &LayerBlob,
+    blobs: &dyn BlobSource,
+    store: &Store,
+    progress: &Progress,
+    soon: Soon<'_>,
+) -> Result<Listing> {
     let name = name(&layer.descriptor.digest);
     if let Some(bytes) = store.get_entry(Bucket::Bases, &name, LISTING_LIMIT)?
         && let Some(listing) = decode(&bytes, &layer.diff_id)
     {
         return Ok(listing);
     }
-    let listing = match read(layer, blobs, progress) {
+    let listing = match read(layer, blobs, progress, soon) {
         // The store's copy may be what is damaged: then it is gone now, and the layer is fetched anew.
-        Err(_) if !store.is_sound(&layer.descriptor.digest) => read(layer, blobs, progress)?,
+        Err(_) if !store.is_sound(&layer.descriptor.digest) => read(layer, blobs, progress, soon)?,
         found => found?,
     };
     store.put_entry(Bucket::Bases, &name, &encode(&listing, &layer.diff_id))?;
@@ -115,10 +136,12 @@ pub(super) fn of(layer: &LayerBlob, blobs: &dyn BlobSource, store: &Store, progr
 pub fn remember_listing(tree: &LayerTree, record: &BlobRecord, store: &Store) -> Result<()> {
     let digest = record.descriptor.digest;
     let mut listing = Listing::default();
-    let mut kept = 0;
+    let mut taken = Taken::default();
     for (ordinal, (path, entry)) in (0..).zip(tree.iter()) {
         let member = member_of(ordinal, path, entry).map_err(|reason| Error::Damaged { digest, reason })?;
-        listing.take(&member, &digest, &mut kept, |limit| Ok(entry.read(path, limit)?.unwrap_or_default()))?;
+        listing.take(&member, &digest, &mut taken, &|_, _| false, |limit| {
+            Ok(entry.read(path, limit)?.unwrap_or_default())
+        })?;
     }
     listing.uncompressed_size = record.uncompressed_size;
     listing.forget_replaced();
@@ -136,15 +159,15 @@ pub(super) fn open(layer: &LayerBlob, blobs: &dyn BlobSource) -> Result<LayerRea
     Ok(LayerReader::open(blob, compression, &layer.descriptor, Some(layer.diff_id))?)
 }
 
-fn read(layer: &LayerBlob, blobs: &dyn BlobSource, progress: &Progress) -> Result<Listing> {
+fn read(layer: &LayerBlob, blobs: &dyn BlobSource, progress: &Progress, soon: Soon<'_>) -> Result<Listing> {
     let task = progress.task(&format!("reading {}", layer.name), layer.uncompressed_size);
     let mut reader = open(layer, blobs)?;
     let mut listing = Listing::default();
-    let mut kept = 0;
+    let mut taken = Taken::default();
     while let Some(member) = reader.next_member()? {
         task.advance(member.size);
         let digest = layer.descriptor.digest;
-        listing.take(&member, &digest, &mut kept, |limit| Ok(reader.read_body(limit)?))?;
+        listing.take(&member, &digest, &mut taken, soon, |limit| Ok(reader.read_body(limit)?))?;
     }
     listing.uncompressed_size = reader.finish()?.uncompressed_size;
     listing.forget_replaced();
@@ -156,37 +179,49 @@ fn read(layer: &LayerBlob, blobs: &dyn BlobSource, progress: &Progress) -> Resul
 pub struct LayerListing {
     pub(super) listing: Listing,
     digest: Digest,
-    kept: u64,
+    taken: Taken,
 }
 
 impl LayerListing {
     /// Of the layer with this blob, nothing of which was read yet.
     pub fn new(blob: &Digest) -> Self {
-        LayerListing { listing: Listing::default(), digest: *blob, kept: 0 }
+        LayerListing { listing: Listing::default(), digest: *blob, taken: Taken::default() }
     }
 
     /// The next member, and its whole body. An error says that no engine could unpack it.
     pub fn take(&mut self, member: &Member, body: &[u8]) -> Result<()> {
-        self.listing.take(member, &self.digest, &mut self.kept, |_| Ok(body.to_vec()))
+        self.listing.take(member, &self.digest, &mut self.taken, &|_, _| false, |_| Ok(body.to_vec()))
     }
 }
 
 impl Listing {
-    /// Adds a member, and of its body, which is read at most once, what is kept. `kept` counts that.
+    /// Adds a member, and of its body, which is read at most once, what is kept. `taken` counts that.
     fn take(
         &mut self,
         member: &Member,
         digest: &Digest,
-        kept: &mut u64,
+        taken: &mut Taken,
+        soon: Soon<'_>,
         body: impl FnOnce(u64) -> Result<Vec<u8>>,
     ) -> Result<()> {
         let Some(path) = self.add(member, digest)? else { return Ok(()) };
-        if keep(&path, member.size) && *kept + member.size <= KEEP_TOTAL {
-            *kept += member.size;
+        let is_libc = probe::is_libc(&path) && member.size <= probe::LIBC_LIMIT;
+        if keep(&path, member.size) && taken.kept + member.size <= KEEP_TOTAL {
+            taken.kept += member.size;
             self.kept.insert(member.ordinal, body(KEEP_LIMIT)?);
-        } else if probe::is_libc(&path) && member.size <= probe::LIBC_LIMIT {
-            let version = probe::libc_version(&body(probe::LIBC_LIMIT)?);
-            self.libc.extend(version.map(|version| (member.ordinal, version)));
+            return Ok(());
+        }
+        let spared = member.size <= KEEP_LIMIT && taken.spared + member.size <= SPARE_TOTAL && soon(&path, member.size);
+        if !is_libc && !spared {
+            return Ok(());
+        }
+        let bytes = body(KEEP_LIMIT.max(probe::LIBC_LIMIT))?;
+        if is_libc {
+            self.libc.extend(probe::libc_version(&bytes).map(|version| (member.ordinal, version)));
+        }
+        if spared {
+            taken.spared += member.size;
+            self.spared.insert(member.ordinal, bytes);
         }
         Ok(())
     }
@@ -251,6 +286,7 @@ impl Listing {
                 _ => None,
             })
             .collect();
+        self.spared.retain(|ordinal, _| ordinals.contains(ordinal));
         self.kept.retain(|ordinal, _| ordinals.contains(ordinal));
         self.libc.retain(|ordinal, _| ordinals.contains(ordinal));
     }
@@ -377,6 +413,7 @@ mod tests {
             kept: BTreeMap::from([(3, b"\0\xff".to_vec())]),
             libc: BTreeMap::from([(3, "glibc 2.36".into())]),
             uncompressed_size: 10240,
+            spared: BTreeMap::new(),
         };
         let diff_id = Digest::of(b"x");
         let bytes = encode(&listing, &diff_id);
@@ -431,7 +468,7 @@ mod tests {
                 created_by: String::new(),
                 origin: Origin::Store,
             };
-            let listing = of(&layer, &store, &store, &progress).unwrap();
+            let listing = of(&layer, &store, &store, &progress, &|_, _| false).unwrap();
             assert!(store.get_entry(Bucket::Bases, &name, 1 << 20).unwrap().unwrap() == made);
             assert_eq!((listing.whiteouts.len(), listing.opaques.len(), listing.libc.len()), (1, 2, 1));
             assert_eq!((listing.kept.len(), listing.entries.len()), (3, 10));

@@ -4,7 +4,7 @@
 //! rewritten so that they stay inside; devices never; setuid and setgid are dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::listing;
-use super::rootfs::{Node, Rootfs};
+use super::rootfs::{Node, Rootfs, Source};
 use crate::error::{During, Result};
 use crate::fs;
 use crate::layer::{BaseEntry, BaseKind, Error, TreePath};
@@ -59,10 +59,21 @@ impl Rootfs {
         }
         for (number, mut files) in sources {
             let Some(layer) = self.layers.get(number) else { continue };
+            let of_layer = || format!("unpacking {}", layer.name);
+            // A layer that was read for its listing need not be read again.
+            let known: Option<Vec<_>> =
+                files.keys().map(|ordinal| self.known(Source { layer: number, ordinal: *ordinal })).collect();
+            if let Some(known) = known {
+                for (bytes, names) in known.iter().zip(files.values()) {
+                    let mut rest = &bytes[..];
+                    folder.write(names, &mut |buffer| Ok(rest.read(buffer).unwrap_or_default())).during(of_layer)?;
+                }
+                continue;
+            }
             let mut reader = listing::open(layer, self.blobs(layer)?)?;
             while let Some(member) = reader.next_member()? {
                 let Some(names) = files.remove(&member.ordinal) else { continue };
-                folder.write(&names, &mut reader).during(|| format!("unpacking {}", layer.name))?;
+                folder.write(&names, &mut |buffer| Ok(reader.read_part(buffer)?)).during(of_layer)?;
             }
             if !files.is_empty() {
                 let reason = "an entry is gone".into();
@@ -121,15 +132,15 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// Writes the body of the present member under all of its names.
-    fn write(&self, names: &[(&TreePath, u32)], reader: &mut crate::layer::read::LayerReader) -> Result<()> {
+    /// Writes what `read` gives, until that is nothing, under all names.
+    fn write(&self, names: &[(&TreePath, u32)], read: &mut dyn FnMut(&mut [u8]) -> Result<usize>) -> Result<()> {
         let Some(((first, mode), others)) = names.split_first() else { return Ok(()) };
         let at = self.parent(first)?;
         let mode = Mode::from_raw_mode(mode & 0o777 | 0o600);
         let file = rustix::fs::openat(&at, first.name(), FILE, mode).map_err(self.failed("create", first))?;
         let mut buffer = vec![0; 256 << 10];
         loop {
-            let count = reader.read_part(&mut buffer)?;
+            let count = read(&mut buffer)?;
             let mut rest = buffer.get(..count).unwrap_or_default();
             if rest.is_empty() {
                 break;

@@ -33,7 +33,7 @@ pub use copy::copy;
 pub use error::Error;
 pub use examine::{DocumentFlaw, DocumentFlawKind, Examined, examine};
 pub use frozen::{Artifact, Blob, Extra, Frozen, Image, MultiImage};
-pub use listing::{LayerListing, remember_listing};
+pub use listing::{LayerListing, Soon, remember_listing};
 pub use name::ImageName;
 pub use open::{BaseImage, Opened, Platforms, open};
 pub use probe::{BaseFacts, BasePython};

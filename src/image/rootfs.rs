@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use rayon::prelude::*;
 
-use super::listing::{self, LayerListing, Listed, ListedKind, Listing, below, remove_below};
+use super::listing::{self, LayerListing, Listed, ListedKind, Listing, Soon, below, remove_below};
 use crate::error::{During, Result};
 use crate::layer::{BaseEntry, BaseKind, BaseView, BlobSource, Error, LayerBlob, Store, TreePath};
 use crate::oci::Digest;
@@ -79,9 +79,21 @@ impl Rootfs {
         store: &Store,
         progress: &Progress,
     ) -> Result<Rootfs> {
+        Rootfs::open_for(layers, blobs, store, progress, &|_, _| false)
+    }
+
+    /// [`Rootfs::open`]; of a layer that has to be read, the files that are read `soon` are remembered.
+    pub fn open_for(
+        layers: &[LayerBlob],
+        blobs: Arc<dyn BlobSource>,
+        store: &Store,
+        progress: &Progress,
+        soon: Soon<'_>,
+    ) -> Result<Rootfs> {
+        let of = |layer| listing::of(layer, &*blobs, store, progress, soon);
         let listings = layers
             .par_iter()
-            .map(|layer| listing::of(layer, &*blobs, store, progress).during(|| format!("listing {}", layer.name)))
+            .map(|layer| of(layer).during(|| format!("listing {}", layer.name)))
             .collect::<Result<Vec<Listing>>>()?;
         let mut rootfs = Rootfs { layers: layers.to_vec(), blobs: Some(blobs), ..Rootfs::empty() };
         for (number, (listing, layer)) in listings.into_iter().zip(layers).enumerate() {
@@ -108,6 +120,18 @@ impl Rootfs {
             errors.extend(unmerged.into_iter().map(|error| (number, error)));
         }
         (rootfs, errors)
+    }
+
+    /// Takes over what is remembered of the same layers below.
+    pub fn inherit(&self, below: &Rootfs) {
+        let known = below.remembered().clone();
+        self.remembered().extend(known);
+    }
+
+    /// The whole file of an entry, if it was read before.
+    pub(super) fn known(&self, source: Source) -> Option<Arc<[u8]>> {
+        let kept = || self.kept.get(&source).map(|bytes| bytes.as_slice().into());
+        self.remembered().get(&source).cloned().or_else(kept)
     }
 
     /// Where the file that `path` leads to is: the number of its layer, and how many entries come before it there.
@@ -283,6 +307,7 @@ impl Rootfs {
         let at = |ordinal| Source { layer, ordinal };
         self.kept.extend(listing.kept.into_iter().map(|(ordinal, bytes)| (at(ordinal), bytes)));
         self.libc.extend(listing.libc.into_iter().map(|(ordinal, version)| (at(ordinal), version)));
+        self.remembered().extend(listing.spared.into_iter().map(|(ordinal, bytes)| (at(ordinal), bytes.into())));
         errors
     }
 

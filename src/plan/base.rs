@@ -12,7 +12,7 @@ use crate::layer::{BlobSource, LayerBlob, TreePath};
 use crate::lock::LockedImage;
 use crate::oci::{Config, Digest, Platform, Reference};
 use crate::project::{PACKAGES_SUFFIX, Project, PythonSpec, Variant, known_bases, known_packages};
-use crate::python::PythonVersion;
+use crate::python::{PythonVersion, is_needed_by};
 
 /// What an image stands on: a base image or nothing, and the operating system's packages over it.
 pub struct Base {
@@ -75,7 +75,9 @@ impl Base {
         if let Some(expected) = pinned.filter(|expected| *expected != manifest) {
             return Err(Error::OtherBase { base: name.clone(), expected, found: manifest }.into());
         }
-        let rootfs = Rootfs::open(&image.layers, image.blobs.clone(), &access.store, &access.progress)?;
+        let needed = variant.python.as_ref().map(|python| is_needed_by(python.version.value));
+        let soon = |path: &TreePath, size| needed.as_ref().is_some_and(|needed| needed(path, size));
+        let rootfs = Rootfs::open_for(&image.layers, image.blobs.clone(), &access.store, &access.progress, &soon)?;
         for (layer, size) in image.layers.iter_mut().zip(rootfs.layer_sizes()) {
             layer.uncompressed_size = Some(*size);
         }

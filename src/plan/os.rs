@@ -424,6 +424,7 @@ impl Work<'_> {
         }
         let layers: Vec<LayerBlob> = base.layers.iter().chain([&blob]).cloned().collect();
         let rootfs = Arc::new(Rootfs::open(&layers, Arc::new(blobs) as Arc<dyn BlobSource>, store, progress)?);
+        rootfs.inherit(&base.below);
         let report = os.report(&fingerprint, store)?.unwrap_or_default();
         Ok(Base {
             facts: BaseFacts::of(&rootfs)?,

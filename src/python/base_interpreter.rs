@@ -122,6 +122,24 @@ impl Interpreter {
     }
 }
 
+/// Whether a file of a base may be one that its interpreter of this version needs: what it is going to be asked for, as far
+/// as a path says it.
+pub fn is_needed_by(version: PythonVersion) -> impl Fn(&TreePath, u64) -> bool + Sync {
+    let python = version.name();
+    move |path, _| {
+        let name = path.name();
+        let mut folders = path.as_str().rsplit('/').skip(1);
+        match (folders.next().unwrap_or_default(), folders.next().unwrap_or_default()) {
+            ("bin", _) => name == python,
+            (folder, above) if name.ends_with(".py") => {
+                folder == python || above == python && PACKAGES.contains(&folder)
+            }
+            ("lib-dynload", _) => name.starts_with("resource."),
+            _ => name.contains(".so") && LIBRARIES.iter().any(|library| name.starts_with(library)),
+        }
+    }
+}
+
 impl BaseInterpreter<'_> {
     /// Unpacks it, if that was not done before, and asks it for its magic number. `None` if it does not run here:
     /// another architecture, an interpreter that is linked in another way, a base without the standard library.
@@ -230,6 +248,7 @@ mod tests {
     struct Debian {
         store: Store,
         rootfs: Rootfs,
+        layer: LayerBlob,
         base: Digest,
         path: TreePath,
         version: PythonVersion,
@@ -294,9 +313,10 @@ mod tests {
                 created_by: String::new(),
                 origin: Origin::Store,
             };
-            let rootfs = Rootfs::open(&[layer], Arc::new(store.clone()), &store, &Progress::silent()).unwrap();
+            let blobs = Arc::new(store.clone());
+            let rootfs = Rootfs::open(&[layer.clone()], blobs, &store, &Progress::silent()).unwrap();
             let path = TreePath::new("usr/bin/python3").unwrap();
-            Debian { store, rootfs, base: record.diff_id, path, version, _folder: folder }
+            Debian { store, rootfs, layer, base: record.diff_id, path, version, _folder: folder }
         }
 
         fn interpreter<'a>(&'a self, platform: &'a Platform) -> BaseInterpreter<'a> {
@@ -333,6 +353,30 @@ mod tests {
         assert_eq!(kept.len(), 1);
         assert!(!kept[0].join(format!("usr/lib/{}/json", debian.version.name())).exists());
         assert!(base.unpacked(&debian.store).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_base_that_was_just_listed_is_not_read_again_for_its_interpreter() {
+        let debian = Debian::new();
+        let folder = tempfile::tempdir().unwrap();
+        let (store, host) = (Store::open_at(folder.path()).unwrap(), Platform::host());
+        let (layers, blobs) = ([debian.layer.clone()], Arc::new(debian.store.clone()));
+        let soon = is_needed_by(debian.version);
+        let rootfs = Rootfs::open_for(&layers, blobs, &store, &Progress::silent(), &soon).unwrap();
+        debian.store.discard(&debian.layer.descriptor.digest).unwrap();
+        let base = BaseInterpreter { files: &rootfs, ..debian.interpreter(&host) };
+        let found = base.unpacked(&store).unwrap().expect("the base's Python runs here");
+        // All that is needed was remembered, and is what reading it again gives.
+        let again = Debian::new();
+        let other = again.interpreter(&host).unpacked(&again.store).unwrap();
+        assert_eq!(found.label(), other.unwrap().label());
+        let files = |store: &Store| {
+            let root = crate::fs::read_dir(&store.root().join("interpreters-v1")).unwrap().remove(0);
+            let files = walkdir::WalkDir::new(&root).into_iter().map(|entry| entry.unwrap().into_path());
+            let below = |path: &std::path::PathBuf| path.strip_prefix(&root).unwrap().to_path_buf();
+            files.map(|path| (below(&path), std::fs::read(&path).ok())).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(files(&store), files(&again.store));
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod stdlib;
 mod worker;
 
 pub use app::{AppError, AppFile, AppLayer, AppSpec, BadModule};
-pub use base_interpreter::{BaseInterpreter, Files};
+pub use base_interpreter::{BaseInterpreter, Files, is_needed_by};
 pub use bytecode_error::BytecodeError;
 pub use compiler::Compiler;
 pub use interpreter::{Interpreter, Search};
