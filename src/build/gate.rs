@@ -4,12 +4,15 @@
 //! A layer that is there has its size; of one that is being made, the most that it can have is known once it is known
 //! what will be in it. If the budgets hold even so, finished layers need not wait.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Options;
 use super::layers::LayerState;
 use crate::error::Result;
-use crate::layer::{Content, Context, Fingerprint, Kind, LayerBlob, LayerSource, LayerTree, Lookup};
+use crate::layer::encode::spliced;
+use crate::layer::{Content, Context, Entry, Fingerprint, Kind, LayerBlob, LayerSource, LayerTree, Lookup};
+use crate::oci::media_type::Compression;
 use crate::plan::{ImagePlan, Plan};
 
 /// Where the images are to go.
@@ -21,8 +24,12 @@ pub trait Leaving: Sync {
     fn wanted(&self) -> Result<()>;
 }
 
-/// What an entry may need in a tar besides its content: headers for names of any length, and padding.
-const ENTRY_BOUND: u64 = 4096;
+/// The header of an entry in a tar with all its fields in their places, and the padding of its content.
+const ENTRY_BOUND: u64 = 1024;
+/// The headers of any entry, besides names.
+const ODD_ENTRY_BOUND: u64 = 4096;
+/// What a compressed stream needs besides what it was, wherever another begins.
+const JOINT_BOUND: u64 = 64;
 /// What a tar and its compression add to the whole.
 const LAYER_BOUND: u64 = 1 << 20;
 
@@ -34,21 +41,46 @@ pub struct Size {
 }
 
 impl Size {
-    /// The most that a layer with this tree can have, in whatever way it is compressed.
-    pub fn bound(tree: &LayerTree) -> Size {
+    /// The most that a layer with this tree can have.
+    pub fn bound(tree: &LayerTree, compression: Compression) -> Size {
         let (mut compressed, mut uncompressed) = (LAYER_BOUND, LAYER_BOUND);
-        for (path, entry) in tree.iter() {
-            // The folders above it may have to be added.
-            let names = ENTRY_BOUND + 2 * path.as_str().len() as u64 + 1024 * path.ancestors().len() as u64;
-            let (packed, size) = match &entry.kind {
-                Kind::File(Content::Packed(packed)) => (packed.length.max(packed.size), packed.size),
-                Kind::File(content) => (content.size(), content.size()),
-                Kind::Symlink(target) => (target.len() as u64, target.len() as u64),
-                Kind::Directory | Kind::Hardlink(_) => (0, 0),
+        let mut add = |name: &str, entry: Option<&Entry>| {
+            let link = match entry.map(|entry| &entry.kind) {
+                Some(Kind::Symlink(target)) => target.as_str(),
+                Some(Kind::Hardlink(target)) => target.as_str(),
+                _ => "",
             };
+            let fits = |text: &str| text.len() < 100 && text.is_ascii();
+            let usual = entry.is_none_or(|entry| entry.uid.max(entry.gid) < 1 << 20);
+            let headers = match entry {
+                _ if usual && fits(name) && fits(link) => ENTRY_BOUND,
+                _ => ODD_ENTRY_BOUND + 2 * (name.len() + link.len()) as u64,
+            };
+            let (packed, size) = match entry.map(|entry| &entry.kind) {
+                Some(Kind::File(Content::Packed(packed))) if compression == Compression::Gzip && spliced(packed) => {
+                    (packed.length, packed.size)
+                }
+                Some(Kind::File(content)) => (content.size(), content.size()),
+                _ => (0, 0),
+            };
+            // A size of 8 GiB and more does not fit its field.
+            let headers = if size >> 33 == 0 { headers } else { headers.max(ODD_ENTRY_BOUND) };
             // What cannot be compressed is stored in blocks, with a few bytes for each.
-            compressed += names + packed + packed / 256;
-            uncompressed += names + size;
+            compressed += headers + JOINT_BOUND + packed + packed / 256;
+            uncompressed += headers + size;
+        };
+        // Folders above an entry may have to be added.
+        let mut above: BTreeSet<&str> = BTreeSet::new();
+        for (path, entry) in tree.iter() {
+            add(path.as_str(), Some(entry));
+            let mut rest = path.as_str();
+            while let Some((folder, _)) = rest.rsplit_once('/') {
+                if !above.insert(folder) {
+                    break;
+                }
+                add(folder, None);
+                rest = folder;
+            }
         }
         Size { compressed, uncompressed }
     }
@@ -163,6 +195,7 @@ fn holds(image: &ImagePlan, sizes: &[Option<Size>]) -> bool {
 /// A source whose tree is looked at as soon as it is there.
 pub(super) struct Weighed<'a> {
     pub inner: &'a dyn LayerSource,
+    pub compression: Compression,
     pub seen: &'a (dyn Fn(Size) + Sync),
 }
 
@@ -185,7 +218,7 @@ impl LayerSource for Weighed<'_> {
 
     fn tree(&self, context: &Context<'_>) -> Result<LayerTree> {
         let tree = self.inner.tree(context)?;
-        (self.seen)(Size::bound(&tree));
+        (self.seen)(Size::bound(&tree, self.compression));
         Ok(tree)
     }
 }
@@ -195,8 +228,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::layer::{EmptyBase, Entry, Store, TreePath, write_layer};
-    use crate::oci::media_type::Compression;
+    use crate::layer::{EmptyBase, Packed, Packing, Store, TreePath, write_layer};
     use crate::progress::Progress;
 
     /// Bytes that no encoder makes smaller.
@@ -221,20 +253,36 @@ mod tests {
             tree
         };
         let file = |bytes: Vec<u8>| Entry::file(bytes, 0o644, &input);
+        let folder = tempfile::tempdir().unwrap();
+        // Noise in blocks that are stored, as a wheel may have it: it is longer than what it means.
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::none());
+        std::io::Write::write_all(&mut encoder, &noise(6000)).unwrap();
+        let stream = encoder.finish().unwrap();
+        let archive = folder.path().join("archive");
+        std::fs::write(&archive, &stream).unwrap();
+        let archive = Arc::new(crate::fs::Mapped::open(&archive).unwrap());
+        let packed = |_| {
+            let crc32 = crc32fast::hash(&noise(6000));
+            let (archive, length) = (archive.clone(), stream.len() as u64);
+            let content = Packed { archive, offset: 0, length, packing: Packing::Deflated, crc32, size: 6000 };
+            Entry::file(Content::Packed(content), 0o644, &input)
+        };
         let trees = [
             (0..3).map(|n| (format!("n{n}"), file(noise(3 << 20)))).collect::<Vec<_>>(),
             (0..3000).map(|n| (format!("small/{n}"), file(noise(n % 7)))).collect(),
             (0..400).map(|n| (deep(n), file(Vec::new()).owned(4_000_000, 4_000_000))).collect(),
             (0..400).map(|n| (format!("l{n}"), Entry::symlink("é".repeat(1500), &input))).collect(),
+            (0..400).map(|n| (format!("{}{n}", "x".repeat(96)), Entry::symlink("y".repeat(100), &input))).collect(),
+            (0..2000).map(|n| (format!("spliced/{n}"), packed(n))).collect(),
             (0..400).map(|n| (format!("{n}/a/b/c/d/e/f/g/h/i/j/k/l/m/n"), file(noise(1)))).collect(),
         ];
-        let folder = tempfile::tempdir().unwrap();
         let store = Store::open_at(folder.path()).unwrap();
         for (number, entries) in trees.into_iter().enumerate() {
             let mut tree = tree_of(entries);
-            let bound = Size::bound(&tree);
+            let before = tree.clone();
             tree.complete(&EmptyBase).unwrap();
-            for compression in [Compression::Gzip, Compression::Zstd] {
+            for compression in [Compression::Gzip, Compression::Zstd, Compression::None] {
+                let bound = Size::bound(&before, compression);
                 let task = Progress::silent().task("x", None);
                 let record = write_layer("x", &tree, compression, &store, &task).unwrap();
                 let found = Size { compressed: record.descriptor.size, uncompressed: record.uncompressed_size };

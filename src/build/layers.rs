@@ -191,7 +191,8 @@ impl Maker<'_> {
                 places.iter().for_each(|(image, layer)| gate.bounded(*image, *layer, size));
             }
         };
-        let source = Weighed { inner: job.source.source.as_ref(), seen: &seen };
+        let compression = self.cache.compression();
+        let source = Weighed { inner: job.source.source.as_ref(), compression, seen: &seen };
         make_layer(&source, &job.state.fingerprint, &self.cache, &context, &job.state.slot)
     }
 }

@@ -27,6 +27,11 @@ pub const RUN: usize = 1 << 20;
 /// Members whose deflate stream is shorter go into literal runs: a joint costs about a hundred bytes, because the
 /// tar header before it must be a run of its own.
 pub const SPLICE_THRESHOLD: u64 = 4 << 10;
+/// Whether a member's stream is copied into a gzip layer.
+pub fn spliced(packed: &Packed) -> bool {
+    packed.packing == Packing::Deflated && packed.length >= SPLICE_THRESHOLD
+}
+
 /// Such a member that is longer than this when it is unpacked is unpacked at once, piece by piece.
 const SMALL: u64 = 64 << 10;
 /// zstd level 3, its default.
@@ -128,7 +133,7 @@ impl<W: Write + Send + 'static> Encoder for Gzip<W> {
     }
 
     fn packed(&mut self, packed: &Packed, path: &TreePath, entry: &Entry) -> io::Result<()> {
-        let short = packed.length < SPLICE_THRESHOLD;
+        let short = !spliced(packed);
         if packed.packing == Packing::Stored || (short && packed.size > SMALL) {
             return unpacked(packed, path, entry, &mut tar::Literal(self));
         }

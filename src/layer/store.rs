@@ -271,6 +271,11 @@ impl BlobWriter {
         self.finish().map(|(_, size)| size)
     }
 
+    /// The digest of what was written so far.
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     /// How many bytes were written.
     pub fn length(&self) -> u64 {
         self.hasher.length()

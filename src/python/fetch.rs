@@ -298,6 +298,9 @@ impl Job<'_> {
                 return self.copy(locked, &best, path).map(Some);
             }
         }
+        if let Some(wheel) = self.only(locked, folders)? {
+            return Ok(Some(wheel));
+        }
         let candidates: Vec<Candidate> = folders.iter().filter_map(|found| self.hashed(locked, found)).collect();
         match self.best(locked, &candidates) {
             Ok(best) => match &best.source {
@@ -306,6 +309,21 @@ impl Job<'_> {
             },
             Err(_) => Ok(None),
         }
+    }
+
+    /// If one file alone fits, it need not be hashed before it is copied, which hashes it.
+    fn only(&self, locked: &Locked, folders: &[Candidate]) -> Result<Option<Wheel>> {
+        let mut fitting = folders.iter().filter(|candidate| self.rank(locked, &candidate.filename).is_some());
+        let (Some(only), None) = (fitting.next(), fitting.next()) else { return Ok(None) };
+        let Source::File(path) = &only.source else { return Ok(None) };
+        let mut writer = self.writer()?;
+        let copied = fs::open(path).map(|mut file| io::copy(&mut file, &mut writer).is_ok());
+        // One that cannot be read is as good as none; one with another hash is told of where all are looked at.
+        if copied.unwrap_or_default() && locked.hashes.contains(&writer.blob.digest()) {
+            return self.finish(locked, only, writer.blob).map(Some);
+        }
+        self.wanted(locked)?;
+        Ok(None)
     }
 
     /// A file of a folder that is one of this requirement; with its digest, if it is a wheel that fits.
@@ -356,12 +374,11 @@ impl Job<'_> {
                 }
             },
             None => {
-                let (digest, size) = writer.finish()?;
-                if !locked.hashes.contains(&digest) {
-                    self.store.discard(&digest)?;
-                    return Err(mismatch(digest).into());
+                let found = writer.digest();
+                if !locked.hashes.contains(&found) {
+                    return Err(mismatch(found).into());
                 }
-                (digest, size)
+                writer.finish()?
             }
         };
         let wheel = self.wheel(locked, &candidate.filename, digest, size);
