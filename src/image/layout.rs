@@ -73,8 +73,16 @@ impl BlobSource for Layout {
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
         let path = self.dir.join("blobs/sha256").join(descriptor.digest.hex());
         let name = format!("oci:{}", self.dir.display());
-        let Some(file) = fs::open_regular(&path)? else {
-            return Err(Error::BlobMissing { name, digest: descriptor.digest }.into());
+        let file = match fs::open_regular(&path) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Err(Error::BlobMissing { name, digest: descriptor.digest }.into()),
+            // A link, a folder, a pipe: not one of this layout's blobs.
+            Err(fs::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::InvalidData => {
+                let (expected, found) = ("a regular file".into(), source.to_string());
+                let found = found.trim_start_matches("it is ").to_string();
+                return Err(Error::Blob { name, digest: descriptor.digest, expected, found }.into());
+            }
+            Err(error) => return Err(error.into()),
         };
         let found = file.metadata().map_err(fs::failed("look at", &path))?.len();
         check_length(&name, descriptor, found)?;

@@ -49,6 +49,8 @@ pub struct Layer {
     pub refused: Vec<String>,
     /// How many gzip members or zstd frames it is packed in.
     pub pieces: u64,
+    /// Whether its tar ends without its two blocks of zeros.
+    pub unmarked: bool,
 }
 
 impl Layer {
@@ -75,7 +77,7 @@ pub(super) struct Reading<'a> {
 /// function; one that cannot be got is.
 pub(super) fn read(blob: &LayerBlob, has_diff_id: bool, reading: &Reading<'_>) -> Result<(Layer, LayerListing)> {
     let (facts, flaws, refused) = Default::default();
-    let mut layer = Layer { blob: blob.clone(), facts, flaws, refused, pieces: 1 };
+    let mut layer = Layer { blob: blob.clone(), facts, flaws, refused, pieces: 1, unmarked: false };
     let mut listing = LayerListing::new(&blob.descriptor.digest);
     match Tape::open(&blob.descriptor, reading.blobs) {
         Ok(tape) => read_tape(&mut layer, &mut listing, tape, has_diff_id, reading)?,
@@ -147,7 +149,7 @@ fn compare_compression(layer: &mut Layer, found: Compression) {
 /// What the end of a layer says of it. Of a blob that is another one, nothing else is told.
 fn conclude(layer: &mut Layer, end: End, stopped: Option<String>, has_diff_id: bool) {
     layer.blob.uncompressed_size = Some(end.uncompressed_size);
-    layer.pieces = end.pieces;
+    (layer.pieces, layer.unmarked) = (end.pieces, end.unmarked);
     let expected = &layer.blob.descriptor;
     if let Some(found) = end.other {
         let message = format!("expected {} of {} bytes, found {found}", expected.digest, expected.size);

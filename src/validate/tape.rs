@@ -33,6 +33,8 @@ pub(super) struct End {
     pub uncompressed_size: u64,
     /// How many gzip members or zstd frames it is packed in.
     pub pieces: u64,
+    /// Whether the tar ends without its two blocks of zeros.
+    pub unmarked: bool,
     /// How many bytes follow the packed tar.
     pub trailing: u64,
     /// If the blob is not what its descriptor says: what it is.
@@ -89,6 +91,7 @@ pub(super) struct Tape {
     decoder: Decoder,
     compression: Compression,
     pieces: u64,
+    unmarked: bool,
     hasher: Hasher,
     limit: u64,
     trouble: Shared,
@@ -104,8 +107,8 @@ impl Tape {
         let limit = descriptor.size.saturating_mul(RATIO_LIMIT).clamp(RATIO_FLOOR, UNCOMPRESSED_LIMIT);
         let start = source.fill_buf().map(sniff).unwrap_or(Compression::None);
         let (hasher, digest) = (Hasher::new(), descriptor.digest);
-        let mut tape =
-            Tape { decoder: Decoder::Between, compression: start, pieces: 0, hasher, limit, trouble, digest };
+        let (decoder, compression, pieces, unmarked) = (Decoder::Between, start, 0, false);
+        let mut tape = Tape { decoder, compression, pieces, unmarked, hasher, limit, trouble, digest };
         match tape.piece(source) {
             Ok(decoder) => tape.decoder = decoder,
             Err(error) => return Err(tape.failure().unwrap_or_else(|| fail(digest, error))),
@@ -190,7 +193,8 @@ impl Tape {
             return Err(Stop::Damaged(reason));
         }
         let uncompressed_size = self.hasher.length();
-        Ok(End { diff_id: self.hasher.finish(), uncompressed_size, pieces: self.pieces, trailing, other })
+        let (pieces, unmarked) = (self.pieces, self.unmarked);
+        Ok(End { diff_id: self.hasher.finish(), uncompressed_size, pieces, unmarked, trailing, other })
     }
 
     fn stop(&self, error: io::Error) -> Stop {
@@ -223,6 +227,11 @@ impl TarSource for Tape {
 
     fn damaged(&self, reason: String) -> Stop {
         Stop::Damaged(reason)
+    }
+
+    fn unmarked_end(&mut self) -> Result<(), Stop> {
+        self.unmarked = true;
+        Ok(())
     }
 
     fn limit(&self, what: &'static str, limit: u64) -> Stop {

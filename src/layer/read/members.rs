@@ -4,6 +4,9 @@ use super::member::{self, Member, Refusal};
 use super::{BLOCK, ENTRY_LIMIT, EXTENSION_LIMIT, EXTENSIONS_LIMIT, header};
 use header::Block;
 
+/// What is wrong with a tar that ends before it should.
+const CUT: &str = "the tar ends too early, without its two blocks of zeros";
+
 /// Where the bytes of a tar come from, and in whose words it is told what is wrong with them.
 pub trait TarSource {
     /// What can go wrong.
@@ -14,6 +17,12 @@ pub trait TarSource {
 
     /// The tar is damaged.
     fn damaged(&self, reason: String) -> Self::Error;
+
+    /// The tar ends where an entry could begin, but without its two blocks of zeros. Some programs leave them out; to
+    /// most readers the tar is whole. It is an error, unless somebody only wants to know.
+    fn unmarked_end(&mut self) -> Result<(), Self::Error> {
+        Err(self.damaged(CUT.into()))
+    }
 
     /// The tar has more than `limit` of `what`.
     fn limit(&self, what: &'static str, limit: u64) -> Self::Error;
@@ -132,11 +141,23 @@ impl<S: TarSource> Members<S> {
         while !buffer.is_empty() {
             let count = self.source.read(buffer)?;
             if count == 0 {
-                return Err(self.damaged("the tar ends too early, without its two blocks of zeros"));
+                return Err(self.damaged(CUT));
             }
             buffer = buffer.get_mut(count..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    /// Reads a block, unless the tar has ended before it.
+    fn is_at_end(&mut self, raw: &mut [u8]) -> Result<bool, S::Error> {
+        let count = self.source.read(raw)?;
+        if count == 0 {
+            self.source.unmarked_end()?;
+            self.ended = true;
+            return Ok(true);
+        }
+        self.read_exact(raw.get_mut(count..).unwrap_or_default())?;
+        Ok(false)
     }
 
     fn skip_body(&mut self) -> Result<(), S::Error> {
@@ -165,11 +186,15 @@ impl<S: TarSource> Members<S> {
     /// The next header, or `None` behind the end marker and its zeros.
     fn block(&mut self) -> Result<Option<Block>, S::Error> {
         let mut raw = [0; BLOCK as usize];
-        self.read_exact(&mut raw)?;
+        if self.is_at_end(&mut raw)? {
+            return Ok(None);
+        }
         if raw.iter().any(|byte| *byte != 0) {
             return Block::parse(raw).map(Some).map_err(|reason| self.damaged(reason));
         }
-        self.read_exact(&mut raw)?;
+        if self.is_at_end(&mut raw)? {
+            return Ok(None);
+        }
         if raw.iter().any(|byte| *byte != 0) {
             return Err(self.damaged("there is an entry behind a block of zeros"));
         }

@@ -48,7 +48,7 @@ fn labels(subject: &Subject, findings: &mut Findings<'_>) {
     };
     let missing: Vec<String> = LABELS.iter().filter(|name| !has(name)).map(|name| format!("`{name}`")).collect();
     if !missing.is_empty() {
-        let message = format!("there is no `org.opencontainers.image.` {}", missing.join(", "));
+        let message = format!("of `org.opencontainers.image.*`, there is no {}", missing.join(", "));
         findings.add(Draft::new("labels-missing", "config.Labels", message));
     }
 }

@@ -30,6 +30,9 @@ fn layers(subject: &Subject, findings: &mut Findings<'_>) {
             let message = format!("its blob is {} compressed streams, one after the other", layer.pieces);
             findings.add(Draft::new("layer-pieces", name, message));
         }
+        if layer.unmarked {
+            findings.add(Draft::new("layer-end", name, "its tar just ends, without two blocks of zeros"));
+        }
         let refused: Vec<String> = layer.refused.clone();
         if let Some(first) = refused.first() {
             let more = refused.len() - 1;

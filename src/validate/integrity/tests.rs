@@ -152,9 +152,10 @@ const LAYERS: &[Case] = &[
     },
     Case {
         rule: "layer-damaged",
-        breaks: |recipe| recipe.edit_tar = |_, tar| tar.truncate(tar.len() - 1024),
+        breaks: |recipe| recipe.edit_tar = |_, tar| tar.truncate(tar.len() - 1024 - 100),
         passes: |recipe| recipe.edit_tar = |_, tar| tar.resize(tar.len() + 10_240, 0),
     },
+    Case { rule: "layer-end", breaks: |recipe| recipe.edit_tar = |_, tar| tar.truncate(tar.len() - 1024), passes: NO },
     Case { rule: "layer-trailing", breaks: |recipe| recipe.edit_blob = |_, blob| blob.extend(b"trailing"), passes: NO },
     Case {
         rule: "layer-diff-id",
@@ -266,7 +267,7 @@ const ENTRIES: &[Case] = &[
             recipe.folder(0, "dev", 0o755).entry(0, Entry::new(b'4', "dev/sda", 0o600));
         },
         passes: |recipe| {
-            recipe.folder(0, "dev", 0o755);
+            recipe.folder(0, "dev", 0o755).entry(0, Entry::new(b'3', "dev/null", 0o666));
         },
     },
     Case { rule: "entry-owner", breaks: |recipe| owned(recipe, 4_000_000), passes: |recipe| owned(recipe, 65_534) },
@@ -308,6 +309,13 @@ fn one_cause_is_one_finding() {
         std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
     };
     assert!(errors(&recipe).iter().any(|one| one.starts_with("layer-digest layer 1/2")), "{:?}", errors(&recipe));
+    // Neither is what is no file of the layout's.
+    recipe.edit_layout = |layout| {
+        let path = blob(layout, &manifest(layout)["layers"][0]);
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", path).unwrap();
+    };
+    assert!(errors(&recipe)[0].ends_with("expected a regular file, found a symbolic link"), "{:?}", errors(&recipe));
 }
 
 #[test]
