@@ -28,6 +28,7 @@
 //! - `push`: real registries: what is sent, in which order, with which credentials, and how it comes back.
 //! - `run`: the example's image in podman and docker.
 //! - `updates`: what an update of a dependency sends, and that the lock says which wheel is in which layer.
+//! - `validate`: the example has no errors; of images that other tools made, what a person would find is found.
 //! - `variants`: variants share layers, platforms make an index.
 //! - `warm`: a build of what did not change starts no program and asks nobody.
 //! - `wheels`: popular wheels, spliced, are what every reader finds in them.
@@ -70,6 +71,7 @@ mod push;
 mod run;
 mod support;
 mod updates;
+mod validate;
 mod validate_run;
 mod variants;
 mod warm;

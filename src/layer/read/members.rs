@@ -161,12 +161,23 @@ impl<S: TarSource> Members<S> {
     }
 
     fn skip_body(&mut self) -> Result<(), S::Error> {
-        let mut count = self.body + self.padding;
-        let mut buffer = [0; 32 << 10];
+        let (mut count, mut buffer) = (self.body, [0; 32 << 10]);
         while count > 0 {
             let most = usize::try_from(count).unwrap_or(usize::MAX).min(buffer.len());
             self.read_exact(buffer.get_mut(..most).unwrap_or_default())?;
             count -= most as u64;
+        }
+        // A tar without an end may also lack what fills its last block.
+        let mut rest = [0; BLOCK as usize];
+        let padding = usize::try_from(self.padding).unwrap_or_default();
+        if let Some(rest) = rest.get_mut(..padding).filter(|rest| !rest.is_empty()) {
+            match self.source.read(rest)? {
+                0 => {
+                    self.source.unmarked_end()?;
+                    self.ended = true;
+                }
+                count => self.read_exact(rest.get_mut(count..).unwrap_or_default())?,
+            }
         }
         (self.body, self.padding) = (0, 0);
         Ok(())

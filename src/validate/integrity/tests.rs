@@ -396,6 +396,27 @@ fn an_index_that_cannot_be_read_is_a_finding() {
 }
 
 #[test]
+fn a_tar_without_its_end_may_lack_its_last_bytes() {
+    let fired = |edit: fn(usize, &mut Vec<u8>)| {
+        let mut recipe = Recipe::good();
+        recipe.edit_tar = edit;
+        let fired = recipe.fired();
+        ["layer-end", "layer-damaged"].map(|rule| fired.contains(&rule.to_string()))
+    };
+    fn whole() -> Vec<u8> {
+        RawTar::new().file("f", b"abc").bytes
+    }
+    assert_eq!(fired(|_, tar| *tar = whole()), [true, false]);
+    assert_eq!(fired(|_, tar| *tar = [whole(), vec![0; 512]].concat()), [true, false]);
+    // What umoci writes; and what is cut off.
+    assert_eq!(fired(|_, tar| *tar = whole()[..512 + 3].to_vec()), [true, false]);
+    assert_eq!(fired(|_, tar| *tar = whole()[..512 + 4].to_vec()), [false, true]);
+    assert_eq!(fired(|_, tar| *tar = whole()[..512 + 2].to_vec()), [false, true]);
+    assert_eq!(fired(|_, tar| *tar = whole()[..511].to_vec()), [false, true]);
+    assert_eq!(fired(|_, tar| *tar = Vec::new()), [true, false]);
+}
+
+#[test]
 fn tars_that_lie_neither_hang_nor_hide() {
     let mut recipe = Recipe::good();
     // More than there is, a size in two readings, another tar in a body, a bomb of names.
