@@ -34,12 +34,19 @@ pub fn validate(subject: &Subject, policy: &Policy) -> Report {
     let mut findings = Findings::new(policy);
     integrity::look(subject, &mut findings);
     hardening::look(subject, &mut findings);
-    // Without a configuration, what starts and on what is not known: that was told.
-    if subject.has_config {
+    // Without a configuration, what starts and on what is not known; without a layer, nor is what there is.
+    let is_known = subject.has_config && subject.is_whole();
+    if is_known {
         start::look(subject, &mut findings);
         link::look(subject, &mut findings);
         gpu::look(subject, &mut findings);
+    }
+    if subject.has_config {
         target::look(subject, &mut findings);
     }
-    findings.report(subject)
+    let mut report = findings.report(subject);
+    if !is_known {
+        report.notes.push("not all of the image could be read: what it starts and links was not looked at".into());
+    }
+    report
 }

@@ -144,6 +144,12 @@ impl Subject {
         layers && self.flaws.is_empty() && self.unmerged.is_empty()
     }
 
+    /// Whether every layer was read to its end: only then is what was not seen not there.
+    pub fn is_whole(&self) -> bool {
+        const CUT: [&str; 5] = ["layer-missing", "layer-foreign", "layer-digest", "layer-damaged", "layer-limit"];
+        self.image.is_some() && !self.layers.iter().any(|layer| layer.flaws.iter().any(|flaw| CUT.contains(&flaw.rule)))
+    }
+
     /// Of an image that Ingot cast: how many of the layers, from the lowest, are its base's. `None` where that cannot be
     /// told: of any other image, all layers are its own.
     pub fn base_layers(&self) -> Option<usize> {

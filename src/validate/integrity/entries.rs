@@ -25,8 +25,8 @@ pub(super) fn look(subject: &Subject, findings: &mut Findings<'_>) {
         duplicates(layer, findings);
         whiteouts(layer, &own, findings);
         late_links(layer, &own, findings);
-        // Of a layer that was not read to its end, the folder may have been behind what was read.
-        if layer.flaws.is_empty() {
+        // Otherwise the folder may be in what was not read.
+        if subject.is_whole() {
             orphans.extend(own.keys().filter_map(|path| missing_parent(path, &own, &below)));
         }
         below.extend(own.into_keys());
@@ -36,7 +36,7 @@ pub(super) fn look(subject: &Subject, findings: &mut Findings<'_>) {
         1 => "no layer has this folder, although something is in it".into(),
         count => format!("no layer has {count} folders in which something is"),
     }));
-    for (layer, reason) in &subject.unmerged {
+    for (layer, reason) in subject.unmerged.iter().filter(|_| subject.is_whole()) {
         let name = subject.layers.get(*layer).map_or("layers", |layer| layer.blob.name.as_str());
         findings.add(Draft::new("entry-link", name, reason));
     }
