@@ -106,6 +106,9 @@ pub enum Error {
     },
 }
 
+/// What control groups limit.
+const GROUPS: [&str; 4] = ["memory", "swap", "processes", "cpus"];
+
 fn listed(checks: &[Check]) -> String {
     let names: Vec<String> = checks.iter().map(|check| format!("`{}`", check.name)).collect();
     match names.split_last() {
@@ -128,6 +131,9 @@ impl Explain for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Error::Weak { checks } if !checks.iter().any(|check| GROUPS.contains(&check.name.as_str())) => {
+                Some("use another image or another engine, or accept what is left with --allow-weak".into())
+            }
             Error::Weak { .. } => Some(
                 "let this user's containers have cgroups (cgroup v2 with delegation), run the engine as root, or accept \
                  what is left with --allow-weak"

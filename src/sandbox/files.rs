@@ -9,6 +9,8 @@ use rustix::fs::{Mode, OFlags, mkdirat, openat};
 
 use super::Error;
 use super::guard::{DEPTH_LIMIT, PATH_LIMIT};
+use super::outcome::{Outcome, Refused};
+use super::session::Event;
 use crate::fs;
 
 /// Whether a path from inside is a plain relative one.
@@ -23,6 +25,7 @@ pub struct Folder {
     path: PathBuf,
     folder: OwnedFd,
     open: Option<File>,
+    refused: Vec<Refused>,
 }
 
 impl Folder {
@@ -33,7 +36,7 @@ impl Folder {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|error| refuse(std::io::Error::from(error).to_string()))?;
-        Ok(Folder { path: path.into(), folder, open: None })
+        Ok(Folder { path: path.into(), folder, open: None, refused: Vec::new() })
     }
 
     /// Begins a file. One that is there already is an error: results never replace anything.
@@ -68,6 +71,28 @@ impl Folder {
         let file = openat(&folder, name, new, Mode::from_raw_mode(0o644)).map_err(failed)?;
         self.open = Some(File::from(file));
         Ok(())
+    }
+
+    /// Takes a run's events: files are begun and written, what cannot be a new file is left out and told by
+    /// [`Folder::correct`].
+    pub fn take(&mut self, event: &Event<'_>) -> Result<(), Error> {
+        match event {
+            Event::File(saved) => match self.begin(&saved.path) {
+                Err(Error::Results { reason, .. }) => {
+                    self.refused.push(Refused { path: saved.path.clone(), reason });
+                    Ok(())
+                }
+                other => other,
+            },
+            Event::Data(bytes) => self.data(bytes),
+            _ => Ok(()),
+        }
+    }
+
+    /// What was left out here was not saved.
+    pub fn correct(self, outcome: &mut Outcome) {
+        outcome.files.retain(|saved| !self.refused.iter().any(|left| left.path == saved.path));
+        outcome.refused.extend(self.refused);
     }
 
     /// More of the file that was begun last.

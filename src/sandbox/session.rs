@@ -368,6 +368,9 @@ impl Talk {
                         return Ok(outcome);
                     }
                 }
+                Ok(Err(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    return Err(Error::Broken { what: error.to_string() }.into());
+                }
                 Ok(Err(error)) => return Err(self.broken(&reading.step, &error.to_string())),
                 Err(RecvTimeoutError::Disconnected) => return Err(self.broken(&reading.step, "it ended too early")),
                 Err(RecvTimeoutError::Timeout) => {}

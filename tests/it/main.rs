@@ -27,6 +27,9 @@
 //! - `overlap`: layers leave while others are made, but never before a budget allows it; `--timings` shows it.
 //! - `push`: real registries: what is sent, in which order, with which credentials, and how it comes back.
 //! - `run`: the example's image in podman and docker.
+//! - `sandbox`: what code in a sandbox can do, how it ends, what comes out, and that nothing stays.
+//! - `sandbox_hostile`: images that lie, engines that misbehave, production.
+//! - `sandbox_serve`: the service for back ends: limits, streams, cancelling, health, and its end.
 //! - `updates`: what an update of a dependency sends, and that the lock says which wheel is in which layer.
 //! - `validate`: the example has no errors; of images that other tools made, what a person would find is found.
 //! - `variants`: variants share layers, platforms make an index.
@@ -69,6 +72,9 @@ mod outputs;
 mod overlap;
 mod push;
 mod run;
+mod sandbox;
+mod sandbox_hostile;
+mod sandbox_serve;
 mod support;
 mod updates;
 mod validate;

@@ -9,7 +9,7 @@ use crate::cli::sandboxes::{runner, serve, stdin};
 use crate::cli::settings::{Error, Session};
 use crate::error::Result;
 use crate::report::sandbox::{SandboxCheck, summary};
-use crate::sandbox::{Cancel, Code, Event, Folder, Input, Kept, Request, RunFailure, RunResult};
+use crate::sandbox::{Cancel, Code, Folder, Input, Kept, Request, RunFailure, RunResult};
 
 /// The exit code of a sandbox that failed.
 const FAILED: u8 = 125;
@@ -50,19 +50,17 @@ fn once(args: &Run, session: &Session) -> Result<u8> {
         ..Request::new(Some(code), limits)
     };
     let (mut kept, mut live) = (Kept::default(), Live::new());
-    let outcome = runner.run(&request, &Cancel::default(), &mut |event| {
+    let mut outcome = runner.run(&request, &Cancel::default(), &mut |event| {
         if session.printer.json() {
             kept.take(&event)
         } else {
             live.pass(&event)?
         }
-        match (event, &mut folder) {
-            (Event::File(saved), Some(folder)) => folder.begin(&saved.path)?,
-            (Event::Data(bytes), Some(folder)) => folder.data(bytes)?,
-            _ => {}
-        }
-        Ok(())
+        Ok(folder.as_mut().map_or(Ok(()), |folder| folder.take(&event))?)
     })?;
+    if let Some(folder) = folder {
+        folder.correct(&mut outcome);
+    }
     live.end()?;
     let code = outcome.code();
     let result = RunResult::new(outcome, kept);

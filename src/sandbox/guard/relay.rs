@@ -289,7 +289,7 @@ impl Watch<'_> {
     }
 }
 
-/// Resident bytes of every process that can be seen but this one.
+/// Bytes of their own of every process that can be seen but this one.
 fn everybody() -> u64 {
     let own = super::own_id().to_string();
     let numbered = |path: &std::path::PathBuf| {
@@ -307,8 +307,10 @@ fn everybody() -> u64 {
 
 fn resident(folder: &str) -> u64 {
     let text = fs::read_text(std::path::Path::new(&format!("{folder}/statm")), 4096).unwrap_or_default();
-    let pages: u64 = text.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
-    pages * rustix::param::page_size() as u64
+    // size resident shared: what several of them map of one file would count several times.
+    let mut pages = text.split_whitespace().skip(1).map(|pages| pages.parse::<u64>().unwrap_or_default());
+    let (resident, shared) = (pages.next().unwrap_or_default(), pages.next().unwrap_or_default());
+    resident.saturating_sub(shared) * rustix::param::page_size() as u64
 }
 
 /// Milliseconds in programs and in the kernel, and the peak of the largest, of all children that ended.

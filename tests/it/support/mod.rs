@@ -18,6 +18,7 @@ mod meddler;
 mod podman;
 mod program;
 mod registry;
+mod sandboxes;
 mod scratch;
 mod server;
 mod service;
@@ -41,6 +42,7 @@ pub use meddler::Meddler;
 pub use podman::{Container, Podman};
 pub use program::{Ran, skopeo, tool, umoci};
 pub use registry::{Registry, Request};
+pub use sandboxes::{Sandboxes, sandboxes};
 pub use scratch::Scratch;
 pub use server::{Reply, Server, index_of, registry_of};
 pub use service::{
