@@ -1,7 +1,7 @@
 //! Layers of a plan: looked up, and made where they are missing.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,16 @@ struct Job<'a> {
     layer: usize,
     source: &'a PlannedLayer,
     state: LayerState,
+}
+
+impl Job<'_> {
+    /// The blob of a layer that was made while the build was planned.
+    fn planned(&self) -> Option<Digest> {
+        match &self.state.lookup {
+            Lookup::Hit(record) if self.source.made.is_some() => Some(record.descriptor.digest),
+            _ => None,
+        }
+    }
 }
 
 /// Makes what is missing. Layers with the same fingerprint are one job's work: the second image that has them finds
@@ -141,6 +151,8 @@ impl Maker<'_> {
     fn group(&self, jobs: Vec<Job<'_>>) -> Result<Vec<(usize, usize, MadeLayer)>> {
         let places: Vec<(usize, usize)> = jobs.iter().map(|job| (job.image, job.layer)).collect();
         let mut finished: Vec<(Observed, BlobRecord)> = Vec::new();
+        // Made while the build was planned, for one of the images that have it.
+        let planned: BTreeSet<Digest> = jobs.iter().filter_map(Job::planned).collect();
         let mut done = Vec::new();
         for job in jobs {
             let name = job.source.source.name();
@@ -150,11 +162,11 @@ impl Maker<'_> {
             };
             let (record, cached, elapsed) = match (&job.state.lookup, finished.iter().find(same)) {
                 (_, Some((_, record))) => (record.clone(), true, Duration::ZERO),
-                // Made while the build was planned, because what comes after it had to be seen first.
+                // Made while the build was planned.
                 (Lookup::Hit(record), None) if job.source.made.is_some() => {
                     (record.clone(), false, job.source.made.unwrap_or_default())
                 }
-                (Lookup::Hit(record), None) if !self.options.clean => {
+                (Lookup::Hit(record), None) if !self.options.clean || planned.contains(&record.descriptor.digest) => {
                     self.progress.task(&format!("layer {name}"), None).finish("cached");
                     (record.clone(), true, Duration::ZERO)
                 }

@@ -39,7 +39,7 @@ pub use fingerprint::{Fingerprint, LAYER_FORMAT};
 pub use make::{make_layer, make_layer_with};
 pub use source::{Context, LayerSource};
 pub use stamps::Stamps;
-pub use store::{BlobReader, BlobWriter, Bucket, Store};
+pub use store::{BlobReader, BlobWriter, Bucket, Fetching, Store};
 #[doc(hidden)]
 pub use tar::write_tree;
 pub use tar::{Unpack, unpack};

@@ -18,15 +18,20 @@
 //! Writers: temporary file in `tmp/`, hash while writing, flush, rename. Presence is completeness. Readers trust
 //! nothing that they did not hash: [`Store::open`] verifies while it is read.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::{BlobSource, Error};
 use crate::error::Result;
 use crate::fs::{self, Temporary, TemporaryDir};
 use crate::oci::{Descriptor, Digest, Hasher};
+
+/// How often who waits for a blob looks whether it is still wanted.
+const AWAITED_PAUSE: Duration = Duration::from_millis(50);
 
 /// A folder of derived data, with the version of its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,27 @@ pub struct Store {
     believes_stamps: bool,
     /// Keeps other programs from clearing `tmp/`.
     _claim: Option<Arc<File>>,
+    /// Blobs that somebody of this process is fetching.
+    awaited: Arc<Awaited>,
+}
+
+#[derive(Debug, Default)]
+struct Awaited {
+    digests: Mutex<BTreeSet<Digest>>,
+    changed: Condvar,
+}
+
+/// Who has it fetches a blob; others wait until it is dropped.
+pub struct Fetching {
+    awaited: Arc<Awaited>,
+    digest: Digest,
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.awaited.digests.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.digest);
+        self.awaited.changed.notify_all();
+    }
 }
 
 impl Store {
@@ -87,7 +113,12 @@ impl Store {
         let temporary = root.join("tmp");
         fs::create_dir_all(&temporary)?;
         let claim = fs::claim_temporaries(&temporary, &root.join("lock"));
-        Ok(Store { root: root.to_path_buf(), believes_stamps: true, _claim: claim.map(Arc::new) })
+        Ok(Store {
+            root: root.to_path_buf(),
+            believes_stamps: true,
+            _claim: claim.map(Arc::new),
+            awaited: Arc::default(),
+        })
     }
 
     /// The same store, in which no stamp is found: every file is read, git is asked. New stamps take the place of those
@@ -135,6 +166,17 @@ impl Store {
         let mut writer = self.writer()?;
         writer.write_all(bytes).map_err(fs::failed("write", &self.blob_path(&digest)))?;
         Ok(writer.finish()?.0)
+    }
+
+    /// Waits while somebody else of this process fetches the blob, as long as `wanted` holds. Then look whether it is there.
+    pub fn fetching(&self, digest: &Digest, wanted: &dyn Fn() -> bool) -> Fetching {
+        let mut digests = self.awaited.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        while digests.contains(digest) && wanted() {
+            let waited = self.awaited.changed.wait_timeout(digests, AWAITED_PAUSE);
+            digests = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        digests.insert(*digest);
+        Fetching { awaited: self.awaited.clone(), digest: *digest }
     }
 
     /// A verifying reader; a blob that is not there is [`Error::Missing`].

@@ -15,9 +15,9 @@ mod lock;
 pub mod os;
 mod python;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rayon::prelude::*;
@@ -29,7 +29,7 @@ use crate::image::{Access, Rootfs};
 use crate::layer::LayerSource;
 use crate::lock::LockedImage;
 use crate::oci::media_type::Compression;
-use crate::oci::{Config, Epoch, Platform};
+use crate::oci::{Config, Digest, Epoch, Platform};
 use crate::project::{Budget, BuildArgs, Project, Variant};
 use crate::python::Target;
 
@@ -142,8 +142,17 @@ pub fn plan(project: &Project, request: &Request, access: &Access) -> Result<Pla
     let root = fs::canonical(&project.root);
     let pins = Pins::open(&project.root, request.locking)?;
     let (compilers, locks) = (python::Compilers::default(), lock::Files::default());
-    let planning =
-        Planning { project, request, pins: &pins, root: &root, access, compilers: &compilers, locks: &locks };
+    let begun = Mutex::default();
+    let planning = Planning {
+        project,
+        request,
+        pins: &pins,
+        root: &root,
+        access,
+        compilers: &compilers,
+        locks: &locks,
+        begun: &begun,
+    };
     let images: Vec<Result<ImagePlan>> = wanted
         .par_iter()
         .map(|(variant, platform)| {
@@ -186,6 +195,8 @@ struct Planning<'a> {
     access: &'a Access,
     compilers: &'a python::Compilers,
     locks: &'a lock::Files,
+    /// Fingerprints of layers that were begun ahead: images that have the same one make it once.
+    begun: &'a Mutex<BTreeSet<Digest>>,
 }
 
 fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Result<ImagePlan> {

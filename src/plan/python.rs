@@ -169,6 +169,9 @@ impl Making<'_> {
         if let Lookup::Hit(_) = cache.lookup(&fingerprint, context.base, &slot)? {
             return Ok(None);
         }
+        if !self.planning.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(fingerprint.digest()) {
+            return Ok(None);
+        }
         let begin = Instant::now();
         make_layer(layer.as_ref(), &fingerprint, &cache, &context, &slot)?;
         Ok(Some((layer.name().to_string(), begin.elapsed())))

@@ -465,7 +465,10 @@ impl Job<'_> {
         let Source::Url(url, index) = &best.source else {
             return Err(self.nothing(locked, &[]).into());
         };
-        // The blob may be there without a note of it.
+        // Another image of the run may be fetching it; the blob may be there without a note of it.
+        let wanted = || !self.watch.unwanted.load(Ordering::Relaxed);
+        let _fetching = best.digest.map(|digest| self.store.fetching(&digest, &wanted));
+        self.wanted(locked)?;
         if let Some(digest) = best.digest.filter(|digest| self.store.has(digest)) {
             let size = fs::symlink_metadata(&self.store.blob_path(&digest))?.len();
             let wheel = self.wheel(locked, &best.filename, digest, size);

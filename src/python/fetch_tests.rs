@@ -398,6 +398,30 @@ fn a_wheel_is_told_of_while_others_are_on_their_way() {
 }
 
 #[test]
+fn what_two_images_need_is_fetched_once() {
+    let pure = wheel(PURE);
+    let p = pure.build();
+    let page = format!("<a href='/f/{}#sha256={}'>x</a>", pure.name(), Digest::of(&p).hex());
+    let served = p.clone();
+    let server = Server::start(move |seen| match seen.path() {
+        "/simple/x/" => Act::body(200, page.as_bytes()).with("Content-Type", "text/html"),
+        _ => Act::body(200, &served).delay(std::time::Duration::from_millis(300)),
+    });
+    let (_folder, store) = store();
+    let get = |minor| {
+        let target = target(minor, "amd64", Libc::Glibc(2, 36));
+        let store = store.clone();
+        fetch(&[locked(&[&p])], &target, &at(&server), &store, &|| Ok(quick()), &Progress::silent(), &silent())
+    };
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (8..12).map(|minor| scope.spawn(move || get(minor).unwrap().remove(0).digest)).collect();
+        assert!(all.into_iter().all(|one| one.join().unwrap() == Digest::of(&p)));
+    });
+    let files = server.seen().iter().filter(|seen| seen.path().starts_with("/f/")).count();
+    assert_eq!(files, 1);
+}
+
+#[test]
 fn what_nobody_wants_is_broken_off() {
     let pure = wheel(PURE);
     let p = pure.build();

@@ -326,6 +326,21 @@ fn the_layer_of_a_heavy_wheel_is_made_while_others_are_on_their_way() {
 }
 
 #[test]
+fn what_two_images_need_is_fetched_and_made_once() {
+    let project = heavy_service(|toml| toml + "\n[variants.other]\nbase = \"oci:base\"\nenv = { A = \"b\" }\n");
+    let index = Server::start(index_of(&project.folder().join("wheels")));
+    let ingot = with_index(&index);
+    let outputs = ["--variant", "all", "--clean", "-o", &format!("oci:{}", ingot.path("image").display())];
+    let (ran, spans) = traced(&ingot, &project.folder(), &outputs);
+    ran.ok();
+    let mut files = index.asked();
+    files.retain(|path| path.starts_with("/files/"));
+    assert_eq!(files.len(), 3, "{files:?}");
+    assert_eq!(spans.iter().filter(|(name, _)| name == "preparing venv: heavy").count(), 1, "{spans:?}");
+    store_is_sound(&ingot.cache());
+}
+
+#[test]
 fn wheels_are_fetched_while_os_packages_are() {
     let archive = SignedArchive::new(&["bookworm", "bookworm-updates", "bookworm-security"], &["stub"]);
     let project = heavy_service(|toml| toml.replace("[app]", "[os]\npackages = [\"stub\"]\n\n[app]"));
