@@ -23,6 +23,7 @@ pub mod registry;
 pub mod report;
 pub mod runtime;
 pub mod sandbox;
+pub mod stack;
 pub mod target;
 pub mod text;
 pub mod validate;

@@ -54,6 +54,12 @@ pub const VALIDATE: Check = Check {
     advice: "`ingot validate` says what to do about each; docs/validate.md has the rules",
 };
 
+/// `ingot stack check`.
+pub const STACK: Check = Check {
+    refusal: "the stack must not be started as it is",
+    advice: "`ingot stack check` says what to do about each; docs/stack.md has the rules",
+};
+
 impl Error {
     /// For a report with errors; `listed` says that its findings are on the screen already.
     pub fn refused(report: &Report, check: Check, listed: bool) -> Option<Error> {

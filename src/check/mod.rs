@@ -21,7 +21,7 @@ mod secret;
 mod stray;
 
 pub use allow::{ALLOW_FILE, Allowed};
-pub use error::{Check, Error, HYGIENE, VALIDATE};
+pub use error::{Check, Error, HYGIENE, STACK, VALIDATE};
 pub use finding::{Evidence, Finding, Report, Severity};
 pub use hygiene::{Extent, hygiene};
 pub use image::{Secret, is_secret_variable, secrets_in_file, secrets_in_lines, stray_file};

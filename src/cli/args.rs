@@ -48,9 +48,9 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
-    /// `ingot hygiene` and `ingot validate` only: for code hosts, beside the lines.
+    /// `hygiene`, `validate` and `stack check` only: for code hosts, beside the lines.
     Sarif,
-    /// `ingot hygiene` and `ingot validate` only: for what shows the results of tests.
+    /// `hygiene`, `validate` and `stack check` only: for what shows the results of tests.
     Junit,
 }
 
@@ -81,6 +81,8 @@ pub enum Command {
     /// Run code that nobody trusts in a container that is locked down
     #[command(subcommand)]
     Sandbox(super::sandbox_args::Sandbox),
+    /// Compose files: resolved, and held against the rules for hardened services
+    Stack(super::stack_args::Stack),
     /// Send an image to a registry
     Push(Copy),
     /// Fetch an image from a registry

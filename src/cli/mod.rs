@@ -3,6 +3,7 @@
 pub mod args;
 mod commands;
 mod destinations;
+mod findings;
 mod live;
 mod printer;
 mod progress;
@@ -10,6 +11,7 @@ pub mod sandbox_args;
 mod sandboxes;
 mod settings;
 mod signals;
+mod stack_args;
 mod timings;
 mod validation;
 
@@ -64,9 +66,9 @@ fn guard() -> ExitCode {
 
 fn run(cli: Cli, printer: Printer) -> Result<ExitCode> {
     let session = Session::new(cli.global, printer);
-    let checks = matches!(cli.command, Command::Hygiene(_) | Command::Validate(_));
+    let checks = matches!(cli.command, Command::Hygiene(_) | Command::Validate(_) | Command::Stack(_));
     if matches!(session.global.format, Format::Sarif | Format::Junit) && !checks {
-        let message = "only `ingot hygiene` and `ingot validate` print SARIF and JUnit";
+        let message = "only `ingot hygiene`, `ingot validate` and `ingot stack check` print SARIF and JUnit";
         return Err(Error::usage(message, "use `--format json`").into());
     }
     match cli.command {
@@ -76,6 +78,7 @@ fn run(cli: Cli, printer: Printer) -> Result<ExitCode> {
         Command::Hygiene(args) => commands::hygiene::run(&args, &session)?,
         Command::Validate(args) => commands::validate::run(&args, &session)?,
         Command::Sandbox(command) => return Ok(commands::sandbox::run(&command, &session)),
+        Command::Stack(args) => commands::stack::run(&args, &session)?,
         Command::Push(args) => commands::copy::push(&args, &session)?,
         Command::Pull(args) => commands::copy::pull(&args, &session)?,
         Command::Copy(args) => commands::copy::run(&args, &session)?,

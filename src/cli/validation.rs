@@ -20,7 +20,7 @@ pub fn variant(project: &Project, name: Option<&String>, session: &Session) -> R
     let (defaults, _) = facts(&project.root, &session.store()?)?;
     let names = selected(project, &name.cloned().into_iter().collect::<Vec<_>>())?;
     let name = names.first().cloned().unwrap_or_default();
-    Ok(project.variant(&name, &BuildArgs { given: Default::default(), defaults })?)
+    project.variant(&name, &BuildArgs { given: Default::default(), defaults })
 }
 
 /// What the variant is for.

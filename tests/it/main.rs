@@ -75,6 +75,7 @@ mod run;
 mod sandbox;
 mod sandbox_hostile;
 mod sandbox_serve;
+mod stack;
 mod support;
 mod updates;
 mod validate;

@@ -1,12 +1,12 @@
 //! `ingot hygiene`: what must not go into an image, before anything is built.
 
 use crate::check::{self, Extent, Policy, Report, Severity};
-use crate::cli::args::{Build, Format, Hygiene};
+use crate::cli::args::{Build, Hygiene};
+use crate::cli::findings::print;
 use crate::cli::settings::Session;
 use crate::error::Result;
 use crate::plan::{Request, selected};
 use crate::project::{BuildArgs, Project, facts};
-use crate::report::{self, check::CheckReport, sarif::Sarif};
 
 /// The most warnings that a build tells.
 const TOLD: usize = 10;
@@ -25,11 +25,7 @@ pub fn run(args: &Hygiene, session: &Session) -> Result<()> {
     let policy = policy(&project, &args.skip)?;
     let variants = names.iter().map(|name| project.variant(name, &values)).collect::<Result<Vec<_>>>()?;
     let report = check::hygiene(&project, &variants, &policy, Extent::All, &store)?;
-    match session.global.format {
-        Format::Sarif => session.printer.raw((report::json(&Sarif::new(check::rules(), &report)) + "\n").as_bytes())?,
-        Format::Junit => session.printer.raw(report::junit::junit("ingot hygiene", &report).as_bytes())?,
-        Format::Text | Format::Json => session.printer.data(&CheckReport::new(&report), CheckReport::text)?,
-    }
+    print(&report, "ingot hygiene", check::rules(), false, session)?;
     check::Error::refused(&report, check::HYGIENE, true).map_or(Ok(()), |error| Err(error.into()))
 }
 

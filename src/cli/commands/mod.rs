@@ -12,4 +12,5 @@ pub mod lock;
 pub mod ls;
 pub mod plan;
 pub mod sandbox;
+pub mod stack;
 pub mod validate;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::hygiene::tell;
 use crate::build::Outcome;
 use crate::check::{self, Report};
-use crate::cli::args::{Format, Validate};
+use crate::cli::args::Validate;
+use crate::cli::findings::print;
 use crate::cli::settings::Session;
 use crate::cli::validation::{declared, engine, policy, variant};
 use crate::engine::Engine;
@@ -14,7 +15,6 @@ use crate::image::{Access, ImageName};
 use crate::layer::BlobSource;
 use crate::plan::Request;
 use crate::project::Project;
-use crate::report::{self, check::CheckReport, sarif::Sarif};
 use crate::validate::{Declared, Subject, rules, running, validate};
 
 /// Runs the command.
@@ -37,13 +37,7 @@ pub fn run(args: &Validate, session: &Session) -> Result<()> {
         }
         report.extend(found);
     }
-    match session.global.format {
-        Format::Sarif => session.printer.raw((report::json(&Sarif::new(rules(), &report)) + "\n").as_bytes())?,
-        Format::Junit => session.printer.raw(report::junit::junit("ingot validate", &report).as_bytes())?,
-        Format::Text | Format::Json => {
-            session.printer.data(&CheckReport::new(&report).detailed(args.detailed), CheckReport::text)?
-        }
-    }
+    print(&report, "ingot validate", rules(), args.detailed, session)?;
     check::Error::refused(&report, check::VALIDATE, true).map_or(Ok(()), |error| Err(error.into()))
 }
 

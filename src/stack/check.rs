@@ -1,0 +1,288 @@
+//! Every service of a stack, held against the rules.
+
+use super::load::Stack;
+use super::node::{Node, Place, Value};
+use super::secrets;
+use crate::check::{Evidence, Finding, Policy, Report, Severity};
+
+/// Capabilities that are no way out of a container.
+const HARMLESS: [&str; 8] =
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"];
+/// Folders of the host that decide over the host. What is below counts, but for `/home`.
+const HOST: [&str; 8] = ["/etc", "/proc", "/sys", "/dev", "/boot", "/root", "/usr", "/var/lib"];
+/// Names in a path that hold keys of a user.
+const KEYS: [&str; 6] = [".ssh", ".docker", ".aws", ".kube", ".gnupg", ".config"];
+/// Sockets of engines, and the folders that they are in.
+const SOCKETS: [&str; 4] = ["docker.sock", "podman.sock", "containerd.sock", "crio.sock"];
+const SOCKET_FOLDERS: [&str; 6] =
+    ["/run", "/var/run", "/run/podman", "/run/containerd", "/var/run/podman", "/run/docker"];
+
+/// Collects the findings of one stack.
+pub(super) struct Checker<'a> {
+    pub stack: &'a Stack,
+    policy: &'a Policy,
+    pub production: bool,
+    found: Vec<Finding>,
+}
+
+/// Holds a stack against every rule that is on. `production`: what is let pass in development is an error.
+pub fn check(stack: &Stack, policy: &Policy, production: bool) -> Report {
+    let mut checker = Checker { stack, policy, production, found: Vec::new() };
+    for (name, place) in &stack.unset {
+        checker.add("variable-unset", *place, format!("`{name}` has no value"));
+    }
+    for (name, service) in stack.services() {
+        privileges(&mut checker, name, service);
+        namespaces(&mut checker, name, service);
+        mounts(&mut checker, name, service);
+        ports(&mut checker, name, service);
+        limits(&mut checker, name, service);
+        upkeep(&mut checker, name, service);
+        gpus(&mut checker, name, service);
+        secrets::look(&mut checker, name, service);
+    }
+    let mut report = Report { findings: checker.found, files: stack.files.len(), ..Report::default() };
+    report.sort();
+    report
+}
+
+impl Checker<'_> {
+    pub fn add(&mut self, rule: &'static str, place: Place, message: String) {
+        self.add_secret(rule, place, message, None, false);
+    }
+
+    /// With what was seen of a secret; `worse` makes an error of it.
+    pub fn add_secret(
+        &mut self,
+        rule: &'static str,
+        place: Place,
+        message: String,
+        evidence: Option<Evidence>,
+        worse: bool,
+    ) {
+        let at = (self.stack.file(place), Some(place.line));
+        if let Some(mut finding) = self.policy.finding(rule, at, message, evidence) {
+            if worse {
+                finding.severity = Severity::Error;
+            }
+            self.found.push(finding);
+        }
+    }
+}
+
+fn is_true(node: Option<&Node>) -> bool {
+    node.and_then(Node::scalar) == Some("true")
+}
+
+/// The texts of a list.
+fn texts<'a>(service: &'a Node, key: &str) -> impl Iterator<Item = (&'a str, Place)> {
+    let list = service.get(key).and_then(Node::list).unwrap_or_default();
+    list.iter().filter_map(|node| Some((node.scalar()?, node.place)))
+}
+
+/// Whether Ingot casts the image: it has a user, and a digest in time.
+fn is_cast(service: &Node) -> bool {
+    service.get("x-ingot").is_some()
+}
+
+fn privileges(checker: &mut Checker<'_>, name: &str, service: &Node) {
+    if let Some(node) = service.get("privileged").filter(|node| is_true(Some(node))) {
+        checker.add("privileged", node.place, format!("`{name}` is privileged"));
+    }
+    for (capability, place) in texts(service, "cap_add") {
+        let short = capability.to_ascii_uppercase();
+        if !HARMLESS.contains(&short.trim_start_matches("CAP_")) {
+            checker.add("capability-added", place, format!("`{name}` gets {capability}"));
+        }
+    }
+    if !texts(service, "cap_drop").any(|(capability, _)| capability.eq_ignore_ascii_case("all")) {
+        checker.add("capabilities-kept", service.place, format!("`{name}` keeps the engine's capabilities"));
+    }
+    let mut closed = false;
+    for (option, place) in texts(service, "security_opt") {
+        let option = option.replace('=', ":");
+        closed |= matches!(option.as_str(), "no-new-privileges" | "no-new-privileges:true");
+        let off = option.ends_with(":unconfined") || option == "label:disable" || option == "no-new-privileges:false";
+        if off {
+            checker.add("security-off", place, format!("`{name}` has {option}"));
+        }
+    }
+    if !closed {
+        checker.add("new-privileges", service.place, format!("`{name}` may gain privileges"));
+    }
+    let user = service.get("user");
+    let who = user.and_then(Node::scalar).and_then(|user| user.split(':').next());
+    let place = user.map_or(service.place, |user| user.place);
+    match who {
+        Some("root" | "0") => checker.add("root-user", place, format!("`{name}` runs as root")),
+        None if !is_cast(service) => checker.add("root-user", place, format!("`{name}` runs as whom its image says")),
+        _ => {}
+    }
+    if !is_true(service.get("read_only")) {
+        checker.add("writable-root", service.place, format!("`{name}` can write to its root"));
+    }
+}
+
+fn namespaces(checker: &mut Checker<'_>, name: &str, service: &Node) {
+    for key in ["pid", "ipc", "uts", "userns_mode"] {
+        let shared = |node: &&Node| node.scalar().is_some_and(|mode| mode == "host" || mode.starts_with("container:"));
+        if let Some(node) = service.get(key).filter(shared) {
+            let mode = node.scalar().unwrap_or_default();
+            checker.add("host-namespace", node.place, format!("`{name}` has {key}: {mode}"));
+        }
+    }
+    let foreign = |node: &&Node| node.scalar().is_some_and(|mode| mode == "host" || mode.starts_with("container:"));
+    if let Some(node) = service.get("network_mode").filter(foreign) {
+        checker.add(
+            "host-network",
+            node.place,
+            format!("`{name}` has network_mode: {}", node.scalar().unwrap_or_default()),
+        );
+    }
+    if let Some(node) = service.get("cgroup_parent") {
+        checker.add("cgroup-parent", node.place, format!("`{name}` is put into another group"));
+    }
+    for key in ["devices", "device_cgroup_rules"] {
+        for device in service.get(key).and_then(Node::list).unwrap_or_default() {
+            let shown = device.scalar().or_else(|| device.get("source")?.scalar()).unwrap_or_default();
+            checker.add("device", device.place, format!("`{name}` gets `{shown}`"));
+        }
+    }
+}
+
+fn mounts(checker: &mut Checker<'_>, name: &str, service: &Node) {
+    if let Some(node) = service.get("use_api_socket").filter(|node| is_true(Some(node))) {
+        checker.add("engine-socket", node.place, format!("`{name}` gets the engine's socket"));
+    }
+    for mount in service.get("volumes").and_then(Node::list).unwrap_or_default() {
+        let field = |key: &str| mount.get(key).and_then(Node::scalar).unwrap_or_default();
+        if mount
+            .get("bind")
+            .and_then(|bind| bind.get("propagation"))
+            .and_then(Node::scalar)
+            .is_some_and(|how| how.ends_with("shared") || how.ends_with("slave"))
+        {
+            checker.add("propagation", mount.place, format!("`{name}` shares `{}`", field("source")));
+        }
+        if field("type") != "bind" {
+            continue;
+        }
+        let written = field("source");
+        let real = checker.stack.real(written);
+        // A relative path begins at the project's folder, which only the real one has.
+        let paths: Vec<String> =
+            written.starts_with(['/', '~']).then(|| plain(written)).into_iter().chain([real]).collect();
+        let is_socket = |path: &String| {
+            SOCKETS.iter().any(|socket| path.ends_with(&format!("/{socket}")))
+                || SOCKET_FOLDERS.contains(&path.as_str())
+        };
+        let decides = |path: &String| {
+            path == "/"
+                || HOST.iter().any(|host| path == host || path.starts_with(&format!("{host}/")))
+                || path == "/var"
+                || path == "/home"
+                || path.split('/').any(|part| KEYS.contains(&part))
+        };
+        if paths.iter().any(is_socket) {
+            checker.add("engine-socket", mount.place, format!("`{name}` gets `{written}`"));
+        } else if paths.iter().any(decides) || written == "~" {
+            checker.add("host-mount", mount.place, format!("`{name}` gets `{written}` of the host"));
+        }
+    }
+}
+
+/// A path without empty components, `.` and `/` at its end.
+fn plain(path: &str) -> String {
+    let mut out: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(out.pop()),
+            part => out.push(part),
+        }
+    }
+    format!("/{}", out.join("/"))
+}
+
+fn ports(checker: &mut Checker<'_>, name: &str, service: &Node) {
+    for port in service.get("ports").and_then(Node::list).unwrap_or_default() {
+        let field = |key: &str| port.get(key).and_then(Node::scalar).unwrap_or_default();
+        let (published, host) = (field("published"), field("host_ip"));
+        let shown = if published.is_empty() { field("target") } else { published };
+        if !matches!(host, "127.0.0.1" | "::1" | "localhost") {
+            checker.add("port-public", port.place, format!("`{name}` publishes {shown} on every address"));
+        }
+        let first = published.split('-').next().and_then(|port| port.parse::<u16>().ok());
+        if first.is_some_and(|port| (1..1024).contains(&port)) {
+            checker.add("port-low", port.place, format!("`{name}` takes port {published} of the host"));
+        }
+    }
+}
+
+fn limits(checker: &mut Checker<'_>, name: &str, service: &Node) {
+    let limits = service.get("deploy").and_then(|deploy| deploy.get("resources")?.get("limits"));
+    for (rule, key, below, what) in [
+        ("memory-limit", "mem_limit", "memory", "memory"),
+        ("cpu-limit", "cpus", "cpus", "CPU time"),
+        ("pids-limit", "pids_limit", "pids", "processes"),
+    ] {
+        let value = service.get(key).or_else(|| limits?.get(below)).and_then(Node::scalar).unwrap_or_default();
+        if value.is_empty() || value.starts_with('-') || value == "0" {
+            checker.add(rule, service.place, format!("`{name}` has no limit of {what}"));
+        }
+    }
+}
+
+fn upkeep(checker: &mut Checker<'_>, name: &str, service: &Node) {
+    if service.get("healthcheck").is_none() {
+        checker.add("healthcheck-missing", service.place, format!("`{name}` has no health check"));
+    }
+    if let Some(node) = service.get("restart").filter(|node| matches!(node.scalar(), Some("always" | "unless-stopped")))
+    {
+        checker.add(
+            "restart-always",
+            node.place,
+            format!("`{name}` has restart: {}", node.scalar().unwrap_or_default()),
+        );
+    }
+    let image = service.get("image");
+    if let Some(text) = image.and_then(Node::scalar)
+        && !text.contains("@sha256:")
+        && !is_cast(service)
+        && service.get("build").is_none()
+    {
+        let place = image.map_or(service.place, |image| image.place);
+        checker.add("image-moves", place, format!("`{name}` runs `{text}`"));
+    }
+}
+
+fn gpus(checker: &mut Checker<'_>, name: &str, service: &Node) {
+    let reserved =
+        service.get("deploy").and_then(|deploy| deploy.get("resources")?.get("reservations")?.get("devices"));
+    for device in reserved.and_then(Node::list).unwrap_or_default() {
+        let words = |key: &str| -> Vec<&str> {
+            device.get(key).and_then(Node::list).unwrap_or_default().iter().filter_map(Node::scalar).collect()
+        };
+        let is_gpu = words("capabilities").contains(&"gpu");
+        let both = device.get("count").is_some() && device.get("device_ids").is_some();
+        if !is_gpu || both {
+            let what =
+                if both { "has `count` and `device_ids`" } else { "asks for a device without `capabilities: [gpu]`" };
+            checker.add("gpu-ignored", device.place, format!("`{name}` {what}"));
+        }
+    }
+    let wish = service.get("environment").and_then(|environment| environment.get("NVIDIA_VISIBLE_DEVICES"));
+    let wants = wish.and_then(Node::scalar).is_some_and(|devices| !matches!(devices, "" | "none" | "void"));
+    let asks = reserved.is_some()
+        || service.get("gpus").is_some()
+        || service.get("runtime").and_then(Node::scalar) == Some("nvidia");
+    if let Some(wish) = wish.filter(|_| wants && !asks) {
+        checker.add("gpu-ignored", wish.place, format!("`{name}` sets NVIDIA_VISIBLE_DEVICES, but asks for no GPU"));
+    }
+    if let Some(gpus) = service.get("gpus").filter(|gpus| gpus.value == Value::List(Vec::new())) {
+        checker.add("gpu-ignored", gpus.place, format!("`{name}` asks for no GPU in `gpus`"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! What can be wrong with a stack.
+
+use crate::error::{Class, Explain};
+
+/// A compose file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not YAML, or more than a limit of it.
+    #[error("`{file}`, line {line}: {what}")]
+    Yaml {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// A key that the specification does not have.
+    #[error("`{file}`, line {line}: {what}")]
+    UnknownKey {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// Which key, and where.
+        what: String,
+        /// What was meant, perhaps.
+        hint: String,
+    },
+    /// There is no Compose file.
+    #[error("there is no Compose file in `{folder}`")]
+    NoFile {
+        /// Where it was looked for.
+        folder: String,
+    },
+    /// Something of a stack that does not fit together.
+    #[error("`{file}`, line {line}: {what}")]
+    Unfit {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// What does not fit.
+        what: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+}
+
+impl Explain for Error {
+    fn class(&self) -> Class {
+        Class::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Error::Yaml { .. } => None,
+            Error::UnknownKey { hint, .. } => Some(hint.clone()).filter(|hint| !hint.is_empty()),
+            Error::NoFile { .. } => Some("name one with `-f FILE`, or write compose.yaml".into()),
+            Error::Unfit { hint, .. } => Some(hint.to_string()),
+        }
+    }
+}

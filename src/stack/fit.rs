@@ -1,0 +1,194 @@
+//! Whether the parts of a stack fit together: what is named is there, and nobody waits for himself.
+
+use std::collections::BTreeSet;
+
+use super::error::Error;
+use super::load::Stack;
+use super::node::{Node, Place, Value};
+
+/// What a service may wait for.
+const CONDITIONS: [&str; 3] = ["service_started", "service_healthy", "service_completed_successfully"];
+
+/// Removes services whose profiles are not asked for, and the key from the others.
+pub fn profiles(root: &mut Node, asked: &[String]) {
+    let Value::Map(map) = &mut root.value else { return };
+    let Some((_, Node { value: Value::Map(services), .. })) = map.get_mut("services") else { return };
+    services.retain(|_, (_, service)| {
+        let names: Vec<&str> =
+            service.get("profiles").and_then(Node::list).into_iter().flatten().filter_map(Node::scalar).collect();
+        names.is_empty() || names.iter().any(|name| asked.iter().any(|asked| asked == name || asked == "*"))
+    });
+    for (_, service) in services.values_mut() {
+        if let Value::Map(service) = &mut service.value {
+            service.remove("profiles");
+        }
+    }
+}
+
+/// Holds the resolved stack together.
+pub fn check(stack: &Stack) -> Result<(), Error> {
+    for (name, service) in stack.services() {
+        source(stack, name, service)?;
+        declared(stack, name, service, "networks", "networks")?;
+        for (field, table) in [("secrets", "secrets"), ("configs", "configs")] {
+            for grant in service.get(field).and_then(Node::list).into_iter().flatten() {
+                if let Some(source) = grant.get("source") {
+                    known(stack, source.place, table, source.scalar().unwrap_or_default())?;
+                }
+            }
+        }
+        for mount in service.get("volumes").and_then(Node::list).into_iter().flatten() {
+            let is_volume = mount.get("type").and_then(Node::scalar) == Some("volume");
+            if let Some(source) = mount.get("source").filter(|_| is_volume) {
+                known(stack, source.place, "volumes", source.scalar().unwrap_or_default())?;
+            }
+        }
+        if let (Some(mode), Some(_)) = (service.get("network_mode"), service.get("networks")) {
+            let what = format!("`{name}` has `network_mode` and `networks`");
+            return Err(unfit(stack, mode.place, what, "keep one of the two"));
+        }
+        dependencies(stack, name, service)?;
+    }
+    let mut done = BTreeSet::new();
+    stack.services().try_for_each(|(name, _)| acyclic(stack, name, &mut Vec::new(), &mut done))
+}
+
+fn unfit(stack: &Stack, place: Place, what: String, hint: &'static str) -> Error {
+    Error::Unfit { file: stack.file(place).into(), line: place.line, what, hint }
+}
+
+fn source(stack: &Stack, name: &str, service: &Node) -> Result<(), Error> {
+    let has = |key: &str| service.get(key).is_some_and(|node| node.value != Value::Null);
+    if ["image", "build", "x-ingot", "provider"].into_iter().any(has) {
+        return Ok(());
+    }
+    let what = format!("nothing says which image `{name}` runs");
+    Err(unfit(
+        stack,
+        service.place,
+        what,
+        "write `image: REF`, or `x-ingot: { project: ./DIR }` for an image that Ingot casts",
+    ))
+}
+
+fn declared(stack: &Stack, name: &str, service: &Node, field: &str, table: &str) -> Result<(), Error> {
+    for (used, (place, _)) in service.get(field).and_then(Node::map).into_iter().flatten() {
+        // Every service is on the default network unless it says otherwise.
+        if used != "default" {
+            known(stack, *place, table, used)?;
+        }
+    }
+    let _ = name;
+    Ok(())
+}
+
+fn known(stack: &Stack, place: Place, table: &str, used: &str) -> Result<(), Error> {
+    if stack.root.get(table).and_then(|all| all.map()).is_some_and(|all| all.contains_key(used)) {
+        return Ok(());
+    }
+    let used: String = used.escape_debug().take(100).collect();
+    let what = format!("`{used}` is used, but is not among the file's `{table}`");
+    Err(unfit(stack, place, what, "declare it at the end of the file, or correct the name"))
+}
+
+fn dependencies(stack: &Stack, name: &str, service: &Node) -> Result<(), Error> {
+    for (on, (place, node)) in service.get("depends_on").and_then(Node::map).into_iter().flatten() {
+        let condition = node.get("condition").and_then(Node::scalar).unwrap_or("service_started");
+        if !CONDITIONS.contains(&condition) {
+            let condition: String = condition.escape_debug().take(100).collect();
+            let what = format!("`{name}` waits for `{on}` until `{condition}`, which is no condition");
+            return Err(unfit(
+                stack,
+                *place,
+                what,
+                "the conditions are service_started, service_healthy and service_completed_successfully",
+            ));
+        }
+        let optional = node.get("required").and_then(Node::scalar) == Some("false");
+        let Some((_, other)) = stack.services().find(|(other, _)| other == on) else {
+            if optional {
+                continue;
+            }
+            let what = format!("`{name}` depends on `{on}`, which is not there, or not in the profiles");
+            return Err(unfit(stack, *place, what, "correct the name, or name its profile with --profile"));
+        };
+        let disabled =
+            other.get("healthcheck").is_some_and(|check| check.get("disable").and_then(Node::scalar) == Some("true"));
+        if condition == "service_healthy" && disabled {
+            let what = format!("`{name}` waits until `{on}` is healthy, but its health check is disabled");
+            return Err(unfit(stack, *place, what, "give it a health check"));
+        }
+    }
+    Ok(())
+}
+
+fn acyclic<'a>(
+    stack: &'a Stack,
+    name: &'a str,
+    path: &mut Vec<&'a str>,
+    done: &mut BTreeSet<&'a str>,
+) -> Result<(), Error> {
+    if done.contains(name) {
+        return Ok(());
+    }
+    let Some((_, service)) = stack.services().find(|(other, _)| *other == name) else { return Ok(()) };
+    if let Some(at) = path.iter().position(|other| *other == name) {
+        let circle =
+            path.get(at..).unwrap_or_default().iter().chain(std::iter::once(&name)).copied().collect::<Vec<_>>();
+        let what = format!("services wait for one another in a circle: {}", circle.join(" -> "));
+        return Err(unfit(stack, service.place, what, "take one of them out of `depends_on`"));
+    }
+    path.push(name);
+    for (on, _) in service.get("depends_on").and_then(Node::map).into_iter().flatten() {
+        acyclic(stack, on, path, done)?;
+    }
+    path.pop();
+    done.insert(name);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::Explain;
+    use crate::stack::{Request, Stack};
+
+    fn refused(text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("compose.yaml"), text).unwrap();
+        let request = Request { folder: Some(folder.path().into()), ..Request::default() };
+        let error = Stack::load(&request).map(|_| ()).unwrap_err();
+        assert_eq!(error.class().code(), 2);
+        let unfit: &crate::stack::Error = error.cause().downcast_ref().unwrap();
+        assert!(unfit.hint().is_some());
+        error.to_string()
+    }
+
+    #[test]
+    fn what_is_named_must_be_there() {
+        for (text, expected) in [
+            ("services: {a: {tty: true}}", "`compose.yaml`, line 1: nothing says which image `a` runs"),
+            ("services: {a: {image: i, networks: [n]}}", "`n` is used, but is not among the file's `networks`"),
+            ("services: {a: {image: i, volumes: ['v:/x']}}", "`v` is used, but is not among the file's `volumes`"),
+            ("services: {a: {image: i, secrets: [s]}}", "`s` is used, but is not among the file's `secrets`"),
+            ("services: {a: {image: i, depends_on: [b]}}", "`a` depends on `b`, which is not there"),
+            (
+                "services: {a: {image: i, depends_on: {b: {condition: healthy}}}, b: {image: i}}",
+                "until `healthy`, which is no condition",
+            ),
+            (
+                "services: {a: {image: i, depends_on: {b: {condition: service_healthy}}}, b: {image: i, healthcheck: {disable: true}}}",
+                "its health check is disabled",
+            ),
+            (
+                "services: {a: {image: i, depends_on: [b]}, b: {image: i, depends_on: [c]}, c: {image: i, depends_on: [a]}}",
+                "in a circle: a -> b -> c -> a",
+            ),
+            (
+                "networks: {n: }\nservices: {a: {image: i, network_mode: host, networks: [n]}}",
+                "has `network_mode` and `networks`",
+            ),
+        ] {
+            assert!(refused(text).contains(expected), "{text}: {}", refused(text));
+        }
+    }
+}

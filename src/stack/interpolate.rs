@@ -1,0 +1,304 @@
+//! `${NAME}` in the values of a Compose file (Compose Specification, "Interpolation"), and `.env` files.
+//!
+//! A value is put in as text and never read as YAML again, so it cannot add keys. Nothing is expanded twice.
+
+use std::collections::BTreeMap;
+
+use super::error::Error;
+use super::node::{Node, Place, Value};
+
+/// How deep defaults may stand in one another.
+const DEPTH_LIMIT: usize = 16;
+/// The longest text that a value may become, in bytes.
+const TEXT_LIMIT: usize = 256 << 10;
+
+/// The variables of a stack, and which were asked for in vain.
+#[derive(Clone, Debug, Default)]
+pub struct Variables {
+    values: BTreeMap<String, String>,
+    /// Variables without a value and without a default, and where they are used.
+    pub unset: BTreeMap<String, Place>,
+}
+
+impl Variables {
+    /// Those of the environment, over those of `.env` files.
+    pub fn new(files: BTreeMap<String, String>, environment: BTreeMap<String, String>) -> Self {
+        let mut values = files;
+        values.extend(environment);
+        Variables { values, unset: BTreeMap::new() }
+    }
+
+    /// Their values.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// Expands all text below a node; keys stay as they are. `name` is the file's.
+    pub fn expand(&mut self, node: &mut Node, name: &str) -> Result<(), Error> {
+        match &mut node.value {
+            Value::Text(text) if text.contains('$') => {
+                let place = node.place;
+                let expanded = self.text(text, place, 0).map_err(|what| Error::Yaml {
+                    file: name.into(),
+                    line: place.line,
+                    what,
+                })?;
+                *text = expanded;
+            }
+            Value::List(list) => list.iter_mut().try_for_each(|node| self.expand(node, name))?,
+            Value::Map(map) => map.values_mut().try_for_each(|(_, node)| self.expand(node, name))?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str, place: Place, depth: usize) -> Result<String, String> {
+        if depth > DEPTH_LIMIT {
+            return Err(format!("defaults stand more than {DEPTH_LIMIT} deep in one another"));
+        }
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('$') {
+            out.push_str(before);
+            rest = if let Some(after) = after.strip_prefix('$') {
+                out.push('$');
+                after
+            } else if let Some(inner) = after.strip_prefix('{') {
+                let end = closing(inner).ok_or_else(|| format!("`${{` without `}}` in `{}`", shown(text)))?;
+                let (inside, behind) = inner.split_at(end);
+                out.push_str(&self.braced(inside, place, depth)?);
+                behind.get(1..).unwrap_or_default()
+            } else {
+                let (name, behind) = name(after);
+                if name.is_empty() {
+                    return Err(format!("`$` without a name in `{}`: write `$$` for a dollar", shown(text)));
+                }
+                let value = self.value(name, place);
+                out.push_str(&value);
+                behind
+            };
+            if out.len() > TEXT_LIMIT {
+                return Err(format!("a value becomes longer than {TEXT_LIMIT} bytes"));
+            }
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn braced(&mut self, inside: &str, place: Place, depth: usize) -> Result<String, String> {
+        let (name, operation) = name(inside);
+        if name.is_empty() {
+            return Err(format!("`${{{}}}` has no name", shown(inside)));
+        }
+        let value = self.values.get(name).cloned();
+        let filled = value.clone().filter(|value| !value.is_empty());
+        let word = |skip: usize| operation.get(skip..).unwrap_or_default();
+        let required = |skip: usize| -> String {
+            let said = word(skip);
+            let said = if said.is_empty() { "it is required" } else { said };
+            format!("`{name}` has no value: {}", shown(said))
+        };
+        match operation {
+            "" => Ok(self.value(name, place)),
+            _ if operation.starts_with(":-") => filled.map_or_else(|| self.text(word(2), place, depth + 1), Ok),
+            _ if operation.starts_with('-') => value.map_or_else(|| self.text(word(1), place, depth + 1), Ok),
+            _ if operation.starts_with(":?") => filled.ok_or_else(|| required(2)),
+            _ if operation.starts_with('?') => value.ok_or_else(|| required(1)),
+            _ if operation.starts_with(":+") => {
+                filled.map_or(Ok(String::new()), |_| self.text(word(2), place, depth + 1))
+            }
+            _ if operation.starts_with('+') => {
+                value.map_or(Ok(String::new()), |_| self.text(word(1), place, depth + 1))
+            }
+            _ => Err(format!("`${{{}}}` is no form that Compose knows", shown(inside))),
+        }
+    }
+
+    fn value(&mut self, name: &str, place: Place) -> String {
+        if let Some(value) = self.values.get(name) {
+            return value.clone();
+        }
+        self.unset.entry(name.to_string()).or_insert(place);
+        String::new()
+    }
+}
+
+/// A name at the beginning, and what is behind it.
+fn name(text: &str) -> (&str, &str) {
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let end = if begins { text.find(|c| !letter(c)).unwrap_or(text.len()) } else { 0 };
+    text.split_at(end)
+}
+
+/// Where the brace closes that was opened before `text`.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0usize;
+    let bytes = text.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'{' if at > 0 && bytes.get(at - 1) == Some(&b'$') => depth += 1,
+            b'}' if depth == 0 => return Some(at),
+            b'}' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(80).collect()
+}
+
+/// Reads a `.env` file: `NAME=VALUE` lines, with `export`, quotes and comments. In double quotes and without quotes,
+/// variables of the file above and of `known` are expanded.
+pub fn dotenv(text: &str, name: &str, known: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
+    let mut found = BTreeMap::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        let wrong = |what: &str| Error::Yaml { file: name.into(), line: number + 1, what: what.into() };
+        let line = line.trim();
+        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (key, value) = line.split_once('=').ok_or_else(|| wrong("a line without `=`"))?;
+        let key = key.trim();
+        if key.is_empty()
+            || !self::name(key).1.is_empty()
+                && !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+        {
+            return Err(wrong("a name that no variable can have"));
+        }
+        let value = value.trim_start();
+        let (raw, expanded) = match value.chars().next() {
+            Some(quote @ ('\'' | '"')) => {
+                let mut inner = value.get(1..).unwrap_or_default().to_string();
+                while unquoted(&inner, quote).is_none() {
+                    let (_, next) = lines.next().ok_or_else(|| wrong("a quote is not closed"))?;
+                    inner = inner + "\n" + next;
+                }
+                let end = unquoted(&inner, quote).unwrap_or_default();
+                let inner = inner.get(..end).unwrap_or_default().to_string();
+                if quote == '"' { (unescaped(&inner), true) } else { (inner, false) }
+            }
+            _ => {
+                let end = value.find(" #").or_else(|| value.starts_with('#').then_some(0)).unwrap_or(value.len());
+                (value.get(..end).unwrap_or_default().trim_end().to_string(), true)
+            }
+        };
+        let value = if expanded && raw.contains('$') {
+            let mut variables = Variables::new(found.clone(), known.clone());
+            variables.text(&raw, Place::default(), 0).map_err(|what| wrong(&what))?
+        } else {
+            raw
+        };
+        found.insert(key.to_string(), value);
+    }
+    Ok(found)
+}
+
+/// Where the quote closes.
+fn unquoted(text: &str, quote: char) -> Option<usize> {
+    let mut escaped = false;
+    text.char_indices().find_map(|(at, c)| {
+        let closes = c == quote && !escaped;
+        escaped = quote == '"' && c == '\\' && !escaped;
+        closes.then_some(at)
+    })
+}
+
+fn unescaped(text: &str) -> String {
+    let mut out = String::new();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => match letters.next() {
+                Some('n') => out.push('\n'),
+                Some('r') => out.push('\r'),
+                Some('t') => out.push('\t'),
+                Some('$') => out.push_str("$$"),
+                Some(other) => out.push(other),
+                None => out.push('\\'),
+            },
+            letter => out.push(letter),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables() -> Variables {
+        let values = [("A", "1"), ("EMPTY", ""), ("D", "$A ${A}"), ("YAML", "x: {y: [")];
+        Variables::new(BTreeMap::new(), values.map(|(name, value)| (name.to_string(), value.to_string())).into())
+    }
+
+    #[test]
+    fn every_form_is_expanded() {
+        for (text, expected) in [
+            ("$A-${A}", "1-1"),
+            ("$$A $${A}", "$A ${A}"),
+            ("${EMPTY:-x}${EMPTY-x}${NONE:-y}${NONE-z}", "xyz"),
+            ("${A:+p}${EMPTY:+q}${EMPTY+r}${NONE+s}", "pr"),
+            ("${NONE:-${ALSO:-${A}}}", "1"),
+            ("${NONE:-a}b}", "ab}"),
+            ("${NONE:-{}}", "{}"),
+            ("${A:?no}${A?no}", "11"),
+            ("$D", "$A ${A}"),
+            ("$YAML", "x: {y: ["),
+            ("${NONE:-$$}", "$"),
+            ("no dollar", "no dollar"),
+        ] {
+            assert_eq!(variables().text(text, Place::default(), 0).as_deref(), Ok(expected), "{text}");
+        }
+        for (text, expected) in [
+            ("$", "without a name"),
+            ("$1", "without a name"),
+            ("${A", "without `}`"),
+            ("${}", "has no name"),
+            ("${A!}", "no form that Compose knows"),
+            ("${NONE:?set it}", "`NONE` has no value: set it"),
+            ("${EMPTY:?}", "`EMPTY` has no value: it is required"),
+        ] {
+            let error = variables().text(text, Place::default(), 0).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        let deep = "${N:-".repeat(40) + &"}".repeat(40);
+        assert!(variables().text(&deep, Place::default(), 0).unwrap_err().contains("deep"));
+        let mut unset = variables();
+        let place = Place { file: 0, line: 7 };
+        unset.text("${NONE}${NONE:-}$OTHER", place, 0).unwrap();
+        assert_eq!(unset.unset.keys().collect::<Vec<_>>(), ["NONE", "OTHER"]);
+    }
+
+    #[test]
+    fn env_files_are_read_as_compose_reads_them() {
+        let text = "# c\n\nexport A=1\nB = two words # c\nC='$A \"x\"'\nD=\"$A \\\"x\\\"\\n\\$A\"\nE=\"two\nlines\"\nF=${A}${HOST}\nG=\nH=a#b\nI=#c\n";
+        let known = BTreeMap::from([("HOST".to_string(), "h".to_string())]);
+        let found = dotenv(text, ".env", &known).unwrap();
+        let expected = [
+            ("A", "1"),
+            ("B", "two words"),
+            ("C", "$A \"x\""),
+            ("D", "1 \"x\"\n$A"),
+            ("E", "two\nlines"),
+            ("F", "1h"),
+            ("G", ""),
+            ("H", "a#b"),
+            ("I", ""),
+        ];
+        assert_eq!(found, expected.map(|(name, value)| (name.to_string(), value.to_string())).into());
+        for (text, expected) in [
+            ("A", "line 1: a line without `=`"),
+            ("\nA B=1", "line 2: a name"),
+            ("A='x", "a quote is not closed"),
+            ("A=${", "without `}`"),
+        ] {
+            let error = dotenv(text, ".env", &known).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

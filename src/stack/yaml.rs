@@ -1,0 +1,291 @@
+//! YAML 1.2 to a tree: one document, no key twice, and aliases that cannot grow beyond a limit.
+//!
+//! The parser is a library's; the tree is made here because every value needs its line, and because an alias that is
+//! copied in counts against a limit (a file of a kilobyte can stand for gigabytes).
+
+use std::collections::BTreeMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
+
+use super::error::Error;
+use super::node::{Map, Merge, Node, Place, Value};
+
+/// The largest file, in bytes.
+pub const FILE_LIMIT: u64 = 1 << 20;
+/// The most values of a file, with what aliases stand for.
+pub const NODES_LIMIT: usize = 100_000;
+/// How deep values may stand in one another.
+pub const DEPTH_LIMIT: usize = 64;
+/// The key that merges mappings (YAML 1.1, as Compose files use it).
+const MERGE_KEY: &str = "<<";
+
+/// Reads the only document of `text`, which is file number `file` with this name.
+pub fn parse(text: &str, file: usize, name: &str) -> Result<Node, Error> {
+    let mut reader = Reader { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0, file, name };
+    let mut root = None;
+    loop {
+        let (event, span) = reader.next()?;
+        match event {
+            Event::StreamEnd => break,
+            Event::DocumentStart(_) if root.is_some() => {
+                return Err(reader.wrong(span, "a second document begins here"));
+            }
+            Event::DocumentStart(_) => {
+                let first = reader.next()?;
+                root = Some(reader.node(first, 0)?);
+            }
+            _ => {}
+        }
+    }
+    Ok(root.unwrap_or_else(|| Node::new(Place { file, line: 1 }, Value::Null)))
+}
+
+struct Reader<'a> {
+    parser: Parser<'a, saphyr_parser::StrInput<'a>>,
+    /// Values with an anchor, and how many values each has inside.
+    anchors: BTreeMap<usize, (Node, usize)>,
+    nodes: usize,
+    file: usize,
+    name: &'a str,
+}
+
+impl<'a> Reader<'a> {
+    fn next(&mut self) -> Result<(Event<'a>, Span), Error> {
+        match self.parser.next() {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => {
+                let place = Place { file: self.file, line: error.marker().line() };
+                Err(self.wrong_at(place, error.info()))
+            }
+            None => Ok((Event::StreamEnd, Span::default())),
+        }
+    }
+
+    fn place(&self, span: Span) -> Place {
+        Place { file: self.file, line: span.start.line() }
+    }
+
+    fn wrong(&self, span: Span, what: &str) -> Error {
+        self.wrong_at(self.place(span), what)
+    }
+
+    fn wrong_at(&self, place: Place, what: &str) -> Error {
+        let what = what.chars().filter(|c| !c.is_control()).take(200).collect();
+        Error::Yaml { file: self.name.to_string(), line: place.line, what }
+    }
+
+    fn count(&mut self, span: Span, more: usize) -> Result<(), Error> {
+        self.nodes += more;
+        match self.nodes > NODES_LIMIT {
+            true => Err(self.wrong(span, &format!("more than {NODES_LIMIT} values, with what aliases stand for"))),
+            false => Ok(()),
+        }
+    }
+
+    fn node(&mut self, (event, span): (Event<'a>, Span), depth: usize) -> Result<Node, Error> {
+        if depth > DEPTH_LIMIT {
+            return Err(self.wrong(span, &format!("values stand more than {DEPTH_LIMIT} deep in one another")));
+        }
+        let place = self.place(span);
+        self.count(span, 1)?;
+        let before = self.nodes;
+        let (value, anchor, tag) = match event {
+            Event::Scalar(text, style, anchor, tag) => (scalar(&text, style, tag.as_deref()), anchor, tag),
+            Event::SequenceStart(anchor, tag) => (self.sequence(depth)?, anchor, tag),
+            Event::MappingStart(anchor, tag) => (self.mapping(depth)?, anchor, tag),
+            Event::Alias(anchor) => {
+                let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
+                    return Err(self.wrong(span, "an alias of a value that is not finished or not there"));
+                };
+                self.count(span, size)?;
+                return Ok(Node { place, ..node });
+            }
+            _ => return Err(self.wrong(span, "a value is missing")),
+        };
+        let merge = match tag.as_deref() {
+            None => Merge::Usual,
+            Some(tag) if tag.handle == "!" && tag.suffix == "reset" => Merge::Reset,
+            Some(tag) if tag.handle == "!" && tag.suffix == "override" => Merge::Override,
+            Some(tag)
+                if tag.is_yaml_core_schema()
+                    && matches!(&*tag.suffix, "str" | "int" | "bool" | "float" | "null" | "map" | "seq") =>
+            {
+                Merge::Usual
+            }
+            Some(tag) => {
+                return Err(self.wrong(span, &format!("a tag that is not known: `{}{}`", tag.handle, tag.suffix)));
+            }
+        };
+        let node = Node { place, value, merge };
+        if anchor != 0 {
+            self.anchors.insert(anchor, (node.clone(), self.nodes - before));
+        }
+        Ok(node)
+    }
+
+    fn sequence(&mut self, depth: usize) -> Result<Value, Error> {
+        let mut list = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(Value::List(list)),
+                event => list.push(self.node(event, depth + 1)?),
+            }
+        }
+    }
+
+    fn mapping(&mut self, depth: usize) -> Result<Value, Error> {
+        let (mut map, mut merged) = (Map::new(), Vec::new());
+        loop {
+            let (event, span) = self.next()?;
+            if event == Event::MappingEnd {
+                break;
+            }
+            let key = self.node((event, span), depth + 1)?;
+            let Some(name) = key.scalar().map(str::to_string).or_else(|| (key.value == Value::Null).then(String::new))
+            else {
+                return Err(self.wrong(span, &format!("a key that is {}", key.kind())));
+            };
+            let next = self.next()?;
+            let value = self.node(next, depth + 1)?;
+            if name == MERGE_KEY {
+                merged.push((span, value));
+            } else if map.insert(name.clone(), (key.place, value)).is_some() {
+                return Err(self.wrong(span, &format!("the key `{}` is there twice", name.escape_debug())));
+            }
+        }
+        for (span, value) in merged {
+            self.merge(&mut map, value, span)?;
+        }
+        Ok(Value::Map(map))
+    }
+
+    /// What `<<` adds: keys that are not there; of a list, the first that has a key wins.
+    fn merge(&self, map: &mut Map, value: Node, span: Span) -> Result<(), Error> {
+        let sources = match value.value {
+            Value::List(list) => list,
+            _ => vec![value],
+        };
+        for source in sources {
+            let Value::Map(source) = source.value else { return Err(self.wrong(span, "`<<` merges mappings only")) };
+            for (key, entry) in source {
+                map.entry(key).or_insert(entry);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// YAML 1.2's core schema: only plain scalars are anything else than text.
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
+    if style != ScalarStyle::Plain || tag.is_some_and(|tag| tag.suffix == "str") {
+        return Value::Text(text.to_string());
+    }
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        "true" | "True" | "TRUE" => Value::Bool(true),
+        "false" | "False" | "FALSE" => Value::Bool(false),
+        number if is_number(number) => Value::Number(number.to_string()),
+        text => Value::Text(text.to_string()),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let radix = |prefix: &str, radix| {
+        digits.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_digit(radix)))
+    };
+    let begins =
+        digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') && digits.contains(|c: char| c.is_ascii_digit());
+    let plain = begins
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte))
+        && text.parse::<f64>().is_ok();
+    plain
+        || radix("0x", 16)
+        || radix("0o", 8)
+        || matches!(digits, ".inf" | ".Inf" | ".INF")
+        || matches!(text, ".nan" | ".NaN" | ".NAN")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Explain;
+
+    fn read(text: &str) -> Node {
+        parse(text, 0, "compose.yaml").unwrap()
+    }
+
+    fn refused(text: &str) -> String {
+        let error = parse(text, 0, "compose.yaml").unwrap_err();
+        assert_eq!(error.class().code(), 2);
+        error.to_string()
+    }
+
+    #[test]
+    fn everything_has_its_line_and_kind() {
+        let node = read("services:\n  web:\n    ports: [\"8080:80\", 90]\n    tty: yes\n    init: true\n    image:\n");
+        let web = node.get("services").unwrap().get("web").unwrap();
+        assert_eq!(web.place.line, 3);
+        assert_eq!(web.map().unwrap()["init"].0.line, 5);
+        let ports = web.get("ports").unwrap().list().unwrap();
+        assert_eq!((&ports[0].value, &ports[1].value), (&Value::Text("8080:80".into()), &Value::Number("90".into())));
+        assert_eq!(web.get("tty").unwrap().value, Value::Text("yes".into()), "YAML 1.2");
+        assert_eq!((web.get("init").unwrap().scalar(), web.get("image").unwrap().kind()), (Some("true"), "nothing"));
+        for (text, number) in [
+            ("1", true),
+            ("-1.5e3", true),
+            ("0o17", true),
+            ("0x1F", true),
+            ("1.2.3", false),
+            ("1e", false),
+            (".", false),
+            ("10m", false),
+            (".inf", true),
+        ] {
+            assert_eq!(is_number(text), number, "{text}");
+        }
+        assert_eq!(read("").value, Value::Null);
+    }
+
+    #[test]
+    fn aliases_and_merge_keys_stand_for_what_they_name() {
+        let node = read("x-a: &a {a: 1, b: 2}\nx-c: &c {b: 3, c: 4}\ns:\n  <<: [*a, *c]\n  a: 9\nt: *a\n");
+        let merged: Vec<_> = node
+            .get("s")
+            .unwrap()
+            .map()
+            .unwrap()
+            .iter()
+            .map(|(key, (_, node))| (key.as_str(), node.scalar().unwrap()))
+            .collect();
+        assert_eq!(merged, [("a", "9"), ("b", "2"), ("c", "4")]);
+        assert_eq!(
+            (node.get("t").unwrap().place.line, node.get("t").unwrap().get("b").unwrap().scalar()),
+            (6, Some("2"))
+        );
+        assert_eq!(read("a: !reset null\nb: !override [1]\n").get("a").unwrap().merge, Merge::Reset);
+    }
+
+    #[test]
+    fn bombs_and_mistakes_are_refused_at_their_line() {
+        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for n in 1..10 {
+            let aliases = vec![format!("*a{}", n - 1); 10].join(", ");
+            bomb += &format!("a{n}: &a{n} [{aliases}]\n");
+        }
+        assert!(refused(&bomb).contains("more than 100000 values"), "{}", refused(&bomb));
+        let deep = "[".repeat(5000);
+        assert!(refused(&deep).contains("compose.yaml"), "{}", refused(&deep));
+        let nested = format!("a: {}{}", "[".repeat(70), "]".repeat(70));
+        assert!(refused(&nested).contains("more than 64 deep"), "{}", refused(&nested));
+        assert_eq!(refused("a: 1\nb: 2\na: 3\n"), "`compose.yaml`, line 3: the key `a` is there twice");
+        assert!(refused("a: 1\n---\nb: 2\n").contains("a second document begins here"));
+        assert!(refused("a: !secret x\n").contains("line 1: a tag that is not known: `!secret`"));
+        assert!(refused("a: &x [*x]\n").contains("line 1: "));
+        assert!(refused("? [a]\n: b\n").contains("a key that is a list"));
+        assert!(refused("<<: 1\n").contains("merges mappings only"));
+        for broken in ["a: [", "a: 'x", "{a: b", "*x", "a: *nope", "%YAML 9", "\u{0}", "a:\n - b\n c"] {
+            assert!(refused(broken).starts_with("`compose.yaml`, line "), "{broken:?}: {}", refused(broken));
+        }
+    }
+}
