@@ -25,7 +25,8 @@ pub fn variant(project: &Project, name: Option<&String>, session: &Session) -> R
 
 /// What the variant is for.
 pub fn declared(variant: Option<&Variant>) -> Declared {
-    Declared { budget: variant.map(|variant| variant.budget.clone()).unwrap_or_default(), ..Declared::default() }
+    let Some(variant) = variant else { return Declared::default() };
+    Declared { budget: variant.budget.clone(), gpu: variant.gpu.clone(), ..Declared::default() }
 }
 
 /// What runs the image; without one, that is told, unless it is required.

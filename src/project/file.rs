@@ -215,6 +215,7 @@ impl Project {
             env: reader.map("env"),
             healthcheck: reader.healthcheck(),
             budget: reader.budget(),
+            gpu: reader.gpu(),
             epoch,
             args: defaults,
         })

@@ -9,7 +9,7 @@ use super::document::{Node, Table, Value};
 use super::error::Error;
 use super::place::{Located, Place, Source};
 use super::rule;
-use super::variant::{AppSpec, Budget, Healthcheck, ImageSpec, OsSpec, PythonSpec, Upgrade, UserSpec};
+use super::variant::{AppSpec, Budget, GpuSpec, Healthcheck, ImageSpec, OsSpec, PythonSpec, Upgrade, UserSpec};
 use crate::layer::TreePath;
 use crate::python::PythonVersion;
 use crate::python::bytecode::BytecodeMode;
@@ -213,6 +213,14 @@ impl<'a> Reader<'a> {
             start_period: check.duration("start-period", 0),
             retries: check.small("retries", 3),
         })
+    }
+
+    /// `[gpu]`.
+    pub fn gpu(&self) -> Option<GpuSpec> {
+        let gpu = self.inner("gpu")?;
+        let mut arch: Vec<u32> = gpu.words("arch").iter().filter_map(|name| rule::gpu_number(name)).collect();
+        arch.sort_unstable();
+        Some(GpuSpec { arch, driver: gpu.text("driver").and_then(|text| rule::driver_number(&text.value)) })
     }
 
     /// `[budget]`.

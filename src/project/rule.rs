@@ -200,6 +200,46 @@ pub fn source_path(value: &str) -> Result<(), Complaint> {
     }
 }
 
+/// `sm_80`.
+pub fn gpu_architecture(value: &str) -> Result<(), Complaint> {
+    match gpu_number(value) {
+        Some(_) => Ok(()),
+        None => complain(
+            format!("`{}` is not the architecture of a GPU", value.escape_debug()),
+            Some("write it as \"sm_80\""),
+        ),
+    }
+}
+
+/// 80 of `sm_80`.
+pub fn gpu_number(value: &str) -> Option<u32> {
+    let digits = value.strip_prefix("sm_")?;
+    let plain = (2..=3).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|number| plain && *number >= 20)
+}
+
+/// `535`, `535.54.03`.
+pub fn gpu_driver(value: &str) -> Result<(), Complaint> {
+    match driver_number(value) {
+        Some(_) => Ok(()),
+        None => complain(
+            format!("`{}` is not the version of a driver", value.escape_debug()),
+            Some("write it as \"535\" or \"535.54\""),
+        ),
+    }
+}
+
+/// (535, 54) of `535.54.03`.
+pub fn driver_number(value: &str) -> Option<(u32, u32)> {
+    let mut parts = value.split('.').map(|part| {
+        let plain = (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<u32>().ok().filter(|_| plain)
+    });
+    let (major, minor) = (parts.next()??, parts.next().unwrap_or(Some(0))?);
+    let rest: Vec<_> = parts.collect();
+    (rest.len() <= 1 && rest.iter().all(Option::is_some)).then_some((major, minor))
+}
+
 /// CPython 3.8 and later.
 pub fn python_version(value: &str) -> Result<(), Complaint> {
     let hint = Some("write it as \"3.11\"");

@@ -129,6 +129,13 @@ pub static PROJECT: &[Key] = &[
         "",
         "What the image may weigh; checked before anything is written or pushed.",
     ),
+    Key::new(
+        "gpu",
+        Kind::Table(GPU),
+        "",
+        "",
+        "On which GPUs the image will run, for [validate](validate.md): it says that the image is for one.",
+    ),
     Key::new("hygiene", Kind::Table(HYGIENE), "", "", "What is checked before a build; see [hygiene](hygiene.md).")
         .top_only(),
     Key::new("validate", Kind::Table(VALIDATE), "", "", "What is checked of an image; see [validate](validate.md).")
@@ -313,6 +320,17 @@ static BUDGET: &[Key] = &[
     Key::new("uncompressed", Kind::Size, "no limit", "\"1.5GB\"", "All layers unpacked, base included."),
     Key::new("layer", Kind::Size, "no limit", "\"250MB\"", "The largest single layer, compressed."),
     Key::new("layers", Kind::Number(1, 100), "100", "60", "The number of layers, base included."),
+];
+
+static GPU: &[Key] = &[
+    Key::new(
+        "arch",
+        Kind::Set(rule::gpu_architecture),
+        "not checked",
+        "[\"sm_80\", \"sm_90\"]",
+        "The architectures of the GPUs.",
+    ),
+    Key::new("driver", Kind::Text(rule::gpu_driver), "not checked", "\"535\"", "The oldest driver of the hosts."),
 ];
 
 static HYGIENE: &[Key] = &[

@@ -35,6 +35,8 @@ pub struct Variant {
     pub healthcheck: Option<Healthcheck>,
     /// `[budget]`.
     pub budget: Budget,
+    /// `[gpu]`.
+    pub gpu: Option<GpuSpec>,
     /// The time of the build: SOURCE_DATE_EPOCH, else the commit's, else 1980. `--build-arg BUILD_DATE` does not change it.
     pub epoch: Epoch,
     /// The build arguments as they were resolved, for labels and explanations.
@@ -138,4 +140,13 @@ pub struct Budget {
     pub layer: Option<u64>,
     /// The number of layers.
     pub layers: Option<u32>,
+}
+
+/// `[gpu]`: on which GPUs the image will run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GpuSpec {
+    /// Architectures as numbers, sorted: 80 for `sm_80`.
+    pub arch: Vec<u32>,
+    /// The major and minor number of the hosts' driver.
+    pub driver: Option<(u32, u32)>,
 }

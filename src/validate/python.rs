@@ -81,6 +81,20 @@ impl<'a> Pythons<'a> {
         self.environments.iter().find(|environment| environment.folder_of(path).is_some())
     }
 
+    /// The folder of the package that a file belongs to; a module that stands by itself is one too.
+    pub fn package_of(&self, path: &TreePath) -> Option<String> {
+        let folder = self.environment_of(path)?.folder_of(path)?;
+        let below = path.as_str().strip_prefix(folder.as_str())?.trim_start_matches('/');
+        let mut parts = below.split('/');
+        // `numpy.libs` belongs to numpy.
+        let top = parts.next()?.trim_end_matches(".libs");
+        match parts.next().filter(|_| top == "nvidia") {
+            // A folder of many distributions.
+            Some(inner) => Some(format!("{folder}/{top}/{inner}")),
+            None => Some(format!("{folder}/{top}")),
+        }
+    }
+
     /// The interpreter that runs an environment.
     pub fn interpreter_of(&self, environment: &Environment) -> Option<&Interpreter> {
         let version = environment.version?;

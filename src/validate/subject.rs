@@ -11,7 +11,7 @@ use crate::image::{Access, BaseImage, DocumentFlaw, Examined, Image, ImageName, 
 use crate::layer::read::Member;
 use crate::layer::{BlobSource, TreePath};
 use crate::oci::{Config, Descriptor, Manifest, Platform, media_type};
-use crate::project::Budget;
+use crate::project::{Budget, GpuSpec};
 
 /// What the project says that the image is for; empty for an image that comes without a project.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,8 @@ pub struct Declared {
     pub targets: Vec<String>,
     /// How large it may be.
     pub budget: Budget,
+    /// On which GPUs it will run, if on any.
+    pub gpu: Option<GpuSpec>,
 }
 
 /// An entry of a layer, and what was seen of its content.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::{Object, World};
 use super::{ARCHITECTURE, FOREIGN, WHEEL, counted, with_files};
-use crate::layer::TreePath;
 use crate::oci::Platform;
 use crate::python::{Headers, Tag, shown};
 use crate::target::{Libc, PythonVersion};
@@ -51,13 +50,13 @@ fn foreign(subject: &Subject, world: &World<'_>, pythons: &Pythons<'_>, findings
         .objects
         .iter()
         .filter(|object| object.native)
-        .filter_map(|object| package(pythons, object.path))
+        .filter_map(|object| pythons.package_of(object.path))
         .collect();
     let mut groups: BTreeMap<(&'static str, String, String), Vec<&Object<'_>>> = BTreeMap::new();
     for object in world.objects.iter().filter(|object| !object.native && object.elf.damage.is_none()) {
         let machine = object.elf.machine.name();
         let folder = object.path.parent().map(|folder| folder.to_string()).unwrap_or_default();
-        let (rule, group) = match package(pythons, object.path) {
+        let (rule, group) = match pythons.package_of(object.path) {
             Some(package) if packages_with_native.contains(&package) => (FOREIGN, package),
             Some(package) => (ARCHITECTURE, package),
             None if searched.contains(&folder) && !runs_too(subject, world, object) => (ARCHITECTURE, String::new()),
@@ -82,12 +81,6 @@ fn runs_too(subject: &Subject, world: &World<'_>, object: &Object<'_>) -> bool {
         None => true,
     };
     matches!(pair, ("amd64", Some("386")) | ("arm64", Some("arm"))) && loader()
-}
-
-fn package(pythons: &Pythons<'_>, path: &TreePath) -> Option<String> {
-    let folder = pythons.environment_of(path)?.folder_of(path)?;
-    let below = path.as_str().strip_prefix(folder.as_str())?.trim_start_matches('/');
-    Some(format!("{folder}/{}", below.split('/').next()?.trim_end_matches(".libs")))
 }
 
 /// A wheel that fits with none of its tags.

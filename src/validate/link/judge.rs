@@ -43,15 +43,17 @@ enum Part {
 
 /// What all files asked for.
 #[derive(Default)]
-struct Asked {
+struct Asked<'a> {
     /// What a file does not get, if it is loaded by itself.
-    missing: BTreeSet<(usize, String)>,
+    missing: BTreeSet<(usize, &'a str)>,
     /// What it gets in a process that another file began.
-    satisfied: BTreeSet<(usize, String)>,
+    satisfied: BTreeSet<(usize, &'a str)>,
     /// Files that are loaded by a program or a module.
     loaded: BTreeSet<usize>,
+    /// Files that are loaded by a program: nothing can come before what it needs.
+    started: BTreeSet<usize>,
     /// The versions that a library does not have, and who needs them.
-    versions: BTreeMap<usize, BTreeMap<String, BTreeSet<usize>>>,
+    versions: BTreeMap<usize, BTreeMap<&'a str, BTreeSet<usize>>>,
 }
 
 /// Looks for them.
@@ -70,7 +72,7 @@ pub(super) fn look(
         let message = "its libraries ask for more than is looked for; what comes last was not checked";
         findings.add(Draft::new(DAMAGED, &subject.name, message));
     }
-    missing(subject, world, &parts, &asked, findings);
+    missing(subject, world, pythons, (&parts, &asked), findings);
     versions(world, &asked, findings);
 }
 
@@ -90,7 +92,7 @@ impl Parts {
             .objects
             .iter()
             .filter(|object| is_module(object.path))
-            .filter_map(|object| package(pythons, object.path))
+            .filter_map(|object| pythons.package_of(object.path))
             .collect();
         for object in &world.objects {
             let part = parts.part(object, pythons, &with_modules);
@@ -112,7 +114,7 @@ impl Parts {
         if folder.ends_with("/lib-dynload") {
             return Part::Unused;
         }
-        match package(pythons, object.path) {
+        match pythons.package_of(object.path) {
             Some(_) if is_module(object.path) => Part::Module,
             // Loaded with ctypes: all that the package is for, if it is no plugin.
             Some(package) if !with_modules.contains(&package) && is_main(&package, object.path) => Part::Module,
@@ -125,15 +127,6 @@ impl Parts {
     }
 }
 
-/// The folder of a package in site-packages; a module that stands there by itself is one too.
-fn package(pythons: &Pythons<'_>, path: &TreePath) -> Option<String> {
-    let folder = pythons.environment_of(path)?.folder_of(path)?;
-    let below = path.as_str().strip_prefix(folder.as_str())?.trim_start_matches('/');
-    let top = below.split('/').next()?;
-    // `numpy.libs` belongs to numpy.
-    Some(format!("{folder}/{}", top.trim_end_matches(".libs")))
-}
-
 /// Whether Python would import it, by its name: `x.cpython-311-x86_64-linux-gnu.so`, `x.abi3.so`, `x.so`.
 fn is_module(path: &TreePath) -> bool {
     let name = path.name();
@@ -142,7 +135,7 @@ fn is_module(path: &TreePath) -> bool {
 
 /// Whether a library is what its package is for. Those of NVIDIA's own have transports for many networks.
 fn is_main(package: &str, path: &TreePath) -> bool {
-    !package.ends_with("/nvidia") && !path.as_str().to_ascii_lowercase().contains("plugin")
+    !package.contains("/nvidia/") && !path.as_str().to_ascii_lowercase().contains("plugin")
 }
 
 /// Files for the other C library, which are told here and asked nothing more.
@@ -214,15 +207,15 @@ fn interpreters(world: &World<'_>, parts: &Parts, findings: &mut Findings<'_>) {
 }
 
 /// Loads every file by itself, those of an environment into its interpreter.
-fn ask(
-    world: &World<'_>,
+fn ask<'a>(
+    world: &World<'a>,
     loader: &Loader<'_>,
     pythons: &Pythons<'_>,
     parts: &Parts,
     others: &BTreeSet<usize>,
-) -> Asked {
+) -> Asked<'a> {
     let mut asked = Asked::default();
-    let mut started: BTreeMap<usize, Process> = BTreeMap::new();
+    let mut started: BTreeMap<usize, Process<'a>> = BTreeMap::new();
     for (number, object) in world.objects.iter().enumerate() {
         let elf = object.elf;
         let of_other = elf.interpreter.as_deref().is_some_and(|path| is_musl(path) != (loader.flavor == Flavor::Musl));
@@ -253,16 +246,20 @@ fn interpreter_for(world: &World<'_>, pythons: &Pythons<'_>, object: &Object<'_>
     world.at(pythons.interpreter_of(environment)?.path.as_str())
 }
 
-impl Asked {
+impl<'a> Asked<'a> {
     /// Remembers what a file and all that it loads asked for.
-    fn take(&mut self, world: &World<'_>, root: usize, process: &Process, asks: &[Ask], part: Part) {
+    fn take(&mut self, world: &World<'a>, root: usize, process: &Process<'a>, asks: &[Ask<'a>], part: Part) {
         let primary = matches!(part, Part::Program | Part::Module);
         if primary {
             self.loaded.insert(root);
             self.loaded.extend(asks.iter().map(|ask| ask.object));
         }
+        if part == Part::Program {
+            self.started.insert(root);
+            self.started.extend(asks.iter().map(|ask| ask.object));
+        }
         for ask in asks {
-            let key = (ask.object, ask.library.clone());
+            let key = (ask.object, ask.library);
             match ask.got {
                 Some(_) if ask.object != root => drop(self.satisfied.insert(key)),
                 None if ask.object == root => drop(self.missing.insert(key)),
@@ -276,19 +273,25 @@ impl Asked {
             // A library without any versions is taken as it is.
             if !provides.is_empty() && !provides.contains(&required.version) {
                 let versions = self.versions.entry(library).or_default();
-                versions.entry(required.version.clone()).or_default().insert(root);
+                versions.entry(required.version.as_str()).or_default().insert(root);
             }
         }
     }
 }
 
 /// Libraries that nobody finds, a finding for each.
-fn missing(subject: &Subject, world: &World<'_>, parts: &Parts, asked: &Asked, findings: &mut Findings<'_>) {
+fn missing(
+    subject: &Subject,
+    world: &World<'_>,
+    pythons: &Pythons<'_>,
+    (parts, asked): (&Parts, &Asked<'_>),
+    findings: &mut Findings<'_>,
+) {
     let mut groups: BTreeMap<(&'static str, &str), Vec<usize>> = BTreeMap::new();
     for (object, library) in asked.missing.difference(&asked.satisfied) {
         let rule = if DRIVERS.iter().any(|driver| library.starts_with(driver)) {
             DRIVER
-        } else if world.named(library).next().is_some() {
+        } else if !asked.started.contains(object) && elsewhere(world, pythons, library).is_some() {
             PRELOADED
         } else if parts.get(*object) == Part::Unused {
             UNUSED
@@ -308,12 +311,15 @@ fn missing(subject: &Subject, world: &World<'_>, parts: &Parts, asked: &Asked, f
         let message = match rule {
             DRIVER => format!("`{library}` comes with the driver: {count}"),
             PRELOADED => {
-                let other = world.named(library).next().map(Object::place).unwrap_or_default();
+                let other = elsewhere(world, pythons, library).map(Object::place).unwrap_or_default();
                 format!("`{library}` is `{other}`, where the loader does not look: {count}")
             }
             _ => format!("`{library}` is missing: {count}"),
         };
         let mut draft = with_files(Draft::new(rule, place, message), files.iter().map(String::as_str));
+        if let Some(other) = world.named(library).next().filter(|_| !matches!(rule, DRIVER | PRELOADED)) {
+            draft = draft.detail(format!("`{}` is it, where the loader does not look for that name", other.place()));
+        }
         if !matches!(rule, DRIVER | PRELOADED)
             && let Some(fix) = packages.fix(library)
         {
@@ -323,8 +329,15 @@ fn missing(subject: &Subject, world: &World<'_>, parts: &Parts, asked: &Asked, f
     }
 }
 
+/// A file that may have been loaded before: it has the name itself, or is in an environment, whose packages load theirs
+/// by path. A library of the system whose link is missing is not found by anybody.
+fn elsewhere<'w, 'a>(world: &'w World<'a>, pythons: &Pythons<'_>, library: &str) -> Option<&'w Object<'a>> {
+    let mut known = world.named(library);
+    known.find(|object| object.path.name() == library || pythons.environment_of(object.path).is_some())
+}
+
 /// Libraries that are too old, a finding for each.
-fn versions(world: &World<'_>, asked: &Asked, findings: &mut Findings<'_>) {
+fn versions(world: &World<'_>, asked: &Asked<'_>, findings: &mut Findings<'_>) {
     for (library, versions) in &asked.versions {
         let Some(object) = world.get(*library) else { continue };
         let needed_by: BTreeSet<usize> = versions.values().flatten().copied().collect();
@@ -345,7 +358,7 @@ fn versions(world: &World<'_>, asked: &Asked, findings: &mut Findings<'_>) {
 }
 
 /// The greatest version of the same family: `GLIBC_2.36` for `GLIBC_2.38`.
-fn newest<'a>(provides: &'a [String], wanted: Option<&String>) -> Option<&'a str> {
+fn newest<'a>(provides: &'a [String], wanted: Option<&&str>) -> Option<&'a str> {
     let family = |name: &str| name.rsplit_once('_').map(|(family, _)| family.to_string());
     let number = |name: &str| -> Vec<u32> {
         let digits = name.rsplit_once('_').map_or("", |(_, digits)| digits);

@@ -20,38 +20,38 @@ struct Member {
 
 /// What was loaded, in its order.
 #[derive(Default)]
-pub(super) struct Process {
+pub(super) struct Process<'a> {
     members: Vec<Member>,
     /// By soname and by the name that was asked for: its object.
-    names: BTreeMap<String, usize>,
+    names: BTreeMap<&'a str, usize>,
 }
 
 /// What a file asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Ask {
+pub(super) struct Ask<'a> {
     /// Who asks.
     pub object: usize,
-    pub library: String,
+    pub library: &'a str,
     /// What it got.
     pub got: Option<usize>,
 }
 
-impl Process {
+impl<'a> Process<'a> {
     /// Loads a program with all that it needs.
-    pub fn start(world: &World<'_>, loader: &Loader<'_>, program: usize) -> (Process, Vec<Ask>) {
+    pub fn start(world: &World<'a>, loader: &Loader<'_>, program: usize) -> (Process<'a>, Vec<Ask<'a>>) {
         let mut process = Process::default();
         let asks = process.load(world, loader, program);
         (process, asks)
     }
 
     /// The same process, in which nothing is remembered of who loaded what later.
-    pub fn copy(&self) -> Process {
+    pub fn copy(&self) -> Process<'a> {
         let members = self.members.iter().map(|one| Member { found: one.found.clone(), asked_by: one.asked_by });
         Process { members: members.collect(), names: self.names.clone() }
     }
 
     /// Loads one more file, as a program does by dlopen.
-    pub fn load(&mut self, world: &World<'_>, loader: &Loader<'_>, object: usize) -> Vec<Ask> {
+    pub fn load(&mut self, world: &World<'a>, loader: &Loader<'_>, object: usize) -> Vec<Ask<'a>> {
         let Some(root) = world.get(object) else { return Vec::new() };
         let origin = root.path.parent().map(|folder| folder.to_string()).unwrap_or_default();
         let mut next = self.members.len();
@@ -61,14 +61,17 @@ impl Process {
             let number = member.found.object;
             let Some(elf) = world.get(number).map(|object| object.elf) else { break };
             for library in &elf.needed {
-                let known = self.names.get(library).copied();
+                if !loader.spend() {
+                    return asks;
+                }
+                let known = self.names.get(library.as_str()).copied();
                 let got = known.or_else(|| {
                     let found = loader.find(library, &self.chain(world, next))?;
                     let object = found.object;
                     self.add(world, Member { found, asked_by: Some(next) }, library);
                     Some(object)
                 });
-                asks.push(Ask { object: number, library: library.clone(), got });
+                asks.push(Ask { object: number, library, got });
             }
             next += 1;
         }
@@ -80,10 +83,10 @@ impl Process {
         self.names.get(name).copied()
     }
 
-    fn add(&mut self, world: &World<'_>, member: Member, name: &str) {
+    fn add(&mut self, world: &World<'a>, member: Member, name: &'a str) {
         let object = member.found.object;
-        let soname = world.get(object).and_then(|object| object.elf.soname.clone());
-        for name in soname.into_iter().chain([name.to_string()]) {
+        let soname = world.get(object).and_then(|object| object.elf.soname.as_deref());
+        for name in soname.into_iter().chain([name]) {
             self.names.entry(name).or_insert(object);
         }
         // The same file under another name is loaded once.

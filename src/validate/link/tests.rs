@@ -269,7 +269,7 @@ fn musl_looks_into_its_own_folders() {
         recipe.fired().into_iter().filter(|rule| rule.starts_with("link-")).collect::<Vec<_>>()
     };
     assert_eq!(image("usr/local/lib/liba.so.1", None), [""; 0]);
-    assert_eq!(image("opt/liba.so.1", None), [PRELOADED]);
+    assert_eq!(image("opt/liba.so.1", None), [LIBRARY]);
     assert_eq!(image("opt/liba.so.1", Some("/lib\n/opt\n")), [""; 0]);
     let mut recipe = Recipe::good();
     recipe.file(0, "usr/lib/ld-musl-x86_64.so.1", 0o755, library(&[]).bytes());
@@ -296,14 +296,34 @@ fn tags_that_fit_in_any_way_are_no_finding() {
     }
 }
 
-/// 300 libraries that all need each other are no endless work.
+/// Libraries that all need each other are no endless work.
 #[test]
 fn libraries_that_need_each_other_end() {
-    let names: Vec<&'static str> = (0..300).map(|n| &*format!("lib{n}.so").leak()).collect();
+    let whole = |count: usize| {
+        let names: Vec<&'static str> = (0..count).map(|n| &*format!("lib{n}.so").leak()).collect();
+        fired(|recipe| names.iter().for_each(|name| file(recipe, &format!("usr/lib/{name}"), &library(&names))))
+    };
+    assert_eq!(whole(30), [""; 0]);
+    assert_eq!(whole(180), [DAMAGED], "what was not checked is told");
+}
+
+/// A library that is there under its long name alone: ldconfig's link is gone, and nothing loads it by path.
+#[test]
+fn a_library_without_its_link_is_missing_and_one_in_a_folder_that_programs_do_not_search() {
+    let soname = Made { soname: Some("liba.so.1"), ..library(&[]) };
     let rules = fired(|recipe| {
-        for name in &names {
-            file(recipe, &format!("usr/lib/{name}"), &library(&names));
-        }
+        file(recipe, "usr/lib/liba.so.1.0.3", &soname);
+        file(recipe, &format!("{SITE}/x.so"), &library(&["liba.so.1"]));
     });
-    assert_eq!(rules, [""; 0]);
+    assert_eq!(rules, [LIBRARY]);
+    let rules = fired(|recipe| {
+        file(recipe, "opt/a/liba.so.1", &soname);
+        file(recipe, "usr/bin/tool", &Made::dynamic_program(LOADER, &["liba.so.1"]));
+    });
+    assert_eq!(rules, [LIBRARY]);
+    let rules = fired(|recipe| {
+        file(recipe, &format!("{SITE}/a.libs/liba-1234.so.1.0"), &soname);
+        file(recipe, &format!("{SITE}/x.so"), &library(&["liba.so.1"]));
+    });
+    assert_eq!(rules, [PRELOADED]);
 }
