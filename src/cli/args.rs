@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::oci::Platform;
+use crate::validate::{Profile, profiles};
 
 /// Casts an application into an OCI image: no daemon, no Dockerfile, no root, no RUN.
 #[derive(Debug, Parser)]
@@ -215,6 +217,12 @@ pub struct Hygiene {
     pub skip: Vec<String>,
 }
 
+/// The places that `--target` knows.
+fn places() -> PossibleValuesParser {
+    let place = |profile: &'static Profile| PossibleValue::new(profile.name).help(profile.about);
+    PossibleValuesParser::new(profiles().iter().map(place))
+}
+
 /// `ingot validate`.
 #[derive(Debug, Args)]
 pub struct Validate {
@@ -228,7 +236,7 @@ pub struct Validate {
     #[arg(long, value_name = "RULE")]
     pub skip: Vec<String>,
     /// Where it will run, with that place's own limits
-    #[arg(long, value_name = "PROFILE")]
+    #[arg(long, value_name = "PROFILE", value_parser = places())]
     pub target: Vec<String>,
     /// Do not run it: look at its files only
     #[arg(long = "static", conflicts_with_all = ["engine", "require_engine"])]

@@ -26,6 +26,7 @@ mod fixture;
 pub use findings::Findings;
 pub use rule::{markdown, rules};
 pub use subject::{Declared, Subject};
+pub use target::{Profile, profiles};
 
 use crate::check::{Policy, Report};
 

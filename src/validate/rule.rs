@@ -62,7 +62,18 @@ pub fn markdown() -> String {
         }
         page.push('\n');
     }
-    page
+    page + &targets()
+}
+
+/// The table of what `--target` knows.
+fn targets() -> String {
+    let mut page = String::from(
+        "### Places\n\n| `--target` | what it is, and what is checked | where that is from |\n|---|---|---|\n",
+    );
+    for place in target::profiles().iter().filter(|place| !place.about.is_empty()) {
+        page += &format!("| `{}` | {} | {} |\n", place.name, place.about, place.source);
+    }
+    page + "\n"
 }
 
 #[cfg(test)]

@@ -235,6 +235,10 @@ fn ask<'a>(
             }
             None => Process::start(world, loader, number),
         };
+        // What was not looked for is not missing.
+        if loader.is_exhausted() {
+            break;
+        }
         asked.take(world, number, &process, &asks, parts.get(number));
     }
     asked
