@@ -23,6 +23,9 @@ const REMEMBER_LIMIT: u64 = 1 << 20;
 /// The most entries without a place that are told of one layer.
 const ERRORS_LIMIT: usize = 100;
 
+/// How long the paths of all folders may be together that are made because no layer has them, in bytes.
+const IMPLIED_LIMIT: usize = 64 << 20;
+
 /// Where a file's bytes are: which layer, which entry of its tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Source {
@@ -42,6 +45,7 @@ pub struct Rootfs {
     pub(super) nodes: BTreeMap<TreePath, Node>,
     pub(super) layers: Vec<LayerBlob>,
     sizes: Vec<u64>,
+    implied: usize,
     blobs: Option<Arc<dyn BlobSource>>,
     kept: BTreeMap<Source, Vec<u8>>,
     libc: BTreeMap<Source, String>,
@@ -65,6 +69,7 @@ impl Rootfs {
             nodes: BTreeMap::new(),
             layers: Vec::new(),
             sizes: Vec::new(),
+            implied: 0,
             blobs: None,
             kept: BTreeMap::new(),
             libc: BTreeMap::new(),
@@ -233,6 +238,12 @@ impl Rootfs {
         self.nodes.iter().map(|(path, node)| (path, &node.entry))
     }
 
+    /// Every file, sorted by path, and where it is: the number of its layer, and how many entries come before it there.
+    pub fn places(&self) -> impl Iterator<Item = (&TreePath, usize, u64)> {
+        let places = self.nodes.iter().filter_map(|(path, node)| Some((path, node.source?)));
+        places.map(|(path, source)| (path, source.layer, source.ordinal))
+    }
+
     /// What the file that `path` leads to says of its C library's version: "glibc 2.36", "musl 1.2.4".
     pub(super) fn libc(&self, path: &TreePath) -> Option<&str> {
         let source = self.nodes.get(&self.resolve(path)?)?.source?;
@@ -361,6 +372,10 @@ impl Rootfs {
         };
         for part in missing {
             push(&mut real, &part);
+            self.implied += real.len();
+            if self.implied > IMPLIED_LIMIT {
+                return Err(damaged("is below too many folders that no layer has".into()));
+            }
             let folder = Listed { kind: ListedKind::Directory, mode: 0o755, uid: 0, gid: 0 };
             self.nodes.insert(TreePath::new(&real)?, node(layer, folder));
         }

@@ -135,7 +135,7 @@ impl Subject {
             flaws: examined.flaws,
             layers,
             root,
-            unmerged: errors.into_iter().map(|(layer, error)| (layer, layer::told(&error.into()))).collect(),
+            unmerged: errors.into_iter().map(|(layer, error)| (layer, reason(error))).collect(),
             declared,
         })
     }
@@ -166,10 +166,7 @@ impl Subject {
 
     /// Every file of the merged file system with its path, sorted; of several names of one file, each.
     pub fn files(&self) -> impl Iterator<Item = (&TreePath, &Fact)> {
-        self.root.iter().filter_map(|(path, entry)| match entry.kind {
-            crate::layer::BaseKind::File => Some((path, self.file(path)?)),
-            _ => None,
-        })
+        self.root.places().filter_map(|(path, layer, ordinal)| Some((path, self.layers.get(layer)?.fact(ordinal)?)))
     }
 
     /// The text that was kept of the file that `path` leads to (see [`super::content`]).
@@ -184,4 +181,12 @@ fn no_manifest(platform: &Platform) -> Manifest {
     let config = Descriptor::of(media_type::CONFIG, &Config::empty(platform).to_bytes());
     let media_type = media_type::MANIFEST.to_string();
     Manifest { media_type, config, layers: Vec::new(), annotations: Default::default() }
+}
+
+/// Why an entry has no place: the layer is named elsewhere.
+fn reason(error: crate::layer::Error) -> String {
+    match error {
+        crate::layer::Error::Damaged { reason, .. } => reason,
+        other => other.to_string(),
+    }
 }

@@ -37,12 +37,9 @@ pub(super) fn look(subject: &Subject, packaged: &Packaged, findings: &mut Findin
 fn privileges(subject: &Subject, packaged: &Packaged, findings: &mut Findings<'_>) {
     let base = subject.base_layers();
     let (mut brought, mut own) = (Vec::new(), Vec::new());
-    for (path, entry) in subject.root.iter().filter(|(_, entry)| entry.kind == BaseKind::File) {
-        let capable = || {
-            let fact = subject.file(path);
-            fact.is_some_and(|fact| fact.member.xattrs.iter().any(|name| name == "security.capability"))
-        };
-        if entry.mode & 0o6000 == 0 && !capable() {
+    for (path, fact) in subject.files() {
+        let is_capable = fact.member.xattrs.iter().any(|name| name == "security.capability");
+        if fact.member.mode & 0o6000 == 0 && !is_capable {
             continue;
         }
         let layer = subject.root.place(path).map_or(0, |(layer, _)| layer);

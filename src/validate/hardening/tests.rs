@@ -286,7 +286,7 @@ fn no_finding_has_control_characters_or_secrets() {
     let mut recipe = Recipe::good();
     let evil = format!("\u{1b}]52;c;{}\u{7}", key());
     recipe.config["Env"] = json!([format!("PATH={evil}:."), format!("{evil}={}", key()), "LD_PRELOAD=\u{9b}2J"]);
-    recipe.config["Labels"] = json!({ "\u{1b}[2J": evil.repeat(30_000), "k": key() });
+    recipe.config["Labels"] = json!({ "\u{1b}[2J": evil.repeat(60_000), "k": key() });
     recipe.config["Entrypoint"] = json!([format!("./{evil}{}", "x".repeat(1 << 20))]);
     recipe.config["ExposedPorts"] = json!({ "22/\u{1b}[31m": {}, "99999999999999999999/tcp": {} });
     recipe.config["Healthcheck"] = json!({ "Test": [7] });

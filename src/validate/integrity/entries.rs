@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::layer::TreePath;
 use crate::layer::read::{Member, MemberKind};
-use crate::validate::findings::{Draft, Findings};
+use crate::validate::findings::{Draft, Findings, brief};
 use crate::validate::layer::Layer;
 use crate::validate::subject::Subject;
 
 /// The largest user or group id that a rootless engine can map: it has 65,536 ids by default.
 const OWNER_LIMIT: u32 = 65_535;
+/// How long all paths of folders may be together that are looked up, in bytes: a hostile layer has endless ones.
+const STEPS: usize = 256 << 20;
 /// Times that every file system can keep: from 1970 to 2106.
 const TIMES: std::ops::RangeInclusive<i64> = 0..=0xffff_ffff;
 
@@ -18,7 +20,7 @@ const DEVICES: [&str; 8] = ["console", "full", "null", "ptmx", "random", "tty", 
 
 pub(super) fn look(subject: &Subject, findings: &mut Findings<'_>) {
     let mut below = BTreeSet::new();
-    let mut orphans = BTreeSet::new();
+    let (mut orphans, mut steps) = (BTreeSet::new(), STEPS);
     for layer in &subject.layers {
         let own = own(layer);
         one_by_one(layer, findings);
@@ -27,7 +29,7 @@ pub(super) fn look(subject: &Subject, findings: &mut Findings<'_>) {
         late_links(layer, &own, findings);
         // Otherwise the folder may be in what was not read.
         if subject.is_whole() {
-            orphans.extend(own.keys().filter_map(|path| missing_parent(path, &own, &below)));
+            orphans.extend(own.keys().filter_map(|path| missing_parent(path, &own, &below, &mut steps)));
         }
         below.extend(own.into_keys());
     }
@@ -36,9 +38,20 @@ pub(super) fn look(subject: &Subject, findings: &mut Findings<'_>) {
         1 => "no layer has this folder, although something is in it".into(),
         count => format!("no layer has {count} folders in which something is"),
     }));
-    for (layer, reason) in subject.unmerged.iter().filter(|_| subject.is_whole()) {
-        let name = subject.layers.get(*layer).map_or("layers", |layer| layer.blob.name.as_str());
-        findings.add(Draft::new("entry-link", name, reason));
+    if subject.is_whole() {
+        unmerged(subject, findings);
+    }
+}
+
+/// What no engine could unpack, one finding a layer.
+fn unmerged(subject: &Subject, findings: &mut Findings<'_>) {
+    for (number, layer) in subject.layers.iter().enumerate() {
+        let mut reasons = subject.unmerged.iter().filter(|(other, _)| *other == number).map(|(_, reason)| reason);
+        let Some(first) = reasons.next() else { continue };
+        let more = reasons.clone().count();
+        let more = if more == 0 { String::new() } else { format!(", and {more} more like it") };
+        let draft = Draft::new("entry-link", &layer.blob.name, format!("{}{more}", brief(first))).detail(first);
+        findings.add(reasons.fold(draft, |draft, reason| draft.detail(reason)));
     }
 }
 
@@ -59,11 +72,17 @@ fn is_added(kind: &MemberKind) -> bool {
     !matches!(kind, MemberKind::Whiteout | MemberKind::Opaque | MemberKind::Ignored)
 }
 
-/// The highest folder above a path that no layer has.
-fn missing_parent(path: &TreePath, own: &BTreeMap<&TreePath, u64>, below: &BTreeSet<&TreePath>) -> Option<TreePath> {
+/// The highest folder above a path that no layer has. Each folder that is looked up is a step; there are only so many.
+fn missing_parent(
+    path: &TreePath,
+    own: &BTreeMap<&TreePath, u64>,
+    below: &BTreeSet<&TreePath>,
+    steps: &mut usize,
+) -> Option<TreePath> {
     let mut missing = None;
     let mut next = path.parent();
     while let Some(parent) = next {
+        *steps = steps.checked_sub(parent.as_str().len())?;
         if own.contains_key(&parent) || below.contains(&parent) {
             break;
         }
