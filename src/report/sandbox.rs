@@ -69,8 +69,13 @@ pub fn summary(result: &RunResult, output: Option<&str>) -> Vec<String> {
         }
     }
     if let Some(folder) = output {
+        let count = result.files.len();
         let bytes = result.files.iter().map(|file| file.size).sum();
-        lines.push(format!("sandbox: {} files with {} in {folder}", result.files.len(), text::size(bytes)));
+        lines.push(format!(
+            "sandbox: {count} file{} with {} in {folder}",
+            if count == 1 { "" } else { "s" },
+            text::size(bytes)
+        ));
     }
     lines.extend(
         result.refused.iter().take(TOLD).map(|left| format!("sandbox: not taken: {}: {}", left.path, left.reason)),

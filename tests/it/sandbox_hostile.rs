@@ -187,6 +187,14 @@ fn with_podman(script: &str) -> (Scratch, Ingot) {
     (scratch, Ingot::privileged().env("PATH", path))
 }
 
+/// Whether a process has this in its command line.
+fn alive(what: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .any(|line| String::from_utf8_lossy(&line).contains(what))
+}
+
 /// A podman that has an image and does `run` when it is told to run something.
 fn running(run: &str) -> (Scratch, Ingot) {
     let known = format!(r#"echo '[{{"Id":"{}","Config":{{}}}}]'"#, "0".repeat(64));
@@ -303,8 +311,10 @@ fn an_unsafe_subprocess_has_limits_all_the_same() {
     assert_eq!((code, &told["stdout"]["text"]), (4, &"None b\n".into()), "{told}");
     assert!(told["weak"].as_array().unwrap().len() > 5, "{told}");
     let orphan = "import os, time\nif os.fork() == 0:\n  os.setsid(); time.sleep(60); os._exit(0)\ntime.sleep(60)";
+    // The program's file is in the cache, so its name is in the command line.
     let (told, code) = run(&["--timeout", "1s"], orphan);
     assert_eq!((code, &told["timed_out"]), (124, &true.into()), "{told}");
+    assert!(!alive(&ingot.cache().display().to_string()), "not even one in a session of its own is left");
     let (told, code) = run(&["--memory", "200m"], "kept = []\nwhile True: kept.append(b'x' * 1_000_000)");
     assert!(code == 137 || told["stderr"]["text"].as_str().unwrap().contains("MemoryError"), "{told}");
     let (told, _) = run(&["--max-output", "1k"], "print('x' * 100_000)");

@@ -257,7 +257,6 @@ fn resources(order: &Order) -> Vec<Check> {
         Resource::Nproc => "rlimit nproc",
         Resource::Fsize => "rlimit fsize",
         Resource::Data => "rlimit data",
-        Resource::Cpu => "rlimit cpu",
         _ => "rlimit",
     };
     wanted

@@ -53,6 +53,10 @@ pub fn run(input: OwnedFd, output: OwnedFd) -> u8 {
 fn guard(input: &OwnedFd, outbox: &mut Outbox) -> Result<(), String> {
     close_inherited();
     let order = read_order(input)?;
+    if order.place == Place::Host {
+        // Orphans become this process's children, so that they can be found.
+        let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    }
     let cgroups = Cgroups::find();
     start::fence(&order);
     let mut checks = kernel::checks(&order, &cgroups);
@@ -108,6 +112,17 @@ fn kill(place: Place, group: Option<rustix::process::Pid>, signal: libc::c_int) 
             unsafe { libc::kill(-group.as_raw_nonzero().get(), signal) };
         }
         _ => {}
+    }
+}
+
+/// Ends whoever this process has adopted on a host. Whose parent is ended comes to this process next.
+fn kill_adopted() {
+    let path = format!("/proc/self/task/{}/children", own_id());
+    let listed = crate::fs::read_text(std::path::Path::new(&path), 1 << 20).unwrap_or_default();
+    let ids = listed.split_whitespace().filter_map(|id| id.parse::<libc::pid_t>().ok()).filter(|id| *id > 1);
+    for id in ids {
+        // SAFETY: a plain system call; a child's number is its own until it is waited for, which only this thread does.
+        unsafe { libc::kill(id, libc::SIGKILL) };
     }
 }
 

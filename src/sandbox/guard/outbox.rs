@@ -89,7 +89,7 @@ impl Outbox {
             let mut waits = [PollFd::new(&self.pipe, PollFlags::OUT), PollFd::new(input, PollFlags::empty())];
             let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
             let _ = poll(&mut waits, Some(&timeout));
-            if waits.iter().nth(1).is_some_and(|wait| wait.revents().intersects(PollFlags::HUP | PollFlags::ERR)) {
+            if waits.get(1).is_some_and(|wait| wait.revents().intersects(PollFlags::HUP | PollFlags::ERR)) {
                 return false;
             }
         }

@@ -9,9 +9,9 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait as wait_for_any};
 
 use super::cgroup::Cgroups;
-use super::kill;
 use super::outbox::Outbox;
 use super::start::Child;
+use super::{kill, kill_adopted};
 use crate::fs;
 use crate::sandbox::frame::{DATA_BYTES, Kind};
 use crate::sandbox::order::{Order, Place};
@@ -171,6 +171,11 @@ fn wait<A: AsFd, B: AsFd>(
     let host = waits.first().map_or(PollFlags::empty(), PollFd::revents);
     if outbox.closed() || host.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
         kill(watch.order.place, Some(watch.pid), libc::SIGKILL);
+        if watch.order.place == Place::Host {
+            // Those of the group are gone in a moment; then their children are ours.
+            std::thread::sleep(TICK);
+            kill_adopted();
+        }
         return Err("the host is gone".into());
     }
     Ok(())
@@ -190,9 +195,10 @@ fn drain<A: Read + AsFd, B: Read + AsFd>(
         err.take(outbox);
         outbox.send();
         kill(watch.order.place, Some(watch.pid), libc::SIGKILL);
-        if out.pipe.is_some() || err.pipe.is_some() {
-            wait_shortly(input, outbox)?;
+        if watch.order.place == Place::Host {
+            kill_adopted();
         }
+        wait_shortly(input, outbox)?;
     }
     Ok(())
 }

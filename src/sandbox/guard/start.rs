@@ -42,10 +42,7 @@ pub fn resources(order: &Order) -> Vec<(Resource, u64)> {
     match order.place {
         // The user is this sandbox's own, so its processes are those of the sandbox.
         Place::Container => wanted.push((Resource::Nproc, u64::from(limits.pids))),
-        Place::Host => {
-            wanted.push((Resource::Data, limits.memory));
-            wanted.push((Resource::Cpu, limits.timeout_ms.div_ceil(1000) + 1));
-        }
+        Place::Host => wanted.push((Resource::Data, limits.memory)),
     }
     wanted
 }
@@ -53,11 +50,8 @@ pub fn resources(order: &Order) -> Vec<(Resource, u64)> {
 /// Sets them for the guard, and so for all that it starts.
 pub fn fence(order: &Order) {
     for (resource, limit) in resources(order) {
-        // The processor time is the code's; the guard has to outlive it.
-        if resource != Resource::Cpu {
-            // What could not be set is seen when it is read back.
-            let _ = setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) });
-        }
+        // What could not be set is seen when it is read back.
+        let _ = setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) });
     }
 }
 

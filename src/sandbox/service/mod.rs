@@ -146,7 +146,7 @@ impl Service {
         let mut listening = pieces.send(events::started(turn.id()));
         let cancel = turn.cancel();
         let ran = self.execute(asked, turn, &mut |event| {
-            if let Some(line) = events::line(&event) {
+            if let Some(line) = events::line(event) {
                 listening = listening && pieces.send(line);
             }
             if !listening {
