@@ -42,7 +42,7 @@ impl Podman {
         let file = self.scratch.join("storage.conf");
         let folder = |name: &str| self.scratch.join(name).display().to_string();
         let text = format!(
-            "[storage]\ndriver = {:?}\ngraphroot = {:?}\nrunroot = {:?}\n",
+            "[storage]\ndriver = {0:?}\ngraphroot = {1:?}\nrootless_storage_path = {1:?}\nrunroot = {2:?}\n",
             driver(),
             folder("root"),
             folder("run")
