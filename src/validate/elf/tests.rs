@@ -140,3 +140,15 @@ fn fat_binaries_that_lie_end() {
     zeros.tail = vec![0; 4 << 20];
     assert!(read(&zeros.bytes()).unwrap().cuda.is_some());
 }
+
+/// Large libraries keep most containers in data of their own: cuFFT's are in `.ldata`, one of them in `.nv_fatbin`.
+#[test]
+fn containers_outside_their_section_count_too() {
+    let mut made = Made { cuda: vec![(2, 52)], ..library(&[]) };
+    // What only begins like one, then linkable code of kind 8.
+    made.tail = [&0xBA55_ED50u32.to_le_bytes()[..], b"no container", &testing::fatbin(&[(8, 50), (2, 90)])].concat();
+    let cuda = read(&made.bytes()).unwrap().cuda.unwrap();
+    assert_eq!(cuda.told(), "sm_52, sm_90, PTX of 50");
+    let without_section = Made { cuda: Vec::new(), ..made };
+    assert_eq!(read(&without_section.bytes()).unwrap().cuda, None);
+}

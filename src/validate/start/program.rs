@@ -69,6 +69,11 @@ impl<'a> Shell<'a> {
         Shell { subject, person: Person::of(subject), folders, working }
     }
 
+    /// The folder in which it begins.
+    pub fn working(&self) -> &str {
+        &self.working
+    }
+
     /// A path as the process sees it.
     pub fn absolute(&self, path: &str) -> String {
         if path.starts_with('/') { path.to_string() } else { format!("{}/{path}", self.working.trim_end_matches('/')) }

@@ -121,8 +121,9 @@ fn imported(
 ) {
     let (Some(environment), true) = (environment, is_name(module)) else { return };
     let first = module.split('.').next().unwrap_or_default();
-    let mut folders = vec![shell.absolute(".")];
-    folders.extend(subject.config.env_var("PYTHONPATH").unwrap_or_default().split(':').map(|one| shell.absolute(one)));
+    let mut folders = vec![shell.working().to_string()];
+    let path = subject.config.env_var("PYTHONPATH").unwrap_or_default();
+    folders.extend(path.split(':').filter(|one| !one.is_empty()).map(|one| shell.absolute(one)));
     folders.extend(environment.folders.iter().map(|folder| format!("/{folder}")));
     if let Some(interpreter) = pythons.interpreter_of(environment)
         && let Some(prefix) = interpreter.path.parent().and_then(|bin| bin.parent())
