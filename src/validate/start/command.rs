@@ -32,7 +32,9 @@ pub(super) fn look(subject: &Subject, pythons: &Pythons<'_>, findings: &mut Find
     if all.is_empty() {
         findings.add(Draft::new("start-nothing", "config", "there is neither `Entrypoint` nor `Cmd`"));
     }
-    starts(&shell, &all, place, findings).map(|rest| service::look(subject, &shell, pythons, rest, findings));
+    if let Some(rest) = starts(&shell, &all, place, findings) {
+        service::look(subject, &shell, pythons, rest, findings);
+    }
     health(subject, &shell, findings);
 }
 
