@@ -314,7 +314,7 @@ mod tests {
                 origin: Origin::Store,
             };
             let blobs = Arc::new(store.clone());
-            let rootfs = Rootfs::open(&[layer.clone()], blobs, &store, &Progress::silent()).unwrap();
+            let rootfs = Rootfs::open(std::slice::from_ref(&layer), blobs, &store, &Progress::silent()).unwrap();
             let path = TreePath::new("usr/bin/python3").unwrap();
             Debian { store, rootfs, layer, base: record.diff_id, path, version, _folder: folder }
         }
