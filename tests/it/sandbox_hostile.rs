@@ -96,6 +96,8 @@ fn what_an_image_says_of_itself_is_overridden() {
     let image = scratch.join("hostile");
     hostile(&image);
     let podman = Podman::new();
+    // The first to come decides where an ordinary user's podman keeps what; that has to be this one.
+    podman.run(["images"]).ok();
     let ingot = podman.configure(Ingot::privileged());
     is_overridden(&ingot, &image);
     // The second time it is there already, under a name that is its digest.
@@ -107,10 +109,7 @@ fn what_an_image_says_of_itself_is_overridden() {
     derive(&debian_base(), &image, |_| (), Some(layer(&[("code", Err("/srv"), 0o777)])));
     let words = ["sandbox", "run", "--image", &format!("oci:{}", image.display()), "-"].map(str::to_string);
     let ran = Ran::fed(ingot.command(words), b"print('ran')").exits(125);
-    assert!(
-        ran.stdout.is_empty() && ran.stderr.contains("the limits `other mounts` and `/code` are not in force"),
-        "{ran:?}"
-    );
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("`/code`"), "{ran:?}");
 
     // An image without a shell, a C library or anything else that runs.
     let tiny = scratch.join("tiny");
