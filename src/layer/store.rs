@@ -31,7 +31,7 @@ use crate::fs::{self, Temporary, TemporaryDir};
 use crate::oci::{Descriptor, Digest, Hasher};
 
 /// How often who waits for a blob looks whether it is still wanted.
-const AWAITED_PAUSE: Duration = Duration::from_millis(50);
+const UNDERWAY_PAUSE: Duration = Duration::from_millis(50);
 
 /// A folder of derived data, with the version of its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,25 +84,25 @@ pub struct Store {
     /// Keeps other programs from clearing `tmp/`.
     _claim: Option<Arc<File>>,
     /// Blobs that somebody of this process is fetching.
-    awaited: Arc<Awaited>,
+    underway: Arc<Underway>,
 }
 
 #[derive(Debug, Default)]
-struct Awaited {
+struct Underway {
     digests: Mutex<BTreeSet<Digest>>,
     changed: Condvar,
 }
 
 /// Who has it fetches a blob; others wait until it is dropped.
 pub struct Fetching {
-    awaited: Arc<Awaited>,
+    underway: Arc<Underway>,
     digest: Digest,
 }
 
 impl Drop for Fetching {
     fn drop(&mut self) {
-        self.awaited.digests.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.digest);
-        self.awaited.changed.notify_all();
+        self.underway.digests.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.digest);
+        self.underway.changed.notify_all();
     }
 }
 
@@ -117,7 +117,7 @@ impl Store {
             root: root.to_path_buf(),
             believes_stamps: true,
             _claim: claim.map(Arc::new),
-            awaited: Arc::default(),
+            underway: Arc::default(),
         })
     }
 
@@ -170,13 +170,13 @@ impl Store {
 
     /// Waits while somebody else of this process fetches the blob, as long as `wanted` holds. Then look whether it is there.
     pub fn fetching(&self, digest: &Digest, wanted: &dyn Fn() -> bool) -> Fetching {
-        let mut digests = self.awaited.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut digests = self.underway.digests.lock().unwrap_or_else(PoisonError::into_inner);
         while digests.contains(digest) && wanted() {
-            let waited = self.awaited.changed.wait_timeout(digests, AWAITED_PAUSE);
+            let waited = self.underway.changed.wait_timeout(digests, UNDERWAY_PAUSE);
             digests = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         digests.insert(*digest);
-        Fetching { awaited: self.awaited.clone(), digest: *digest }
+        Fetching { underway: self.underway.clone(), digest: *digest }
     }
 
     /// A verifying reader; a blob that is not there is [`Error::Missing`].
