@@ -22,6 +22,7 @@ demo: install-demo-tools
 	target/release/ingot build examples/gameforge --variant distroless $(DEMO_ARGS) -o $(DEMO_IMAGE)
 	target/release/ingot inspect $(DEMO_IMAGE)
 	target/release/ingot history $(DEMO_IMAGE)
+	target/release/ingot validate --static $(DEMO_IMAGE)
 	@du -sh dist/gameforge-distroless
 
 # All tests: the library's own, the rules of the house, and the black-box tests with real registries and engines.

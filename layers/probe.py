@@ -19,8 +19,9 @@ def imported(module):
     child = os.fork()
     if child == 0:
         os.close(reader)
+        os.set_inheritable(writer, False)
         os.setpgid(0, 0)
-        text = ""
+        text = "ok"
         try:
             __import__(module)
         except BaseException as error:
@@ -47,9 +48,10 @@ def imported(module):
         return "it did not end within %d s" % job["seconds"]
     if os.WIFSIGNALED(status):
         return "it was ended by signal %d" % os.WTERMSIG(status)
-    if os.WEXITSTATUS(status):
+    text = text.decode("utf-8", "replace")
+    if os.WEXITSTATUS(status) or not text:
         return "it ended the process with code %d" % os.WEXITSTATUS(status)
-    return text.decode("utf-8", "replace")
+    return "" if text == "ok" else text
 
 
 def written(folder):

@@ -34,6 +34,7 @@ pub fn check(stack: &Stack, policy: &Policy, production: bool) -> Report {
     for (name, service) in stack.services() {
         privileges(&mut checker, name, service);
         namespaces(&mut checker, name, service);
+        aside(&mut checker, name, service);
         mounts(&mut checker, name, service);
         ports(&mut checker, name, service);
         limits(&mut checker, name, service);
@@ -114,7 +115,7 @@ fn privileges(checker: &mut Checker<'_>, name: &str, service: &Node) {
     let who = user.and_then(Node::scalar).and_then(|user| user.split(':').next());
     let place = user.map_or(service.place, |user| user.place);
     match who {
-        Some("root" | "0") => checker.add("root-user", place, format!("`{name}` runs as root")),
+        Some(who) if is_root(who) => checker.add("root-user", place, format!("`{name}` runs as root")),
         None if !is_cast(service) => checker.add("root-user", place, format!("`{name}` runs as whom its image says")),
         _ => {}
     }
@@ -124,7 +125,7 @@ fn privileges(checker: &mut Checker<'_>, name: &str, service: &Node) {
 }
 
 fn namespaces(checker: &mut Checker<'_>, name: &str, service: &Node) {
-    for key in ["pid", "ipc", "uts", "userns_mode"] {
+    for key in ["pid", "ipc", "uts", "userns_mode", "cgroup"] {
         let shared = |node: &&Node| node.scalar().is_some_and(|mode| mode == "host" || mode.starts_with("container:"));
         if let Some(node) = service.get(key).filter(shared) {
             let mode = node.scalar().unwrap_or_default();
@@ -150,6 +151,45 @@ fn namespaces(checker: &mut Checker<'_>, name: &str, service: &Node) {
     }
 }
 
+/// What is run beside the container's own command, and what its image is built with.
+fn aside(checker: &mut Checker<'_>, name: &str, service: &Node) {
+    for key in ["post_start", "pre_stop"] {
+        for hook in service.get(key).and_then(Node::list).unwrap_or_default() {
+            if is_true(hook.get("privileged")) {
+                checker.add("privileged", hook.place, format!("`{name}` has a privileged `{key}`"));
+            }
+            if hook.get("user").and_then(Node::scalar).is_some_and(is_root) {
+                checker.add("root-user", hook.place, format!("`{key}` of `{name}` runs as root"));
+            }
+        }
+    }
+    if let Some(build) = service.get("build") {
+        let insecure = texts(build, "entitlements").any(|(right, _)| right == "security.insecure");
+        if is_true(build.get("privileged")) || insecure {
+            checker.add("privileged", build.place, format!("the image of `{name}` is built privileged"));
+        }
+        if build.get("network").and_then(Node::scalar) == Some("host") {
+            checker.add("host-network", build.place, format!("the image of `{name}` is built in the host's network"));
+        }
+        if let Some(context) = build.get("context").and_then(Node::scalar).filter(|context| !context.contains("://")) {
+            host_path(checker, name, context, build.place);
+        }
+    }
+    for (group, place) in texts(service, "group_add").filter(|(group, _)| is_root(group) || *group == "docker") {
+        checker.add("root-user", place, format!("`{name}` gets the group `{group}`"));
+    }
+    for (from, place) in texts(service, "volumes_from").filter(|(from, _)| from.starts_with("container:")) {
+        checker.add("host-mount", place, format!("`{name}` gets the volumes of {from}, which is not of this stack"));
+    }
+    if let Some(provider) = service.get("provider") {
+        checker.add("provider", provider.place, format!("`{name}` is a program of the host"));
+    }
+}
+
+fn is_root(who: &str) -> bool {
+    who == "root" || who.parse::<u64>() == Ok(0)
+}
+
 fn mounts(checker: &mut Checker<'_>, name: &str, service: &Node) {
     if let Some(node) = service.get("use_api_socket").filter(|node| is_true(Some(node))) {
         checker.add("engine-socket", node.place, format!("`{name}` gets the engine's socket"));
@@ -164,30 +204,56 @@ fn mounts(checker: &mut Checker<'_>, name: &str, service: &Node) {
         {
             checker.add("propagation", mount.place, format!("`{name}` shares `{}`", field("source")));
         }
-        if field("type") != "bind" {
-            continue;
-        }
-        let written = field("source");
-        let real = checker.stack.real(written);
-        // A relative path begins at the project's folder, which only the real one has.
-        let paths: Vec<String> =
-            written.starts_with(['/', '~']).then(|| plain(written)).into_iter().chain([real]).collect();
-        let is_socket = |path: &String| {
-            SOCKETS.iter().any(|socket| path.ends_with(&format!("/{socket}")))
-                || SOCKET_FOLDERS.contains(&path.as_str())
+        let written = match field("type") {
+            "bind" => field("source"),
+            // A named volume may be a folder of the host in other words.
+            "volume" => match bound(checker.stack, field("source")) {
+                Some(device) => device,
+                None => continue,
+            },
+            _ => continue,
         };
-        let decides = |path: &String| {
-            path == "/"
-                || HOST.iter().any(|host| path == host || path.starts_with(&format!("{host}/")))
-                || path == "/var"
-                || path == "/home"
-                || path.split('/').any(|part| KEYS.contains(&part))
-        };
-        if paths.iter().any(is_socket) {
-            checker.add("engine-socket", mount.place, format!("`{name}` gets `{written}`"));
-        } else if paths.iter().any(decides) || written == "~" {
-            checker.add("host-mount", mount.place, format!("`{name}` gets `{written}` of the host"));
+        host_path(checker, name, written, mount.place);
+    }
+    for (table, key) in [("secrets", "secrets"), ("configs", "configs")] {
+        for grant in service.get(key).and_then(Node::list).unwrap_or_default() {
+            let source = grant.get("source").and_then(Node::scalar).unwrap_or_default();
+            let stack = checker.stack;
+            if let Some(file) = stack.root.get(table).and_then(|all| all.get(source)?.get("file")) {
+                host_path(checker, name, file.scalar().unwrap_or_default(), file.place);
+            }
         }
+    }
+}
+
+/// The folder of the host that a named volume is bound to.
+fn bound<'a>(stack: &'a Stack, volume: &str) -> Option<&'a str> {
+    let options = stack.root.get("volumes")?.get(volume)?.get("driver_opts")?;
+    let text = |key: &str| options.get(key).and_then(Node::scalar).unwrap_or_default();
+    let is_bind = text("type") == "none" || text("o").split(',').any(|option| matches!(option, "bind" | "rbind"));
+    is_bind.then(|| text("device"))
+}
+
+/// Whether a path of the host is one that nobody should get.
+fn host_path(checker: &mut Checker<'_>, name: &str, written: &str, place: Place) {
+    let real = checker.stack.real(written);
+    // A relative path begins at the project's folder, which only the real one has.
+    let paths: Vec<String> =
+        written.starts_with(['/', '~']).then(|| plain(written)).into_iter().chain([real]).collect();
+    let is_socket = |path: &String| {
+        SOCKETS.iter().any(|socket| path.ends_with(&format!("/{socket}"))) || SOCKET_FOLDERS.contains(&path.as_str())
+    };
+    let decides = |path: &String| {
+        path == "/"
+            || HOST.iter().any(|host| path == host || path.starts_with(&format!("{host}/")))
+            || path == "/var"
+            || path == "/home"
+            || path.split('/').any(|part| KEYS.contains(&part))
+    };
+    if paths.iter().any(is_socket) {
+        checker.add("engine-socket", place, format!("`{name}` gets `{written}`"));
+    } else if paths.iter().any(decides) || written == "~" {
+        checker.add("host-mount", place, format!("`{name}` gets `{written}` of the host"));
     }
 }
 

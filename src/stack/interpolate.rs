@@ -9,13 +9,15 @@ use super::node::{Node, Place, Value};
 
 /// How deep defaults may stand in one another.
 const DEPTH_LIMIT: usize = 16;
-/// The longest text that a value may become, in bytes.
+/// The longest text that a value may become, in bytes, and all values of a stack together.
 const TEXT_LIMIT: usize = 256 << 10;
+const TOTAL_LIMIT: usize = 16 << 20;
 
 /// The variables of a stack, and which were asked for in vain.
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
     values: BTreeMap<String, String>,
+    expanded: usize,
     /// Variables without a value and without a default, and where they are used.
     pub unset: BTreeMap<String, Place>,
 }
@@ -25,7 +27,7 @@ impl Variables {
     pub fn new(files: BTreeMap<String, String>, environment: BTreeMap<String, String>) -> Self {
         let mut values = files;
         values.extend(environment);
-        Variables { values, unset: BTreeMap::new() }
+        Variables { values, expanded: 0, unset: BTreeMap::new() }
     }
 
     /// Their values.
@@ -43,6 +45,11 @@ impl Variables {
                     line: place.line,
                     what,
                 })?;
+                self.expanded += expanded.len();
+                if self.expanded > TOTAL_LIMIT {
+                    let what = format!("variables become more than {TOTAL_LIMIT} bytes of text");
+                    return Err(Error::Yaml { file: name.into(), line: place.line, what });
+                }
                 *text = expanded;
             }
             Value::List(list) => list.iter_mut().try_for_each(|node| self.expand(node, name))?,
@@ -266,6 +273,10 @@ mod tests {
             let error = variables().text(text, Place::default(), 0).unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");
         }
+        let mut many = Variables::new(BTreeMap::new(), [("A".to_string(), "x".repeat(100_000))].into());
+        let list = vec![Node::text(Place::default(), "$A"); 1000];
+        let error = many.expand(&mut Node::new(Place::default(), Value::List(list)), "c.yaml").unwrap_err();
+        assert!(error.to_string().contains("bytes of text"), "{error}");
         let deep = "${N:-".repeat(40) + &"}".repeat(40);
         assert!(variables().text(&deep, Place::default(), 0).unwrap_err().contains("deep"));
         let mut unset = variables();

@@ -10,7 +10,7 @@ type Declared = (&'static str, Severity, &'static str, &'static str, &'static st
 
 use Severity::{Error, Info, Warning};
 
-pub(super) const RULES: [Declared; 25] = [
+pub(super) const RULES: [Declared; 26] = [
     (
         "capability-added",
         Error,
@@ -143,6 +143,13 @@ pub(super) const RULES: [Declared; 25] = [
         "a mount that propagates to the host (shared, slave)",
         "What is mounted inside appears outside.",
         "leave `propagation` out",
+    ),
+    (
+        "provider",
+        Error,
+        "a `provider`: a program of the host that is run instead of a container",
+        "It runs as whoever starts the stack, without any wall.",
+        "run it as a container",
     ),
     (
         "restart-always",

@@ -2,7 +2,7 @@
 
 use super::check::Checker;
 use super::node::{Node, Value};
-use crate::check::Evidence;
+use crate::check::{Evidence, secrets_in_lines};
 
 /// How the names of variables end that hold a secret.
 const ENDS: [&str; 10] = [
@@ -45,11 +45,17 @@ const SHORT: usize = 12;
 pub(super) fn look(checker: &mut Checker<'_>, name: &str, service: &Node) {
     let production = checker.production;
     for (variable, (_, node)) in service.get("environment").and_then(Node::map).into_iter().flatten() {
-        if !is_secret(variable) {
-            continue;
-        }
         let place = node.place;
         let value = node.scalar().unwrap_or_default();
+        if !is_secret(variable) {
+            // A password in a URL, a token by its form.
+            let line = format!("{variable}={}", value.replace(['\n', '\r'], " "));
+            for secret in secrets_in_lines(&line, true).into_iter().filter(|_| checker.stack.is_literal(place, value)) {
+                let message = format!("`{variable}` of `{name}` has {}", secret.title);
+                checker.add_secret("secret-value", place, message, Some(secret.evidence), production);
+            }
+            continue;
+        }
         let weak = value.trim_end_matches(|c: char| !c.is_ascii_alphabetic()).to_ascii_lowercase();
         let weak = USUAL.iter().any(|usual| weak.split(['-', '_', ' ', '.']).any(|part| part == *usual));
         let problem = match &node.value {

@@ -14,6 +14,8 @@ use super::node::{Map, Merge, Node, Place, Value};
 pub const FILE_LIMIT: u64 = 1 << 20;
 /// The most values of a file, with what aliases stand for.
 pub const NODES_LIMIT: usize = 100_000;
+/// The most bytes of text of a file, with what aliases stand for.
+pub const TEXT_LIMIT: usize = 8 << 20;
 /// How deep values may stand in one another.
 pub const DEPTH_LIMIT: usize = 64;
 /// The key that merges mappings (YAML 1.1, as Compose files use it).
@@ -21,7 +23,8 @@ const MERGE_KEY: &str = "<<";
 
 /// Reads the only document of `text`, which is file number `file` with this name.
 pub fn parse(text: &str, file: usize, name: &str) -> Result<Node, Error> {
-    let mut reader = Reader { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0, file, name };
+    let mut reader =
+        Reader { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), size: Size::default(), file, name };
     let mut root = None;
     loop {
         let (event, span) = reader.next()?;
@@ -40,11 +43,18 @@ pub fn parse(text: &str, file: usize, name: &str) -> Result<Node, Error> {
     Ok(root.unwrap_or_else(|| Node::new(Place { file, line: 1 }, Value::Null)))
 }
 
+/// How much there is of a value: values and bytes of text.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    text: usize,
+}
+
 struct Reader<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
-    /// Values with an anchor, and how many values each has inside.
-    anchors: BTreeMap<usize, (Node, usize)>,
-    nodes: usize,
+    /// Values with an anchor, and how much each is.
+    anchors: BTreeMap<usize, (Node, Size)>,
+    size: Size,
     file: usize,
     name: &'a str,
 }
@@ -74,10 +84,16 @@ impl<'a> Reader<'a> {
         Error::Yaml { file: self.name.to_string(), line: place.line, what }
     }
 
-    fn count(&mut self, span: Span, more: usize) -> Result<(), Error> {
-        self.nodes += more;
-        match self.nodes > NODES_LIMIT {
-            true => Err(self.wrong(span, &format!("more than {NODES_LIMIT} values, with what aliases stand for"))),
+    fn count(&mut self, span: Span, more: Size) -> Result<(), Error> {
+        self.size.nodes += more.nodes;
+        self.size.text += more.text;
+        if self.size.nodes > NODES_LIMIT {
+            return Err(self.wrong(span, &format!("more than {NODES_LIMIT} values, with what aliases stand for")));
+        }
+        match self.size.text > TEXT_LIMIT {
+            true => {
+                Err(self.wrong(span, &format!("more than {TEXT_LIMIT} bytes of text, with what aliases stand for")))
+            }
             false => Ok(()),
         }
     }
@@ -87,18 +103,21 @@ impl<'a> Reader<'a> {
             return Err(self.wrong(span, &format!("values stand more than {DEPTH_LIMIT} deep in one another")));
         }
         let place = self.place(span);
-        self.count(span, 1)?;
-        let before = self.nodes;
+        let before = self.size;
+        let text = if let Event::Scalar(text, ..) = &event { text.len() } else { 0 };
+        self.count(span, Size { nodes: 1, text })?;
         let (value, anchor, tag) = match event {
             Event::Scalar(text, style, anchor, tag) => (scalar(&text, style, tag.as_deref()), anchor, tag),
             Event::SequenceStart(anchor, tag) => (self.sequence(depth)?, anchor, tag),
             Event::MappingStart(anchor, tag) => (self.mapping(depth)?, anchor, tag),
             Event::Alias(anchor) => {
-                let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
+                let Some(size) = self.anchors.get(&anchor).map(|(_, size)| *size) else {
                     return Err(self.wrong(span, "an alias of a value that is not finished or not there"));
                 };
+                // Before anything is copied.
                 self.count(span, size)?;
-                return Ok(Node { place, ..node });
+                let node = self.anchors.get(&anchor).map(|(node, _)| node.value.clone());
+                return Ok(Node::new(place, node.unwrap_or(Value::Null)));
             }
             _ => return Err(self.wrong(span, "a value is missing")),
         };
@@ -118,7 +137,10 @@ impl<'a> Reader<'a> {
         };
         let node = Node { place, value, merge };
         if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), self.nodes - before));
+            let size = Size { nodes: self.size.nodes - before.nodes, text: self.size.text - before.text };
+            // What an anchor keeps is there twice.
+            self.count(span, size)?;
+            self.anchors.insert(anchor, (node.clone(), size));
         }
         Ok(node)
     }
@@ -274,6 +296,8 @@ mod tests {
             bomb += &format!("a{n}: &a{n} [{aliases}]\n");
         }
         assert!(refused(&bomb).contains("more than 100000 values"), "{}", refused(&bomb));
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), vec!["*a"; 20_000].join(", "));
+        assert!(refused(&long).contains("bytes of text, with what aliases stand for"), "{}", refused(&long));
         let deep = "[".repeat(5000);
         assert!(refused(&deep).contains("compose.yaml"), "{}", refused(&deep));
         let nested = format!("a: {}{}", "[".repeat(70), "]".repeat(70));

@@ -76,7 +76,7 @@ fn broken(ingot: &Ingot) -> PathBuf {
     let (layout, launcher) = (ingot.path("broken"), careless_launcher());
     let site = |rest: &str| format!("opt/venv/lib/python{}/site-packages/{rest}", release().1);
     let (package, record) = (site("broken/__init__.py"), site("broken-1.dist-info/RECORD"));
-    let good = site("sound/__init__.py");
+    let (good, quiet) = (site("sound/__init__.py"), site("quiet/__init__.py"));
     let tar = tar_of(&[
         ("usr/local/bin/ingot-launcher", Some(&launcher), 0o755, 0),
         ("app", None, 0o755, 1001),
@@ -84,19 +84,29 @@ fn broken(ingot: &Ingot) -> PathBuf {
         ("closed/data", None, 0o755, 1001),
         (&package, Some(b"import nothing_of_that_name\n"), 0o644, 0),
         (&good, Some(b"print('noise on stdout')\n"), 0o644, 0),
-        (&record, Some(b"broken/__init__.py,,\nsound/__init__.py,,\n"), 0o644, 0),
+        (&quiet, Some(b"import os\nos._exit(0)\n"), 0o644, 0),
+        // Of another Python: not what the application's would import.
+        ("usr/lib/python3.1/site-packages/foreign-1.dist-info/RECORD", Some(b"foreign/__init__.py,,\n"), 0o644, 0),
+        (&record, Some(b"broken/__init__.py,,\nsound/__init__.py,,\nquiet/__init__.py,,\n"), 0o644, 0),
     ]);
     let check = json!({ "Test": ["CMD", "python", "-c", "raise SystemExit('not well')"], "Interval": 1_000_000_000u64, "Retries": 1 });
-    derive(&distroless().layout(), &layout, |config| config["Healthcheck"] = check.clone(), Some(tar));
+    // The environment is found by its programs, too.
+    let edit = |config: &mut Value| {
+        config["Healthcheck"] = check.clone();
+        let env = config["Env"].as_array_mut().unwrap();
+        env.retain(|variable| !variable.as_str().unwrap().starts_with("VIRTUAL_ENV="));
+    };
+    derive(&distroless().layout(), &layout, edit, Some(tar));
     layout
 }
 
 /// What is to be found of it.
-fn expected() -> [&'static str; 5] {
+fn expected() -> [&'static str; 6] {
     [
         "run-code-writable /app the user of the image can write here",
         "run-healthcheck config.Healthcheck it did not pass within 1 s",
         "run-import broken ModuleNotFoundError: No module named 'nothing_of_that_name'",
+        "run-import quiet it ended the process with code 0",
         "run-launcher /usr/local/bin/ingot-launcher with another GAMEFORGE_ENV it ended with exit code 42, expected 78",
         "run-not-writable /closed/data it belongs to the user of the image, who cannot write here",
     ]

@@ -92,12 +92,16 @@ fn every_rule_fires_and_only_where_it_should() {
                 "volumes: ['/etc/passwd:/x:ro']",
                 "volumes: ['~/.ssh:/x']",
                 "volumes: [{type: bind, source: //proc/, target: /x}]",
+                "volumes: ['v:/x']\nvolumes: {v: {driver_opts: {type: none, o: bind, device: /}}}",
+                "secrets: [k]\nsecrets: {k: {file: /root/.ssh/id_rsa}}",
+                "volumes_from: ['container:other']",
+                "build: {context: /}",
             ],
             &["volumes: ['./etc:/x']", "volumes: ['/srv/data:/x']"],
         ),
         (
             "host-namespace",
-            &["pid: host", "ipc: host", "uts: host", "userns_mode: host", "pid: 'container:x'"],
+            &["pid: host", "ipc: host", "uts: host", "userns_mode: host", "pid: 'container:x'", "cgroup: host"],
             &["ipc: private"],
         ),
         (
@@ -115,14 +119,23 @@ fn every_rule_fires_and_only_where_it_should() {
             &["ports: ['8080:80']", "ports: [80]", "ports: ['0.0.0.0:8080:80']"],
             &["ports: ['[::1]:8080:80']"],
         ),
-        ("privileged", &["privileged: true"], &["privileged: false"]),
+        (
+            "privileged",
+            &[
+                "privileged: true",
+                "post_start: [{command: x, privileged: true}]",
+                "build: {context: ., entitlements: [security.insecure]}",
+            ],
+            &["privileged: false", "build: ."],
+        ),
+        ("provider", &["provider: {type: x}"], &[]),
         (
             "propagation",
             &["volumes: [{type: bind, source: ./x, target: /x, bind: {propagation: rshared}}]"],
             &["volumes: ['./x:/x']"],
         ),
         ("restart-always", &["restart: always"], &["restart: 'no'"]),
-        ("root-user", &["- user", "user: root", "user: '0:0'"], &["user: app"]),
+        ("root-user", &["- user", "user: root", "user: '0:0'", "user: '00:1'", "group_add: ['0']"], &["user: app"]),
         (
             "secret-value",
             &[
@@ -131,6 +144,7 @@ fn every_rule_fires_and_only_where_it_should() {
                 "environment: {JWT_SECRET: ''}",
                 "environment: {API_KEY: k2J9xQ7vRt4Wm8ZsX}",
                 "environment: {A_SECRET: change-me-please-1}",
+                "environment: {URL: 'postgres://u:k2J9xQ7vRt4Wm8Zs@db/x'}",
             ],
             &[
                 "environment: {DB_PASSWORD: '${FROM_OUTSIDE}'}",

@@ -52,9 +52,10 @@ impl Facts {
             .config
             .env_var("NVIDIA_VISIBLE_DEVICES")
             .is_some_and(|devices| !matches!(&*devices, "" | "void" | "none"));
-        let (python, code) = (python(subject), code(subject));
+        let python = python(subject);
+        let (code, modules) = (code(subject, python.as_deref()), modules(subject, python.as_deref()));
         let required = subject.text(crate::runtime::LAUNCHER_PATH).map(launcher::required).unwrap_or_default();
-        Facts { required, user, python, modules: modules(subject), data, own, code, gpu }
+        Facts { required, user, python, modules, data, own, code, gpu }
     }
 }
 
@@ -110,11 +111,11 @@ fn python(subject: &Subject) -> Option<String> {
 }
 
 /// Folders that only root should write to: the system's, the environment's, the application's.
-fn code(subject: &Subject) -> Vec<String> {
+fn code(subject: &Subject, python: Option<&str>) -> Vec<String> {
     let config = &subject.config;
     let mut folders: Vec<String> = ["/", "/etc", "/usr", "/usr/bin", "/usr/local/bin"].map(String::from).to_vec();
     folders.extend(config.env_var("VIRTUAL_ENV"));
-    folders.extend(site_packages(subject));
+    folders.extend(site_packages(subject, python));
     folders.extend(config.env_var("PYTHONPATH").unwrap_or_default().split(':').map(str::to_string));
     let command =
         ["Entrypoint", "Cmd"].iter().find_map(|field| config.get(field)?.get(0)?.as_str().map(str::to_string));
@@ -132,21 +133,39 @@ fn code(subject: &Subject) -> Vec<String> {
     folders
 }
 
-/// Where the distributions of the environment are: `site-packages` of the virtual environment, else of the system.
-fn site_packages(subject: &Subject) -> BTreeSet<String> {
-    let venv = subject.config.env_var("VIRTUAL_ENV").map(|venv| format!("{}/", venv.trim_matches('/')));
+/// Where the distributions are that the interpreter sees: `site-packages` of its virtual environment, which has a
+/// pyvenv.cfg above the folder of its programs; else the folders of its prefix and version.
+fn site_packages(subject: &Subject, python: Option<&str>) -> BTreeSet<String> {
+    let prefix = python.and_then(|python| Some(python.rsplit_once('/')?.0.rsplit_once('/')?.0.trim_start_matches('/')));
+    let Some(prefix) = prefix else { return BTreeSet::new() };
     let folders = subject.files().filter_map(|(path, _)| {
         let (folder, _) = path.as_str().rsplit_once(".dist-info/").filter(|(_, name)| *name == "RECORD")?;
         let (folder, _) = folder.rsplit_once('/')?;
-        (folder.ends_with("-packages") && venv.as_ref().is_none_or(|venv| folder.starts_with(venv)))
-            .then(|| format!("/{folder}"))
+        let below = folder.strip_prefix(prefix)?.trim_start_matches('/');
+        (folder.ends_with("-packages") && below.starts_with("lib")).then(|| format!("/{folder}"))
     });
-    folders.collect()
+    let found: BTreeSet<String> = folders.collect();
+    // Several versions of Python share a prefix: those of the interpreter's own version only.
+    match python.and_then(|python| version(subject, python)) {
+        Some(version) => {
+            let own = |folder: &String| folder.contains(&format!("/{version}/")) || folder.contains("/python3/");
+            found.into_iter().filter(own).collect()
+        }
+        None => found,
+    }
+}
+
+/// "python3.11", of the file that a name of the interpreter leads to.
+fn version(subject: &Subject, python: &str) -> Option<String> {
+    let place = subject.file(&TreePath::new(python.trim_start_matches('/')).ok()?)?.place();
+    let name = place.rsplit('/').next()?.to_string();
+    let digits = name.strip_prefix("python3.")?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(name)
 }
 
 /// The top-level modules that the environment's distributions have, by their RECORDs.
-fn modules(subject: &Subject) -> Vec<String> {
-    let folders = site_packages(subject);
+fn modules(subject: &Subject, python: Option<&str>) -> Vec<String> {
+    let folders = site_packages(subject, python);
     let mut modules = BTreeSet::new();
     for (path, fact) in subject.files() {
         let path = format!("/{path}");
