@@ -133,6 +133,8 @@ pub struct Order {
     pub folders: Vec<(String, u64)>,
     /// What of the host has to be there, read-only.
     pub mounts: Vec<String>,
+    /// The folder of Ingot's own files among them.
+    pub own: String,
     /// Whether to go on if something is not in force.
     pub allow_weak: bool,
     /// What to start.

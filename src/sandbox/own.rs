@@ -1,5 +1,8 @@
 //! Ingot's own program, so that it can run in any image: the file itself, the loader and the libraries that it has
 //! mapped now. They are mounted, not copied.
+//!
+//! Each run has them in a folder that no image can know: a loader looks for libraries below the folder that it is told,
+//! too (`glibc-hwcaps`), and what an image had put there would run in the guard.
 
 use std::path::{Path, PathBuf};
 
@@ -7,18 +10,58 @@ use super::Error;
 use crate::engine::Mount;
 use crate::fs;
 
-/// Where they are in the container.
-pub const FOLDER: &str = "/.ingot";
 /// The most that the kernel says about the mappings of one program.
 const MAPS_LIMIT: u64 = 4 << 20;
 
-/// What is mounted and what is started.
+/// The files, by the names that they have inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Own {
+    files: Vec<(PathBuf, String)>,
+    loader: bool,
+}
+
+/// Them in the container of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Their folder, with nothing else in it.
+    pub folder: String,
     /// Program, loader, libraries.
     pub mounts: Vec<Mount>,
     /// The first words of the container's command line.
     pub entrypoint: Vec<String>,
+}
+
+impl Own {
+    /// In a folder of a name that was never there before.
+    pub fn place(&self) -> Result<Placed, Error> {
+        Ok(self.at(format!("/.ingot-{:016x}", u64::from_le_bytes(random()?))))
+    }
+
+    fn at(&self, folder: String) -> Placed {
+        let mount =
+            |(source, name): &(PathBuf, String)| Mount { source: source.clone(), target: format!("{folder}/{name}") };
+        let mounts = self.files.iter().map(mount).collect();
+        let inside = format!("{folder}/ingot");
+        let entrypoint = match self.loader {
+            true => {
+                let loader = format!("{folder}/ld.so");
+                vec![loader, "--inhibit-cache".into(), "--library-path".into(), folder.clone(), inside]
+            }
+            false => vec![inside],
+        };
+        Placed { folder, mounts, entrypoint }
+    }
+}
+
+/// Bytes that nobody can foresee.
+pub fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0u8; N];
+    let refuse = |reason: String| Error::Own { reason };
+    match rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()) {
+        Ok(count) if count == N => Ok(bytes),
+        Ok(_) => Err(refuse("the kernel has too few random bytes".into())),
+        Err(error) => Err(refuse(format!("no random bytes: {}", std::io::Error::from(error)))),
+    }
 }
 
 /// As this process runs.
@@ -33,25 +76,18 @@ fn from(program: &Path, maps: &str) -> Result<Own, Error> {
     if !fs::exists(program) {
         return Err(Error::Own { reason: format!("`{}` is not there any more", program.display()) });
     }
-    let mut mounts = vec![Mount { source: program.into(), target: format!("{FOLDER}/ingot") }];
+    let mut files = vec![(program.to_path_buf(), "ingot".to_string())];
     let mut loader = false;
     for library in libraries(maps) {
         let Some(name) = library.file_name().and_then(|name| name.to_str()) else { continue };
-        let target = if is_loader(name) { "ld.so".to_string() } else { soname(name) };
+        let inside = if is_loader(name) { "ld.so".to_string() } else { soname(name) };
         loader |= is_loader(name);
-        mounts.push(Mount { source: library, target: format!("{FOLDER}/{target}") });
+        files.push((library, inside));
     }
-    let inside = format!("{FOLDER}/ingot");
-    let entrypoint = if loader {
-        let words =
-            [format!("{FOLDER}/ld.so"), "--inhibit-cache".into(), "--library-path".into(), FOLDER.into(), inside];
-        words.to_vec()
-    } else if mounts.len() == 1 {
-        vec![inside]
-    } else {
+    if !loader && files.len() > 1 {
         return Err(Error::Own { reason: "its loader is not known".into() });
-    };
-    Ok(Own { mounts, entrypoint })
+    }
+    Ok(Own { files, loader })
 }
 
 /// The shared objects that are mapped to be executed.
@@ -101,11 +137,23 @@ mod tests {
 
     #[test]
     fn this_program_has_a_loader_and_libraries() {
+        let placed = own().unwrap().at("/own".into());
+        let targets: Vec<_> = placed.mounts.iter().map(|mount| mount.target.as_str()).collect();
+        assert!(targets.contains(&"/own/ingot") && targets.contains(&"/own/ld.so"), "{targets:?}");
+        assert!(targets.iter().any(|target| target.starts_with("/own/libc.so")), "{targets:?}");
+        assert_eq!(placed.entrypoint.first().map(String::as_str), Some("/own/ld.so"));
+    }
+
+    #[test]
+    fn no_image_knows_the_folder() {
         let own = own().unwrap();
-        let targets: Vec<_> = own.mounts.iter().map(|mount| mount.target.as_str()).collect();
-        assert!(targets.contains(&"/.ingot/ingot") && targets.contains(&"/.ingot/ld.so"), "{targets:?}");
-        assert!(targets.iter().any(|target| target.starts_with("/.ingot/libc.so")), "{targets:?}");
-        assert_eq!(own.entrypoint.first().map(String::as_str), Some("/.ingot/ld.so"));
+        let (first, second) = (own.place().unwrap(), own.place().unwrap());
+        assert_ne!(first.folder, second.folder);
+        let name = first.folder.strip_prefix("/.ingot-").unwrap();
+        assert!(name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
+        let below = format!("{}/", first.folder);
+        assert!(first.mounts.iter().all(|mount| mount.target.starts_with(&below)));
+        assert!(first.entrypoint.contains(&first.folder), "libraries come from there: {:?}", first.entrypoint);
     }
 
     #[test]
@@ -113,10 +161,10 @@ mod tests {
         let program = std::env::current_exe().unwrap();
         let maps = "7f00-7f01 r-xp 0000 fe:00 1     /lib/x/libc-2.31.so\n7f02-7f03 r-xp 0000 fe:00 1  /lib/x/ld-2.31.so\n\
                     7f04-7f05 r--p 0000 fe:00 1 /usr/lib/locale/locale-archive\n7f06-7f07 r-xp 0 00:00 0 [vdso]\n";
-        let own = from(&program, maps).unwrap();
-        let targets: Vec<_> = own.mounts.iter().map(|mount| mount.target.as_str()).collect();
-        assert_eq!(targets, ["/.ingot/ingot", "/.ingot/ld.so", "/.ingot/libc.so.6"]);
-        assert_eq!(from(&program, "").unwrap().entrypoint, ["/.ingot/ingot"]);
+        let placed = from(&program, maps).unwrap().at("/own".into());
+        let targets: Vec<_> = placed.mounts.iter().map(|mount| mount.target.as_str()).collect();
+        assert_eq!(targets, ["/own/ingot", "/own/ld.so", "/own/libc.so.6"]);
+        assert_eq!(from(&program, "").unwrap().at("/own".into()).entrypoint, ["/own/ingot"]);
         assert!(from(Path::new("/no/such (deleted)"), "").is_err());
         assert!(from(&program, "7f00-7f01 r-xp 0000 fe:00 1 /lib/libc.so.6\n").is_err());
     }

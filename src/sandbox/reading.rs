@@ -5,13 +5,12 @@ use serde::de::DeserializeOwned;
 use super::Error;
 use super::files::is_plain;
 use super::frame::Kind;
+use super::guard;
 use super::order::{Limits, Order, Start};
 use super::outcome::{Check, Ended, Outcome, Refused, Saved};
 use super::session::{Event, Request};
 use crate::error::Result;
 
-/// The most checks that a guard reports.
-const CHECKS_LIMIT: usize = 100;
 /// The most that is told of what was not taken out.
 const REFUSED_LIMIT: usize = 200;
 
@@ -37,6 +36,8 @@ pub struct Reading<'a> {
     /// Bytes of stderr that were handed over.
     pub stderr: u64,
     limits: &'a Limits,
+    /// The names of the checks that have to come.
+    names: Vec<String>,
     allow_weak: bool,
     only_checks: bool,
     output: bool,
@@ -53,6 +54,7 @@ impl<'a> Reading<'a> {
             stdout: 0,
             stderr: 0,
             limits: &request.limits,
+            names: guard::check_names(order),
             allow_weak: order.allow_weak,
             only_checks: order.start == Start::Nothing,
             output: order.output.is_some(),
@@ -119,7 +121,8 @@ impl<'a> Reading<'a> {
     }
 
     fn checks(&mut self, checks: Vec<Check>, outcome: &mut Outcome) -> Result<()> {
-        if checks.is_empty() || checks.len() > CHECKS_LIMIT {
+        // All of them: what is left out is not in force.
+        if !checks.iter().map(|check| &check.name).eq(&self.names) {
             return Err(broken("no limits that make sense").into());
         }
         let weak: Vec<Check> = checks.iter().filter(|check| !check.holds).cloned().collect();
@@ -181,7 +184,8 @@ mod tests {
             limits: request.limits.clone(),
             user: (1, 1),
             folders: Vec::new(),
-            mounts: Vec::new(),
+            mounts: vec!["/code".into(), "/own/ingot".into()],
+            own: "/own".into(),
             allow_weak: false,
             start: Start::Program { path: "/x".into() },
             args: Vec::new(),
@@ -198,6 +202,11 @@ mod tests {
         let mut reading = Reading::new(&order(&request), &request);
         let mut outcome = Outcome::default();
         for (kind, payload) in frames {
+            let payload = match *payload {
+                ALL => checks(&reading.names, ""),
+                ALL_BUT_MEMORY => checks(&reading.names, "memory"),
+                other => other.to_string(),
+            };
             if reading.take(*kind, payload.as_bytes(), &mut outcome, &mut |_| Ok(()))? {
                 return Ok(outcome);
             }
@@ -205,7 +214,18 @@ mod tests {
         Err(broken("no end").into())
     }
 
-    const CHECKS: (Kind, &str) = (Kind::Checks, r#"[{"name":"a","asked":"b","found":"b","holds":true}]"#);
+    const ALL: &str = "every check, all in force";
+    const ALL_BUT_MEMORY: &str = "every check, one not in force";
+
+    fn checks(names: &[String], weak: &str) -> String {
+        let check = |name: &String| {
+            let found = if name == weak { "no limit" } else { "1" };
+            Check { name: name.clone(), asked: "1".into(), found: found.into(), holds: name != weak }
+        };
+        serde_json::to_string(&names.iter().map(check).collect::<Vec<_>>()).unwrap()
+    }
+
+    const CHECKS: (Kind, &str) = (Kind::Checks, ALL);
     const START: (Kind, &str) = (Kind::Started, "");
     const ENDED: (Kind, &str) = (
         Kind::Ended,
@@ -232,6 +252,7 @@ mod tests {
             (vec![CHECKS, START, DONE], "does not belong"),
             (vec![CHECKS, CHECKS], "does not belong"),
             (vec![(Kind::Checks, "[]")], "make sense"),
+            (vec![(Kind::Checks, r#"[{"name":"memory","asked":"1","found":"1","holds":true}]"#)], "make sense"),
             (vec![(Kind::Checks, "{")], "not what it says"),
             (vec![CHECKS, START, (Kind::Stdout, "abcde")], "more output"),
             (file(r#"{"path":"../a","size":0}"#), "a path that is none"),
@@ -252,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_not_in_force_is_an_error() {
-        let weak = (Kind::Checks, r#"[{"name":"memory","asked":"1","found":"no limit","holds":false}]"#);
+        let weak = (Kind::Checks, ALL_BUT_MEMORY);
         let error = read(&[weak, DONE]).map(|_| ()).unwrap_err();
         assert_eq!(error.to_string(), "the limit `memory` is not in force in the sandbox");
         assert!(error.details().unwrap().contains("no limit") && error.hint().unwrap().contains("--allow-weak"));

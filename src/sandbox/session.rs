@@ -17,7 +17,7 @@ use super::guard::WORD;
 use super::image::Prepared;
 use super::order::{Limits, Order, OutputLimits, Place, Start};
 use super::outcome::{Check, Outcome, Saved};
-use super::own::{self, Own};
+use super::own::{self, Own, Placed};
 use super::reading::{Reading, Step};
 use super::{Error, LABEL};
 use crate::engine::{self, Attached, Container, Held, Mount};
@@ -170,8 +170,9 @@ impl Runner {
         let scratch = self.store.temporary_dir()?;
         let empty = scratch.path().join("empty");
         fs::write_atomic(&empty, b"")?;
-        let order = self.order(request, scratch.path().join("output"))?;
-        let mut talk = match &self.place {
+        let placed = self.place.as_ref().map(|(prepared, own)| own.place().map(|own| (prepared, own))).transpose()?;
+        let order = self.order(request, placed.as_ref().map(|(_, own)| own), scratch.path().join("output"))?;
+        let mut talk = match &placed {
             Some((prepared, own)) => self.in_container(request, &order, prepared, own, empty)?,
             None => on_host()?,
         };
@@ -184,9 +185,9 @@ impl Runner {
         Ok(outcome)
     }
 
-    fn order(&self, request: &Request, output: PathBuf) -> Result<Order> {
+    fn order(&self, request: &Request, own: Option<&Placed>, output: PathBuf) -> Result<Order> {
         let limits = &request.limits;
-        let contained = self.place.is_some();
+        let contained = own.is_some();
         let search = self.place.as_ref().map(|(prepared, _)| path_of(&prepared.image.env)).unwrap_or_default();
         let code = request.code.as_ref().map(|code| (code, code.folder().display().to_string()));
         let place = |own: &str| if contained { CODE.to_string() } else { own.to_string() };
@@ -200,7 +201,7 @@ impl Runner {
         if request.code.is_some() {
             mounts.push(CODE.to_string());
         }
-        if let Some((_, own)) = &self.place {
+        if let Some(own) = own {
             mounts.extend(own.mounts.iter().map(|mount| mount.target.clone()));
             if request.output {
                 folders.push((OUTPUT.into(), limits.output));
@@ -210,13 +211,14 @@ impl Runner {
             (folders, mounts, output_path) = (Vec::new(), Vec::new(), output.display().to_string());
         }
         let (first, count) = USERS;
-        let user = first + u32::from_le_bytes(random()) % count;
+        let user = first + u32::from_le_bytes(own::random()?) % count;
         Ok(Order {
             place: if contained { Place::Container } else { Place::Host },
             limits: limits.clone(),
             user: (user, user),
             folders,
             mounts,
+            own: own.map(|own| own.folder.clone()).unwrap_or_default(),
             allow_weak: request.allow_weak,
             start,
             args: request.args.clone(),
@@ -237,7 +239,7 @@ impl Runner {
         request: &Request,
         order: &Order,
         prepared: &Prepared,
-        own: &Own,
+        own: &Placed,
         empty: PathBuf,
     ) -> Result<Talk> {
         let limits = &order.limits;
@@ -281,12 +283,6 @@ fn on_host() -> Result<Talk> {
     let mut command = Command::new(program);
     command.arg(WORD).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Talk::new(Running::start(command)?, None)
-}
-
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0u8; N];
-    let _ = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
-    bytes
 }
 
 /// The folders of an image's PATH.

@@ -36,6 +36,10 @@ fn hostile(to: &Path) {
     let tar = layer(&[
         ("etc/ld.so.preload", Ok("/evil.so\n"), 0o644),
         ("evil.so", Ok("no library"), 0o755),
+        // Where a loader looks first, if the folder of Ingot's own files had a name that images know.
+        (".ingot/glibc-hwcaps/x86-64-v2/libgcc_s.so.1", Ok("no library"), 0o755),
+        (".ingot/glibc-hwcaps/x86-64-v2/libc.so.6", Ok("no library"), 0o755),
+        (".ingot/libc.so.6", Ok("no library"), 0o755),
         ("evil/sitecustomize.py", Ok("raise SystemExit(66)"), 0o644),
         ("evil/python3", Err("/bin/false"), 0o777),
         ("usr/bin/root-shell", Ok("#!/bin/sh\nid -u\n"), 0o6755),
@@ -236,6 +240,10 @@ fn engines_that_misbehave_are_told() {
         ("printf 'INGOT-SANDBOX 1\\nZ\\0\\0\\0\\0'", "cannot be trusted: a frame that does not belong there"),
         ("printf 'INGOT-SANDBOX 1\\n1\\377\\377\\377\\377'", "cannot be trusted: a frame that is too long"),
         ("printf 'INGOT-SANDBOX 1\\nC\\002\\0\\0\\0[]'", "cannot be trusted: no limits that make sense"),
+        (
+            "printf 'INGOT-SANDBOX 1\\nC\\104\\0\\0\\0[{\"name\":\"every limit\",\"asked\":\"x\",\"found\":\"x\",\"holds\":true,\"a\":\"\"}]'",
+            "cannot be trusted: no limits that make sense",
+        ),
         ("printf 'INGOT-SANDBOX 1\\nX\\003\\0\\0\\0a\\033b'", "the sandbox gave up: a\\u{1b}b"),
         (
             "printf 'INGOT-SANDBOX 1\\n'; cat /dev/zero | head -c 50000000",

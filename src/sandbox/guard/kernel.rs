@@ -10,7 +10,6 @@ use super::mounts::{MountInfo, at, parse};
 use crate::fs;
 use crate::sandbox::order::Order;
 use crate::sandbox::outcome::Check;
-use crate::sandbox::own::FOLDER as OWN;
 
 /// The most that is read of one file of the kernel.
 const LIMIT: u64 = 4 << 20;
@@ -51,6 +50,41 @@ const DEVICES: [&str; 17] = [
     "hugepages",
 ];
 
+/// The checks that every sandbox has, before those of its folders and after them.
+const FIRST: [&str; 9] = [
+    "process namespace",
+    "user",
+    "capabilities",
+    "new privileges",
+    "seccomp",
+    "network",
+    "root file system",
+    "other mounts",
+    "devices",
+];
+const GROUPS: [&str; 4] = ["memory", "swap", "processes", "cpus"];
+const OWN_FILES: &str = "ingot's own files";
+const OWN_FILTER: &str = "ingot's own filter";
+
+/// The names of all that the guard has to report for this order: no more, no less, in this order.
+pub fn names(order: &Order) -> Vec<String> {
+    let (own, rest) = own_and_others(order);
+    let folders = order.folders.iter().map(|(path, _)| path.as_str());
+    let mut names: Vec<&str> = FIRST.into_iter().chain(folders).chain(rest.into_iter().map(String::as_str)).collect();
+    if !own.is_empty() {
+        names.push(OWN_FILES);
+    }
+    names.extend(GROUPS);
+    names.extend(super::start::resources(order).into_iter().map(|(resource, _)| resource_name(resource)));
+    names.push(OWN_FILTER);
+    names.into_iter().map(str::to_string).collect()
+}
+
+/// What is mounted: Ingot's own files, and the rest.
+fn own_and_others(order: &Order) -> (Vec<&String>, Vec<&String>) {
+    order.mounts.iter().partition(|path| path.strip_prefix(&order.own).is_some_and(|rest| rest.starts_with('/')))
+}
+
 /// Everything that is read back, in the order in which people read it.
 pub fn checks(order: &Order, cgroups: &Cgroups) -> Vec<Check> {
     let read = |path: &str| fs::read_text(Path::new(path), LIMIT).unwrap_or_default();
@@ -64,11 +98,11 @@ pub fn checks(order: &Order, cgroups: &Cgroups) -> Vec<Check> {
     for (path, size) in &order.folders {
         checks.push(folder(&mounts, path, *size));
     }
-    let (own, rest): (Vec<&String>, Vec<&String>) = order.mounts.iter().partition(|path| path.starts_with(OWN));
+    let (own, rest) = own_and_others(order);
     checks.extend(rest.into_iter().map(|path| read_only(&mounts, path)));
     let own: Vec<Check> = own.into_iter().map(|path| read_only(&mounts, path)).collect();
     if let Some(one) = own.iter().find(|check| !check.holds).or(own.first()) {
-        checks.push(Check { name: "ingot's own files".into(), ..one.clone() });
+        checks.push(Check { name: OWN_FILES.into(), ..one.clone() });
     }
     checks.extend(groups(order, cgroups, &read("/proc/meminfo")));
     checks.extend(resources(order));
@@ -138,7 +172,7 @@ fn seccomp(status: &BTreeMap<String, String>) -> Check {
 
 /// Ingot's own filter.
 pub fn own_filter(in_force: bool) -> Check {
-    check("ingot's own filter", "in force", if in_force { "in force" } else { "none" }, in_force)
+    check(OWN_FILTER, "in force", if in_force { "in force" } else { "none" }, in_force)
 }
 
 fn network(text: &str) -> Check {
@@ -251,14 +285,6 @@ fn groups(order: &Order, cgroups: &Cgroups, meminfo: &str) -> [Check; 4] {
 /// Limits of each process, which the guard itself has set.
 fn resources(order: &Order) -> Vec<Check> {
     let wanted = super::start::resources(order);
-    let name = |resource: Resource| match resource {
-        Resource::Core => "rlimit core",
-        Resource::Nofile => "rlimit nofile",
-        Resource::Nproc => "rlimit nproc",
-        Resource::Fsize => "rlimit fsize",
-        Resource::Data => "rlimit data",
-        _ => "rlimit",
-    };
     wanted
         .into_iter()
         .map(|(resource, asked)| {
@@ -266,14 +292,39 @@ fn resources(order: &Order) -> Vec<Check> {
             let text = found.maximum.map_or("no limit".to_string(), |limit| limit.to_string());
             let holds =
                 found.maximum.is_some_and(|limit| limit <= asked) && found.current.is_some_and(|limit| limit <= asked);
-            check(name(resource), asked.to_string(), text, holds)
+            check(resource_name(resource), asked.to_string(), text, holds)
         })
         .collect()
+}
+
+fn resource_name(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Core => "rlimit core",
+        Resource::Nofile => "rlimit nofile",
+        Resource::Nproc => "rlimit nproc",
+        Resource::Fsize => "rlimit fsize",
+        Resource::Data => "rlimit data",
+        _ => "rlimit",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_knows_what_has_to_be_reported() {
+        let mut order = super::super::start::tests::order();
+        for _ in 0..2 {
+            let mut found = checks(&order, &Cgroups::default());
+            found.push(own_filter(true));
+            let found: Vec<String> = found.into_iter().map(|check| check.name).collect();
+            assert_eq!(found, names(&order));
+            // On a host there is nothing of the engine's.
+            order.place = crate::sandbox::Place::Host;
+            (order.folders, order.mounts, order.own) = Default::default();
+        }
+    }
 
     fn of(text: &str) -> BTreeMap<String, String> {
         status(text)

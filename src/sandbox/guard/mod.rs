@@ -22,6 +22,7 @@ use super::frame::{self, Kind};
 use super::order::{Order, Place, Start};
 use cgroup::Cgroups;
 pub use collect::{DEPTH_LIMIT, PATH_LIMIT};
+pub use kernel::names as check_names;
 use outbox::Outbox;
 
 /// The word after `ingot` that makes it a guard; no command, and in no help.
