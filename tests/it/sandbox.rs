@@ -53,6 +53,8 @@ fn probes_hold(place: &Sandboxes) {
     for (path, said) in found["write"].as_object().unwrap() {
         assert!(["EROFS", "EACCES", "EPERM", "ENOENT"].contains(&said.as_str().unwrap()), "{path}: {said}");
     }
+    let own = |path: &&String| path.starts_with("/.ingot-");
+    assert_eq!(found["write"].as_object().unwrap().keys().filter(own).count(), 2, "{say}");
     for (path, said) in found["hidden"].as_object().unwrap() {
         assert!(["EACCES", "EPERM", "ENOENT", "[]", "b''"].contains(&said.as_str().unwrap()), "{path}: {said}");
     }
@@ -60,6 +62,7 @@ fn probes_hold(place: &Sandboxes) {
     assert_eq!(found["environ"], "ASKED=for\0", "neither the host's variables nor the image's nor a proxy");
     assert_eq!(found["descriptors"], serde_json::json!([0, 1, 2]), "{say}");
     assert_eq!(found["processes"], serde_json::json!([1, found["own id"]]), "{say}");
+    assert_eq!(found["its own limits and threads"], true, "{say}");
     assert_eq!(found["hostname"], "sandbox");
     assert_eq!(found["a program in /tmp"], "EACCES", "{say}");
     assert_eq!(found["a device in /tmp"], "EPERM", "{say}");

@@ -17,6 +17,7 @@ const ARCHITECTURE: u32 = 0xC000_00B7;
 const NUMBER_AT: u32 = 0;
 const ARCHITECTURE_AT: u32 = 4;
 const FIRST_ARGUMENT_AT: u32 = 16;
+const FIRST_ARGUMENT_HIGH_AT: u32 = 20;
 const SECOND_ARGUMENT_AT: u32 = 24;
 
 const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
@@ -39,7 +40,8 @@ const NAMESPACES: u32 = (libc::CLONE_NEWUSER
 /// The kind of a socket, without its flags.
 const SOCKET_KIND: u32 = 0xf;
 
-/// Namespaces, mounts, other processes, keys, tracing, asynchronous I/O behind the filter's back, clocks, modules.
+/// Namespaces, mounts, other processes, keys, tracing, asynchronous I/O behind the filter's back, clocks, modules; and
+/// what changes how other processes of the same user are scheduled: the guard is one.
 const REFUSED: &[c_long] = &[
     libc::SYS_unshare,
     libc::SYS_setns,
@@ -60,6 +62,14 @@ const REFUSED: &[c_long] = &[
     libc::SYS_kcmp,
     libc::SYS_pidfd_getfd,
     libc::SYS_process_madvise,
+    libc::SYS_setpriority,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setattr,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_ioprio_set,
+    libc::SYS_migrate_pages,
+    libc::SYS_move_pages,
     libc::SYS_keyctl,
     libc::SYS_add_key,
     libc::SYS_request_key,
@@ -125,6 +135,16 @@ fn program() -> Vec<sock_filter> {
     for number in REFUSED {
         program.extend([jump(EQUAL, *number as u32, 0, 1), refuse(libc::EPERM)]);
     }
+    // Limits of one's own, which are of process 0, and of nobody else.
+    program.extend([
+        jump(EQUAL, libc::SYS_prlimit64 as u32, 0, 6),
+        step(LOAD, FIRST_ARGUMENT_AT),
+        jump(EQUAL, 0, 0, 2),
+        step(LOAD, FIRST_ARGUMENT_HIGH_AT),
+        jump(EQUAL, 0, 1, 0),
+        refuse(libc::EPERM),
+        allow,
+    ]);
     // Its flags are in memory, where no filter sees them: C libraries fall back to clone.
     program.extend([jump(EQUAL, libc::SYS_clone3 as u32, 0, 1), refuse(libc::ENOSYS)]);
     program.extend([
@@ -203,6 +223,28 @@ mod tests {
             assert_eq!(socket(libc::AF_INET, libc::SOCK_RAW), Err(Some(libc::EPERM)));
             assert_eq!(socket(libc::AF_VSOCK, libc::SOCK_STREAM), Err(Some(libc::EAFNOSUPPORT)));
             assert_eq!(socket(libc::AF_NETLINK, libc::SOCK_RAW), Err(Some(libc::EAFNOSUPPORT)));
+            // Nobody touches the limits or the turns of others: not those of the guard, which has the same user.
+            let refused = |number: c_long, pid: c_long| {
+                // SAFETY: none of them writes to memory, and what they read is nothing.
+                let done = unsafe { libc::syscall(number, pid, 0, 0, 0, 0) };
+                done < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+            };
+            let parent = c_long::from(rustix::process::getpid().as_raw_nonzero().get());
+            assert!(!refused(libc::SYS_prlimit64, 0));
+            for pid in [1, parent, 1 << 32] {
+                assert!(refused(libc::SYS_prlimit64, pid), "{pid}");
+            }
+            for number in [
+                libc::SYS_setpriority,
+                libc::SYS_sched_setscheduler,
+                libc::SYS_sched_setparam,
+                libc::SYS_sched_setattr,
+                libc::SYS_sched_setaffinity,
+                libc::SYS_ioprio_set,
+            ] {
+                assert!(refused(number, 0), "{number}");
+            }
+            assert!(std::thread::available_parallelism().is_ok(), "what is one's own is read as ever");
             // Threads and programs start as ever.
             std::thread::spawn(|| ()).join().unwrap();
             assert!(std::process::Command::new("true").status().unwrap().success());

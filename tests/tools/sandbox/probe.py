@@ -1,5 +1,5 @@
 """What a program in a sandbox can do and see, as JSON: every line is one assertion of tests/it/sandbox.rs."""
-import ctypes, errno, json, os, platform, socket, subprocess, sys
+import ctypes, errno, glob, json, os, platform, resource, socket, subprocess, sys, threading
 
 libc = ctypes.CDLL(None, use_errno=True)
 # Numbers that differ between architectures; the rest are the common ones.
@@ -9,6 +9,8 @@ CALLS = {
     "keyctl": (250, 219), "add_key": (248, 217), "bpf": (321, 280), "io_uring_setup": (425, 425),
     "userfaultfd": (323, 282), "perf_event_open": (298, 241), "process_vm_readv": (310, 270),
     "open_by_handle_at": (304, 265), "init_module": (175, 105), "kexec_load": (246, 104), "syslog": (103, 116),
+    "setpriority": (141, 140), "sched_setscheduler": (144, 119), "sched_setparam": (142, 118),
+    "sched_setattr": (314, 274), "sched_setaffinity": (203, 122), "ioprio_set": (251, 30), "prlimit64": (302, 261),
     "chroot": (161, 51), "pivot_root": (155, 41),
 }
 
@@ -37,6 +39,15 @@ def put(path):
 
 def look(path):
     return attempt(lambda: os.listdir(path) if os.path.isdir(path) else open(path, "rb").read(100))
+
+
+def own_limits():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    said = []
+    thread = threading.Thread(target=lambda: said.append(len(os.sched_getaffinity(0)) > 0))
+    thread.start()
+    thread.join()
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 100 and said == [True]
 
 
 def fill():
@@ -86,6 +97,14 @@ found = {
         "init_module": call("init_module", 0, 0, 0),
         "kexec_load": call("kexec_load", 0, 0, 0, 0),
         "syslog": call("syslog", 3, ctypes.create_string_buffer(100), 100),
+        # Process 1 is the guard, of the same user.
+        "setpriority": call("setpriority", 0, 1, 19),
+        "sched_setscheduler": call("sched_setscheduler", 1, 3, bytes(8)),
+        "sched_setparam": call("sched_setparam", 1, bytes(8)),
+        "sched_setattr": call("sched_setattr", 1, b"\x30" + bytes(47), 0),
+        "sched_setaffinity": call("sched_setaffinity", 1, 8, b"\x01" + bytes(7)),
+        "ioprio_set": call("ioprio_set", 1, 1, 3 << 13 | 7),
+        "prlimit64": call("prlimit64", 1, 7, bytes(16), 0),
         "chroot": call("chroot", b"/tmp"),
         "pivot_root": call("pivot_root", b"/tmp", b"/tmp"),
     },
@@ -103,7 +122,7 @@ found = {
         "dns": attempt(lambda: socket.getaddrinfo("example.com", 80)),
     },
     "write": {path: put(path) for path in (
-        "/x", "/usr/x", "/etc/passwd", "/run/x", "/var/tmp/x", "/home/x", "/dev/x", "/code/x", "/code/main.py", "/.ingot/ingot",
+        "/x", "/usr/x", "/etc/passwd", "/run/x", "/var/tmp/x", "/home/x", "/dev/x", "/code/x", "/code/main.py", *glob.glob("/.ingot-*/ingot"), *(folder + "/x" for folder in glob.glob("/.ingot-*")),
         "/etc/ld.so.preload", "/proc/sys/kernel/hostname", "/proc/1/oom_score_adj", "/proc/sysrq-trigger",
         "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/cgroup.procs")},
     "hidden": {path: look(path) for path in (
@@ -118,6 +137,7 @@ found = {
                           if os.path.islink("/proc/self/fd/" + name) and "/proc/" not in os.readlink("/proc/self/fd/" + name)),
     "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
     "own id": os.getpid(),
+    "its own limits and threads": own_limits(),
     "hostname": socket.gethostname(),
     "kill process 1": [attempt(lambda: os.kill(1, number)) for number in (9, 15, 19, 2)],
     "a program in /tmp": attempt(program),
