@@ -9,6 +9,8 @@ use crate::target::PythonVersion;
 
 /// The most search folders of PYTHONPATH that are looked at.
 const FOLDERS_LIMIT: usize = 64;
+/// The most interpreters, virtual environments, and installations of Python that are looked at, of each. Seen: 20.
+const PYTHONS_LIMIT: usize = 100;
 
 /// An interpreter: `usr/bin/python3.11`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,24 +49,27 @@ pub(super) struct Distribution<'a> {
     pub version: String,
     /// Its folder of metadata, or the file.
     pub info: TreePath,
-    /// Its metadata.
-    pub headers: Headers,
+    /// Its metadata as it stands there: what it says is read when it is needed, for many of them may say much.
+    pub metadata: &'a [u8],
     /// Its WHEEL file.
     pub wheel: Option<&'a Fact>,
 }
 
 /// All of them.
+#[derive(Default)]
 pub(super) struct Pythons<'a> {
     pub interpreters: Vec<Interpreter>,
     pub environments: Vec<Environment>,
     /// What is installed in each folder, sorted by name.
     pub installed: BTreeMap<TreePath, Vec<Distribution<'a>>>,
+    /// Whether there are more interpreters or environments than are looked at.
+    pub too_many: bool,
 }
 
 impl<'a> Pythons<'a> {
     /// Looks for them.
     pub fn of(subject: &'a Subject) -> Self {
-        let mut pythons = Pythons { interpreters: Vec::new(), environments: Vec::new(), installed: BTreeMap::new() };
+        let mut pythons = Pythons::default();
         for (path, fact) in subject.files() {
             pythons.interpreters.extend(interpreter(path, fact));
             if let Some((folder, distribution)) = distribution(subject, path, fact) {
@@ -72,7 +77,9 @@ impl<'a> Pythons<'a> {
             }
         }
         pythons.installed.values_mut().for_each(|all| all.sort_by(|a, b| (&a.name, &a.info).cmp(&(&b.name, &b.info))));
-        pythons.environments = environments(subject, &pythons.interpreters);
+        pythons.too_many = pythons.interpreters.len() > PYTHONS_LIMIT;
+        pythons.interpreters.truncate(PYTHONS_LIMIT);
+        pythons.environments = environments(subject, &pythons.interpreters, &mut pythons.too_many);
         pythons
     }
 
@@ -147,17 +154,22 @@ fn distribution<'a>(subject: &'a Subject, path: &TreePath, fact: &'a Fact) -> Op
         name if name.ends_with(".egg-info") => path.clone(),
         _ => return None,
     };
-    let headers = Headers::parse(fact.content.text.as_deref()?);
+    let metadata = fact.content.text.as_deref()?;
+    let headers = Headers::parse(metadata);
     let name = normalize(headers.all("Name").first()?);
     let version = (*headers.all("Version").first()?).to_string();
     let wheel = info.join("WHEEL").ok().and_then(|path| subject.file(&path));
-    Some((info.parent()?, Distribution { name, version, info, headers, wheel }))
+    Some((info.parent()?, Distribution { name, version, info, metadata, wheel }))
 }
 
-fn environments(subject: &Subject, interpreters: &[Interpreter]) -> Vec<Environment> {
+fn environments(subject: &Subject, interpreters: &[Interpreter], too_many: &mut bool) -> Vec<Environment> {
     let mut found: Vec<Environment> = Vec::new();
     let venvs = subject.files().filter(|(path, _)| path.name() == "pyvenv.cfg");
     for (path, fact) in venvs {
+        if found.len() == PYTHONS_LIMIT {
+            *too_many = true;
+            break;
+        }
         let prefix = path.parent().map(|folder| folder.to_string()).unwrap_or_default();
         let text = String::from_utf8_lossy(fact.content.text.as_deref().unwrap_or_default());
         found.push(Environment { prefix, version: None, venv: Some(venv(&text)), folders: Vec::new() });
@@ -165,6 +177,7 @@ fn environments(subject: &Subject, interpreters: &[Interpreter]) -> Vec<Environm
     let folders = subject.root.iter().filter(|(path, entry)| {
         entry.kind == BaseKind::Directory && matches!(path.name(), "site-packages" | "dist-packages")
     });
+    let mut installations = 0;
     for (folder, _) in folders {
         let Some((prefix, version)) = installation(folder) else { continue };
         // Debian's folder for all versions of Python 3 belongs to each interpreter of /usr.
@@ -186,14 +199,16 @@ fn environments(subject: &Subject, interpreters: &[Interpreter]) -> Vec<Environm
                 .iter_mut()
                 .find(|one| one.prefix == prefix && one.version.is_none_or(|known| known.compatible(&version)));
             match known {
-                Some(known) => {
+                Some(known) if known.folders.len() < FOLDERS_LIMIT => {
                     known.version = Some(version);
                     known.folders.push(folder.clone());
                 }
-                None => {
+                None if installations < PYTHONS_LIMIT => {
+                    installations += 1;
                     let (prefix, folders) = (prefix.to_string(), vec![folder.clone()]);
                     found.push(Environment { prefix, version: Some(version), venv: None, folders });
                 }
+                _ => *too_many = true,
             }
         }
     }

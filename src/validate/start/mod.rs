@@ -13,7 +13,7 @@ mod venv;
 #[cfg(test)]
 mod tests;
 
-use super::findings::Findings;
+use super::findings::{Draft, Findings};
 use super::python::Pythons;
 use super::subject::Subject;
 
@@ -25,6 +25,10 @@ pub(super) fn look(subject: &Subject, findings: &mut Findings<'_>) {
         return;
     }
     let pythons = Pythons::of(subject);
+    if pythons.too_many {
+        let message = "it has more interpreters or environments of Python than are looked at";
+        findings.add(Draft::new("start-limit", "/", message));
+    }
     command::look(subject, &pythons, findings);
     venv::look(subject, &pythons, findings);
     scripts::look(subject, &pythons, findings);

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::python::{Dependency, marker_environment, shown};
+use pep508_rs::MarkerEnvironment;
+
+use crate::python::{Dependency, Headers, marker_environment, shown};
 use crate::target::{Libc, Target};
 use crate::validate::findings::{Draft, Findings};
 use crate::validate::python::{Distribution, Environment, Pythons};
@@ -12,6 +14,42 @@ use crate::validate::subject::Subject;
 const REQUIREMENTS_LIMIT: usize = 10_000;
 /// How often extras may lead to extras.
 const ROUNDS_LIMIT: usize = 20;
+/// The most extras of one distribution that are asked for. Seen: 150.
+const EXTRAS_LIMIT: usize = 1_000;
+
+/// What may be read of all distributions of an image together. A distribution is read anew for each environment that
+/// sees it and whenever more of its extras are asked for, so that no two have to be in memory at once.
+struct Budget {
+    /// Requirements. An environment with 500 distributions has 20,000.
+    requirements: usize,
+    /// Their text, in bytes.
+    text: usize,
+    /// Comparisons of a requirement with an extra.
+    comparisons: usize,
+    /// Whether there was more.
+    is_spent: bool,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget { requirements: 200_000, text: 16 << 20, comparisons: 20_000_000, is_spent: false }
+    }
+}
+
+impl Budget {
+    /// Pays for a requirement that is judged with so many extras; false if there is nothing left.
+    fn pay(&mut self, text: &str, extras: usize) -> bool {
+        let left = || {
+            let (requirements, text) = (self.requirements.checked_sub(1)?, self.text.checked_sub(text.len())?);
+            Some((requirements, text, self.comparisons.checked_sub(extras)?))
+        };
+        match left().filter(|_| !self.is_spent) {
+            Some(left) => (self.requirements, self.text, self.comparisons) = left,
+            None => self.is_spent = true,
+        }
+        !self.is_spent
+    }
+}
 
 /// Looks at each environment.
 pub(super) fn look(subject: &Subject, pythons: &Pythons<'_>, findings: &mut Findings<'_>) {
@@ -20,8 +58,17 @@ pub(super) fn look(subject: &Subject, pythons: &Pythons<'_>, findings: &mut Find
             duplicates(installed, findings);
         }
     }
+    let mut budget = Budget::default();
+    requirements(subject, pythons, findings, &mut budget);
+    if budget.is_spent {
+        let message = "its Python distributions have more requirements than are read; the rest was not judged";
+        findings.add(Draft::new("start-limit", "/", message));
+    }
+}
+
+fn requirements(subject: &Subject, pythons: &Pythons<'_>, findings: &mut Findings<'_>, budget: &mut Budget) {
     for environment in &pythons.environments {
-        unmet(subject, pythons, environment, findings);
+        unmet(subject, pythons, environment, findings, budget);
     }
 }
 
@@ -39,55 +86,88 @@ fn duplicates(installed: &[Distribution<'_>], findings: &mut Findings<'_>) {
 }
 
 /// What distributions of the environment's own need and do not get.
-fn unmet(subject: &Subject, pythons: &Pythons<'_>, environment: &Environment, findings: &mut Findings<'_>) {
+fn unmet(
+    subject: &Subject,
+    pythons: &Pythons<'_>,
+    environment: &Environment,
+    findings: &mut Findings<'_>,
+    budget: &mut Budget,
+) {
     let Some(python) = environment.version else { return };
     // Markers do not ask for the C library.
     let target = Target { python, platform: subject.platform.clone(), libc: Libc::Glibc(2, 17) };
     let Ok(markers) = marker_environment(&target) else { return };
     let visible = pythons.visible(environment);
-    let needs: BTreeMap<&str, Vec<Dependency>> =
-        visible.iter().map(|(name, distribution)| (*name, dependencies(distribution))).collect();
-    // Extras that are asked for by others: they have requirements of their own.
-    let mut extras: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    let none = BTreeSet::new();
-    for _ in 0..ROUNDS_LIMIT {
-        let mut more: Vec<(&str, &BTreeSet<String>)> = Vec::new();
-        for (name, needs) in &needs {
-            let own = extras.get(name).unwrap_or(&none);
-            let applying = needs.iter().filter(|need| !need.extras.is_empty() && need.applies(&markers, own));
-            more.extend(applying.map(|need| (need.name.as_str(), &need.extras)));
-        }
-        let before: usize = extras.values().map(BTreeSet::len).sum();
-        for (name, asked) in more {
-            if let Some((name, _)) = visible.get_key_value(name) {
-                extras.entry(name).or_default().extend(asked.iter().cloned());
-            }
-        }
-        if extras.values().map(BTreeSet::len).sum::<usize>() == before {
-            break;
-        }
-    }
+    let extras = asked(&visible, &markers, budget);
     for (name, distribution) in &visible {
         if !is_own(environment, distribution) {
             continue;
         }
-        let own = extras.get(name).unwrap_or(&none);
-        for need in needs.get(name).into_iter().flatten().filter(|need| need.applies(&markers, own)) {
+        each(distribution, extras.get(name), &markers, budget, |need| {
             let found = visible.get(need.name.as_str()).map(|found| found.version.as_str());
             let problem = match found {
                 None => "it is not installed".to_string(),
                 Some(version) if !need.accepts(version) => format!("{} is installed", shown(version)),
-                Some(_) => continue,
+                Some(_) => return,
             };
             let message = format!("{} {} needs `{}`: {problem}", name, shown(&distribution.version), shown(&need.text));
             findings.add(Draft::new(rule(distribution), format!("/{}", distribution.info), message));
-        }
+        });
     }
 }
 
-fn dependencies(distribution: &Distribution<'_>) -> Vec<Dependency> {
-    let all = distribution.headers.all("Requires-Dist");
-    all.into_iter().take(REQUIREMENTS_LIMIT).filter_map(Dependency::parse).collect()
+/// Extras that are asked for by others: they have requirements of their own.
+fn asked<'a>(
+    visible: &BTreeMap<&'a str, &'a Distribution<'_>>,
+    markers: &MarkerEnvironment,
+    budget: &mut Budget,
+) -> BTreeMap<&'a str, BTreeSet<String>> {
+    let mut extras: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut changed: BTreeSet<&str> = visible.keys().copied().collect();
+    for _ in 0..ROUNDS_LIMIT {
+        let mut next = BTreeSet::new();
+        for (name, distribution) in visible.iter().filter(|(name, _)| changed.contains(*name)) {
+            let own = extras.get(name).cloned();
+            each(distribution, own.as_ref(), markers, budget, |need| {
+                let Some((name, _)) = visible.get_key_value(need.name.as_str()) else { return };
+                for extra in need.extras {
+                    let known = extras.entry(*name).or_default();
+                    if known.len() < EXTRAS_LIMIT && known.insert(extra) {
+                        next.insert(*name);
+                    }
+                }
+            });
+        }
+        if next.is_empty() {
+            break;
+        }
+        changed = next;
+    }
+    extras
+}
+
+/// Reads what a distribution needs if these extras of it are asked for, one requirement at a time.
+fn each(
+    distribution: &Distribution<'_>,
+    extras: Option<&BTreeSet<String>>,
+    markers: &MarkerEnvironment,
+    budget: &mut Budget,
+    mut told: impl FnMut(Dependency),
+) {
+    if budget.is_spent {
+        return;
+    }
+    let none = BTreeSet::new();
+    let extras = extras.unwrap_or(&none);
+    let headers = Headers::parse(distribution.metadata);
+    for text in headers.all("Requires-Dist").into_iter().take(REQUIREMENTS_LIMIT) {
+        if !budget.pay(text, extras.len()) {
+            return;
+        }
+        if let Some(need) = Dependency::parse(text).filter(|need| need.applies(markers, extras)) {
+            told(need);
+        }
+    }
 }
 
 /// What the system's package manager installs is told as its own.
@@ -103,4 +183,55 @@ fn rule(distribution: &Distribution<'_>) -> &'static str {
 /// A virtual environment does not tell of what is installed for the Python below it; that one does.
 fn is_own(environment: &Environment, distribution: &Distribution<'_>) -> bool {
     environment.venv.is_none() || distribution.info.as_str().starts_with(&format!("{}/", environment.prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Policy;
+    use crate::project::RulesSpec;
+    use crate::validate::fixture::Recipe;
+
+    const SITE: &str = "opt/venv/lib/python3.11/site-packages";
+
+    /// What is left of a budget after the distributions of an environment, and how many findings there are.
+    fn spent(budget: Budget, count: usize, needs: &str) -> (Budget, usize) {
+        let mut recipe = Recipe::good();
+        recipe.file(1, "opt/venv/pyvenv.cfg", 0o644, "home = /usr/bin\nversion = 3.11.2\n");
+        recipe.folder(1, SITE, 0o755);
+        for n in 0..count {
+            let text = format!("Name: p{n}\nVersion: 1\n{needs}");
+            recipe.file(1, &format!("{SITE}/p{n}-1.dist-info/METADATA"), 0o644, text);
+        }
+        let (_folder, subject) = recipe.read();
+        let subject = subject.unwrap();
+        let policy = Policy::new(crate::validate::rules(), &RulesSpec::default(), &[], "docs/validate.md").unwrap();
+        let (mut findings, mut budget) = (Findings::new(&policy), budget);
+        requirements(&subject, &Pythons::of(&subject), &mut findings, &mut budget);
+        (budget, findings.report(&subject).findings.len())
+    }
+
+    #[test]
+    fn all_distributions_of_an_image_share_one_budget() {
+        let many = "Requires-Dist: p1[e0,e1,e2]; extra=='e1'\nRequires-Dist: missing\n".repeat(20);
+        let (left, found) = spent(Budget::default(), 30, &many);
+        assert!(!left.is_spent);
+        // Once for what is asked for, once to judge: no extra is, for `e1` of no distribution is asked for.
+        assert_eq!(Budget::default().requirements - left.requirements, 30 * 40 * 2);
+        assert_eq!(found, 101, "as many as are kept, and how many more");
+        let (left, found) = spent(Budget { requirements: 1_500, ..Budget::default() }, 30, &many);
+        assert!(left.is_spent && left.requirements == 0 && found == 101, "{found}");
+        let (left, found) = spent(Budget { text: 1_000, ..Budget::default() }, 30, &many);
+        assert!(left.is_spent && left.text < 100 && left.requirements > 190_000 && found == 0);
+    }
+
+    #[test]
+    fn extras_that_ask_for_more_and_more_are_bounded() {
+        let each = |n: usize| format!("Requires-Dist: p0[e{}]; extra == 'e{n}'\n", n + 1);
+        let chain: String = (0..1_000).map(each).chain(["Requires-Dist: p0[e0]\n".into()]).collect();
+        let (left, _) = spent(Budget::default(), 1, &chain);
+        assert!(!left.is_spent && Budget::default().requirements - left.requirements <= 1_001 * (ROUNDS_LIMIT + 1));
+        let (left, _) = spent(Budget { comparisons: 10_000, ..Budget::default() }, 1, &chain);
+        assert!(left.is_spent);
+    }
 }

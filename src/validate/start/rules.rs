@@ -158,4 +158,13 @@ pub(in crate::validate) const RULES: &[Declared] = &[
         breaks: "`__pycache__/a.cpython-311.pyc` made of a source of another size",
         passes: "the same made of the source that is there",
     },
+    Declared {
+        id: "start-limit",
+        severity: Severity::Warning,
+        title: "more of Python than is looked at",
+        why: "There is a limit to the environments and requirements that are read of one image; what is beyond it was not judged.",
+        fix: "Leave out environments that the image does not run.",
+        breaks: "101 virtual environments in one image",
+        passes: "100 of them",
+    },
 ];

@@ -186,7 +186,19 @@ const CASES: &[Case] = &[
             recipe.file(1, "app/__pycache__/a.cpython-311.pyc", 0o644, bytecode(3495, TIME, 6));
         },
     },
+    Case {
+        rule: "start-limit",
+        breaks: |recipe| environments(recipe, 101),
+        passes: |recipe| environments(recipe, 100),
+    },
 ];
+
+/// Folders that say that they are virtual environments.
+fn environments(recipe: &mut Recipe, count: usize) {
+    for n in 0..count {
+        recipe.file(1, &format!("srv/{n}/pyvenv.cfg"), 0o644, "home = /usr/bin\n");
+    }
+}
 
 #[test]
 fn every_rule_of_this_group_holds() {
