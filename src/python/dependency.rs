@@ -11,6 +11,8 @@ use super::names::normalize;
 
 /// The longest requirement that is read, in bytes.
 const TEXT_LIMIT: usize = 8 << 10;
+/// How often `and` may be in a marker that has as many `or`, or the other way round. Seen: 3.
+const MIXED_LIMIT: u32 = 10;
 
 /// Another distribution that is needed.
 #[derive(Clone, Debug)]
@@ -57,8 +59,17 @@ impl Dependency {
             let inner = rest.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or(rest);
             Some(inner.trim().trim_end_matches(',').parse().ok()?)
         };
+        if marker.is_some_and(|marker| mixed(marker) > MIXED_LIMIT) {
+            return None;
+        }
         let marker = marker.map(|marker| marker.parse::<MarkerTree>()).transpose().ok()?;
         Some(Dependency { name: normalize(name), extras, text: head.to_string(), versions, marker })
+    }
+
+    /// How much memory a requirement may take to parse, as bytes, roughly: a diagram is made of its marker, which doubles
+    /// with each alternative, and is kept.
+    pub fn weight(text: &str) -> usize {
+        text.len().saturating_mul(1 << mixed(text).min(MIXED_LIMIT))
     }
 
     /// Whether it is needed in an environment by a distribution of which these extras are asked for.
@@ -75,6 +86,12 @@ impl Dependency {
             _ => true,
         }
     }
+}
+
+/// How often `and` and `or` are both in a marker.
+fn mixed(marker: &str) -> u32 {
+    let count = |word: &str| u32::try_from(marker.matches(word).count()).unwrap_or(u32::MAX);
+    count("and").min(count("or"))
 }
 
 #[cfg(test)]
@@ -109,6 +126,22 @@ mod tests {
         for bad in ["", "-a", "a.", "a[b", "a ===", "a; nonsense", "ö"] {
             assert!(Dependency::parse(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn markers_with_many_alternatives_are_not_read() {
+        let pair = |n: usize| format!("extra == 'a{n:02}' and extra == 'b{n:02}'");
+        let marker = |pairs: usize| (0..pairs).map(pair).collect::<Vec<_>>().join(" or ");
+        let few = format!("x; {}", marker(4));
+        let need = Dependency::parse(&few).unwrap();
+        let environment = environment(&target(11, "amd64", Libc::Glibc(2, 36))).unwrap();
+        assert!(need.applies(&environment, &["a03".to_string(), "b03".to_string()].into()));
+        assert!(!need.applies(&environment, &["a03".to_string(), "b02".to_string()].into()));
+        assert_eq!(Dependency::weight(&few), few.len() * 8);
+        // This one would not fit into any memory.
+        assert!(Dependency::parse(&format!("x; {}", marker(100))).is_none());
+        let long = (0..300).map(|n| format!("extra == 'e{n}'")).collect::<Vec<_>>().join(" or ");
+        assert!(Dependency::parse(&format!("x; {long}")).is_some(), "one word alone doubles nothing");
     }
 
     proptest! {

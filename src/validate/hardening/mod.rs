@@ -2,7 +2,7 @@
 
 mod accounts;
 mod files;
-mod packaged;
+pub(super) mod packaged;
 mod packages;
 mod rules;
 mod secrets;

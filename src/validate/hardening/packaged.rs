@@ -14,7 +14,7 @@ const MERGED: [&str; 6] = ["bin/", "sbin/", "lib/", "lib32/", "lib64/", "libx32/
 
 /// Files by path, without a leading slash.
 #[derive(Default)]
-pub(super) struct Packaged {
+pub(in crate::validate) struct Packaged {
     /// Of dpkg and apk.
     system: BTreeSet<String>,
     /// Of Python's distributions, with the digest that their RECORD has for each.
@@ -24,23 +24,35 @@ pub(super) struct Packaged {
 impl Packaged {
     /// What the databases in any of the layers list.
     pub(super) fn of(subject: &Subject) -> Packaged {
+        let mut all = Packaged::system(subject);
+        for (path, text) in texts(subject).filter(|(path, _)| path.name() == "RECORD") {
+            all.record(path, &String::from_utf8_lossy(text));
+        }
+        all
+    }
+
+    /// The same of the system's package managers alone.
+    pub(in crate::validate) fn system(subject: &Subject) -> Packaged {
         let mut all = Packaged::default();
-        for fact in subject.layers.iter().flat_map(|layer| &layer.facts) {
-            let (Some(path), Some(text)) = (&fact.member.path, &fact.content.text) else { continue };
-            let text = String::from_utf8_lossy(text);
+        for (path, text) in texts(subject) {
+            let text = || String::from_utf8_lossy(text);
             match path.as_str() {
-                path if path.starts_with("var/lib/dpkg/info/") && path.ends_with(".list") => all.list(&text),
-                path if path.starts_with("var/lib/dpkg/status.d/") && path.ends_with(".md5sums") => all.sums(&text),
-                "lib/apk/db/installed" => all.alpine(&text),
-                _ if path.name() == "RECORD" => all.record(path, &text),
+                path if path.starts_with("var/lib/dpkg/info/") && path.ends_with(".list") => all.list(&text()),
+                path if path.starts_with("var/lib/dpkg/status.d/") && path.ends_with(".md5sums") => all.sums(&text()),
+                "lib/apk/db/installed" => all.alpine(&text()),
                 _ => {}
             }
         }
         all
     }
 
+    /// Whether no package of the system's is known: the image has no such database, or it was left out.
+    pub(in crate::validate) fn has_no_system(&self) -> bool {
+        self.system.is_empty()
+    }
+
     /// Whether the distribution brings a file of this path.
-    pub(super) fn is_system(&self, path: &TreePath) -> bool {
+    pub(in crate::validate) fn is_system(&self, path: &TreePath) -> bool {
         self.system.contains(path.as_str())
     }
 
@@ -96,6 +108,12 @@ impl Packaged {
             }
         }
     }
+}
+
+/// The files of all layers of which the text was kept.
+fn texts(subject: &Subject) -> impl Iterator<Item = (&TreePath, &[u8])> {
+    let facts = subject.layers.iter().flat_map(|layer| &layer.facts);
+    facts.filter_map(|fact| Some((fact.member.path.as_ref()?, fact.content.text.as_deref()?)))
 }
 
 /// `../../../bin/x` from a folder.

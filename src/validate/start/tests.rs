@@ -364,6 +364,35 @@ fn a_virtual_environment_sees_the_system_if_it_says_so() {
 }
 
 #[test]
+fn only_what_the_system_s_lists_have_is_the_system_s() {
+    const ALPINE: &str = "usr/lib/python3.12/site-packages";
+    let rules = |folder: &str, list: (&str, &str)| {
+        let mut recipe = Recipe::good();
+        python(&mut recipe);
+        let one = if folder == ALPINE { "usr/bin/python3.12" } else { "usr/lib/x" };
+        recipe.file(0, one, 0o755, program()).folder(1, folder, 0o755);
+        distribution(&mut recipe, folder, "a", "1.0", &["b"]);
+        recipe.file(1, list.0, 0o644, list.1);
+        let fired = recipe.fired().into_iter();
+        fired.filter(|rule| rule == "start-requirement" || rule == "start-system-requirement").collect::<Vec<_>>()
+    };
+    const APK: &str = "lib/apk/db/installed";
+    let own = format!("P:py3-a\nF:{ALPINE}/a-1.0.dist-info\nR:METADATA\n");
+    assert_eq!(rules(ALPINE, (APK, &own)), ["start-system-requirement"]);
+    assert_eq!(rules(ALPINE, (APK, "P:musl\nF:lib\nR:ld-musl-x86_64.so.1\n")), ["start-requirement"]);
+    assert_eq!(rules(ALPINE, ("etc/x", "")), ["start-requirement"]);
+    let rpm = format!("{ALPINE}/a-1.0.dist-info/INSTALLER");
+    assert_eq!(rules(ALPINE, (&rpm, "rpm\n")), ["start-system-requirement"]);
+    assert_eq!(rules(ALPINE, (&rpm, "pip\n")), ["start-requirement"]);
+    const DEBIAN: &str = "usr/lib/python3/dist-packages";
+    const DPKG: &str = "var/lib/dpkg/info/python3-a.list";
+    let own = format!("/.\n/{DEBIAN}/a-1.0.dist-info\n");
+    assert_eq!(rules(DEBIAN, (DPKG, &own)), ["start-system-requirement"]);
+    assert_eq!(rules(DEBIAN, (DPKG, "/.\n/etc\n")), ["start-requirement"]);
+    assert_eq!(rules(DEBIAN, ("etc/x", "")), ["start-system-requirement"], "the lists were left out");
+}
+
+#[test]
 fn large_and_odd_metadata_is_read_in_bounded_time() {
     let rules = fired(|recipe| {
         let info = format!("{SITE}/a-1.dist-info/METADATA");
