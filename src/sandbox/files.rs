@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, mkdirat, openat};
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 
 use super::Error;
 use super::guard::{DEPTH_LIMIT, PATH_LIMIT};
@@ -24,8 +24,19 @@ pub fn is_plain(path: &str) -> bool {
 pub struct Folder {
     path: PathBuf,
     folder: OwnedFd,
-    open: Option<File>,
+    open: Option<Open>,
     refused: Vec<Refused>,
+}
+
+/// The file that was begun last.
+#[derive(Debug)]
+struct Open {
+    file: File,
+    /// As the code named it.
+    path: String,
+    /// Where it is.
+    folder: OwnedFd,
+    name: String,
 }
 
 impl Folder {
@@ -69,7 +80,7 @@ impl Folder {
         }
         let new = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&folder, name, new, Mode::from_raw_mode(0o644)).map_err(failed)?;
-        self.open = Some(File::from(file));
+        self.open = Some(Open { file: File::from(file), path: path.into(), folder, name: name.into() });
         Ok(())
     }
 
@@ -89,15 +100,18 @@ impl Folder {
         }
     }
 
-    /// What was left out here was not saved.
+    /// What was left out here was not saved; what did not come whole goes again.
     pub fn correct(self, outcome: &mut Outcome) {
+        if let Some(open) = self.open.filter(|open| !outcome.files.iter().any(|saved| saved.path == open.path)) {
+            let _ = unlinkat(&open.folder, open.name.as_str(), AtFlags::empty());
+        }
         outcome.files.retain(|saved| !self.refused.iter().any(|left| left.path == saved.path));
         outcome.refused.extend(self.refused);
     }
 
     /// More of the file that was begun last.
     pub fn data(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let written = self.open.as_mut().map_or(Ok(()), |file| file.write_all(bytes));
+        let written = self.open.as_mut().map_or(Ok(()), |open| open.file.write_all(bytes));
         written.map_err(|error| Error::Results { path: self.path.clone(), reason: error.to_string() })
     }
 }
@@ -105,6 +119,7 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::outcome::Saved;
 
     #[test]
     fn results_are_new_files_below_the_folder() {
@@ -119,6 +134,13 @@ mod tests {
         for evil in ["../x", "/etc/x", "a/../../x", "", "a//b", "x\ny", "1/2/3/4/5/6/7/8/9"] {
             assert!(folder.begin(evil).is_err(), "{evil:?}");
         }
+        // One that did not come whole.
+        folder.begin("a/cut").unwrap();
+        folder.data(b"ha").unwrap();
+        let whole = Saved { path: "a/b.txt".into(), size: 3, note: None };
+        folder.correct(&mut Outcome { files: vec![whole], ..Outcome::default() });
+        assert!(path.join("a/b.txt").exists() && !path.join("a/cut").exists());
+        let mut folder = Folder::open(&path).unwrap();
         // Somebody has put a link there.
         std::os::unix::fs::symlink(outer.path(), path.join("link")).unwrap();
         std::os::unix::fs::symlink("/nowhere", path.join("dangling")).unwrap();

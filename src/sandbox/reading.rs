@@ -1,5 +1,7 @@
 //! The guard's frames, one after the other, as the host takes them: in order, within the limits, or not at all.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 
 use super::Error;
@@ -11,6 +13,8 @@ use super::outcome::{Check, Ended, Outcome, Refused, Saved};
 use super::session::{Event, Request};
 use crate::error::Result;
 
+/// Beyond this after the code's time, a container was not killed because of its memory.
+const ENGINES_PATIENCE: Duration = Duration::from_secs(50);
 /// The most that is told of what was not taken out.
 const REFUSED_LIMIT: usize = 200;
 
@@ -118,6 +122,29 @@ impl<'a> Reading<'a> {
             _ => return Err(broken("a frame that does not belong there").into()),
         }
         Ok(false)
+    }
+
+    /// The whole container was killed, so long after the checks; whether that is the code's end, for want of memory. An
+    /// engine that ends a container after its time does it much later than the guard.
+    pub fn killed(&self, outcome: &mut Outcome, after: Duration) -> bool {
+        let over = Duration::from_millis(self.limits.timeout_ms) + ENGINES_PATIENCE;
+        if !matches!(self.step, Step::Running | Step::Results) || after > over {
+            return false;
+        }
+        if self.missing > 0
+            && let Some(cut) = outcome.files.pop()
+        {
+            let reason = "the sandbox was out of memory before all of it was taken".into();
+            outcome.refused.push(Refused { path: cut.path, reason });
+        }
+        let ended = &mut outcome.ended;
+        if self.step == Step::Running {
+            ended.wall_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+            (ended.stdout_bytes, ended.stderr_bytes) = (self.stdout, self.stderr);
+        }
+        (ended.exit_code, ended.signal, ended.out_of_memory) = (None, Some(libc::SIGKILL), true);
+        ended.peak_memory = ended.peak_memory.max(self.limits.memory);
+        true
     }
 
     fn checks(&mut self, checks: Vec<Check>, outcome: &mut Outcome) -> Result<()> {
@@ -269,6 +296,28 @@ mod tests {
         }
         let failed = read(&[(Kind::Failed, "no \x1b[31mmemory")]).map(|_| ()).unwrap_err();
         assert_eq!(failed.to_string(), "the sandbox gave up: no \\u{1b}[31mmemory");
+    }
+
+    #[test]
+    fn a_container_that_is_killed_was_out_of_memory() {
+        let request = request();
+        let after = |frames: &[(Kind, &str)], after: u64| {
+            let mut reading = Reading::new(&order(&request), &request);
+            let mut outcome = Outcome::default();
+            for (kind, payload) in frames {
+                let payload = if *payload == ALL { checks(&reading.names, "") } else { payload.to_string() };
+                reading.take(*kind, payload.as_bytes(), &mut outcome, &mut |_| Ok(())).unwrap();
+            }
+            reading.killed(&mut outcome, Duration::from_secs(after)).then_some(outcome)
+        };
+        let running = after(&[CHECKS, START, (Kind::Stdout, "ab")], 3).unwrap();
+        assert_eq!((running.code(), running.ended.wall_ms, running.ended.stdout_bytes), (137, 3000, 2));
+        let file = (Kind::File, r#"{"path":"a","size":3}"#);
+        let results = after(&[CHECKS, START, ENDED, file, (Kind::Data, "ab")], 3).unwrap();
+        assert!(results.code() == 137 && results.ended.out_of_memory && results.ended.wall_ms == 1);
+        assert_eq!((results.files.len(), results.refused[0].path.as_str()), (0, "a"), "half a file is none");
+        assert!(after(&[], 3).is_none() && after(&[CHECKS], 3).is_none(), "before the code there is nothing to blame");
+        assert!(after(&[CHECKS, START], 3600).is_none(), "the engine ended it");
     }
 
     #[test]

@@ -45,6 +45,8 @@ const REMOVING: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(50);
 /// The most that is kept of what the engine's client says.
 const SAID_LIMIT: u64 = 16 << 10;
+/// The exit code of an engine whose container was killed.
+const KILLED: i32 = 137;
 /// Frames that may wait for the host.
 const WAITING: usize = 16;
 /// Users that systemd keeps for services of a moment: nobody else's, also in a user namespace of 65536.
@@ -367,8 +369,10 @@ impl Talk {
                 Ok(Err(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
                     return Err(Error::Broken { what: error.to_string() }.into());
                 }
-                Ok(Err(error)) => return Err(self.broken(&reading.step, &error.to_string())),
-                Err(RecvTimeoutError::Disconnected) => return Err(self.broken(&reading.step, "it ended too early")),
+                Ok(Err(error)) => return self.cut_off(reading, outcome, since.elapsed(), &error.to_string()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return self.cut_off(reading, outcome, since.elapsed(), "it ended too early");
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if cancel.is_set() {
@@ -380,10 +384,19 @@ impl Talk {
         }
     }
 
-    /// What it means that the stream is not as it should be.
-    fn broken(&mut self, step: &Step, what: &str) -> crate::error::Error {
+    /// The stream is over too early. A container that was killed as a whole while it worked had no memory left, not
+    /// even for the guard: what is in folders in memory outlives the processes that wrote it. Anything else is a failure.
+    fn cut_off(&mut self, reading: &Reading<'_>, mut outcome: Outcome, after: Duration, what: &str) -> Result<Outcome> {
         drop(self.stdin.take());
         let code = self.client.wait(REMOVING).ok().and_then(|status| status.code());
+        if code == Some(KILLED) && reading.killed(&mut outcome, after) {
+            return Ok(outcome);
+        }
+        Err(self.broken(&reading.step, code, what))
+    }
+
+    /// What it means that the stream is not as it should be.
+    fn broken(&mut self, step: &Step, code: Option<i32>, what: &str) -> crate::error::Error {
         let engine = self.held.as_ref().map_or("the kernel".to_string(), |held| held.kind().to_string());
         let complaints = std::mem::replace(&mut self.complaints, thread::spawn(String::new));
         let said = complaints.join().unwrap_or_default();
@@ -394,7 +407,7 @@ impl Talk {
             (Step::Checks, Some(code)) => {
                 Error::NotStarted { engine, said: format!("it ended with exit code {code} and without a word") }.into()
             }
-            (_, Some(137)) => {
+            (_, Some(KILLED)) => {
                 Error::GaveUp { said: "its container was killed, probably for want of memory".into() }.into()
             }
             _ if !said.is_empty() => Error::GaveUp { said }.into(),

@@ -108,6 +108,10 @@ fn ends_are_told(place: &Sandboxes) {
     let (told, code) = run(&["--memory", "64m", "--timeout", "20s"], eater);
     assert_eq!((code, &told["out_of_memory"], &told["timed_out"]), (137, &true.into(), &false.into()), "{told}");
 
+    if !place.weak.contains(&"memory".to_string()) {
+        memory_that_outlives_the_code(place);
+    }
+
     let flood = "import os\npiece = b'x' * 65536\nfor _ in range(10_000): os.write(1, piece); os.write(2, piece)";
     let (told, code) = run(&["--max-output", "100k", "--timeout", "60s"], flood);
     assert_eq!(code, 0, "{told}");
@@ -124,6 +128,21 @@ fn ends_are_told(place: &Sandboxes) {
     let (told, code) = run(&[], orphan);
     assert!(code == 0 && told["wall_ms"].as_u64().unwrap() < 5_000, "{told}");
     place.empty_within(5);
+}
+
+/// What is written to folders in memory stays when the code is killed: the guard may have none left, and is killed, too.
+#[track_caller]
+fn memory_that_outlives_the_code(place: &Sandboxes) {
+    let hoarder = "import itertools\nfor folder in ('/dev/shm', '/tmp', '/output'):\n  for n in itertools.count():\n    try:\n      \
+                   open(f'{folder}/{n}', 'wb').write(b'x' * 1_000_000)\n    except OSError: break\n\
+                   kept = []\nwhile True: kept.append(b'x' * 1_000_000)";
+    let target = place.ingot.path("hoard");
+    let ran = place.run("run", &["--memory", "64m", "--timeout", "60s", "--output", target.to_str().unwrap()], hoarder);
+    let told = result(&ran);
+    assert_eq!((ran.code, &told["out_of_memory"]), (137, &true.into()), "{told}");
+    // What is there is whole.
+    let there = std::fs::read_dir(&target).unwrap().count();
+    assert_eq!(told["files"].as_array().unwrap().len(), there, "{told}");
 }
 
 #[test]
