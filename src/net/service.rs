@@ -19,6 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{Error, runtime};
@@ -32,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const HEAD_BYTES: usize = 64 << 10;
 /// Pieces of a streamed answer that may wait for the client.
 const WAITING: usize = 32;
+/// How often at least is looked whether a client takes more of it.
+const TICK: Duration = Duration::from_millis(50);
 /// Nobody but this user connects.
 const SOCKET_MASK: u32 = 0o177;
 
@@ -92,9 +95,19 @@ pub enum Body {
 pub struct Pieces(mpsc::Sender<Bytes>);
 
 impl Pieces {
-    /// Sends a piece; false if nobody listens any more.
-    pub fn send(&self, piece: Vec<u8>) -> bool {
-        self.0.blocking_send(piece.into()).is_ok()
+    /// Sends a piece; false if nobody listens any more, or if `give_up` says so while the client takes nothing.
+    pub fn send(&self, piece: Vec<u8>, give_up: &dyn Fn() -> bool) -> bool {
+        let (mut piece, mut pause) = (Bytes::from(piece), Duration::from_millis(1));
+        loop {
+            match self.0.try_send(piece) {
+                Ok(()) => return true,
+                Err(TrySendError::Closed(_)) => return false,
+                Err(TrySendError::Full(_)) if give_up() => return false,
+                Err(TrySendError::Full(back)) => piece = back,
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(TICK);
+        }
     }
 }
 
@@ -184,8 +197,6 @@ async fn answer(request: Request<Incoming>, body_limit: usize, handler: Handler)
     let leaving = Leaving(gone.clone());
     let ask = Ask { method: head.method.to_string(), path: head.uri.path().to_string(), body, gone };
     let answer = tokio::task::spawn_blocking(move || handler(ask)).await;
-    // It was waited for until here; a stream notices by itself.
-    std::mem::drop(leaving);
     let Ok(answer) = answer else {
         return Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be handled"));
     };
@@ -194,9 +205,10 @@ async fn answer(request: Request<Incoming>, body_limit: usize, handler: Handler)
         Body::Pieces(make) => {
             let (sender, receiver) = mpsc::channel(WAITING);
             tokio::task::spawn_blocking(move || make(&Pieces(sender)));
-            let pieces = stream::unfold(receiver, |mut receiver| async move {
+            // The client is waited for until the last piece: the connection takes the stream with it.
+            let pieces = stream::unfold((receiver, leaving), |(mut receiver, leaving)| async move {
                 let piece = receiver.recv().await?;
-                Some((Ok::<_, Infallible>(Frame::data(piece)), receiver))
+                Some((Ok::<_, Infallible>(Frame::data(piece)), (receiver, leaving)))
             });
             StreamBody::new(pieces).boxed()
         }
@@ -249,7 +261,7 @@ mod tests {
             "/pieces" => Answer {
                 body: Body::Pieces(Box::new(|pieces| {
                     for piece in ["one\n", "two\n"] {
-                        pieces.send(piece.into());
+                        pieces.send(piece.into(), &|| false);
                     }
                 })),
                 ..Answer::whole(200, "application/x-ndjson", Vec::new())
@@ -290,6 +302,40 @@ mod tests {
         std::thread::sleep(Duration::from_millis(100));
         drop(stream);
         receiver.recv_timeout(Duration::from_secs(5)).expect("the handler is told");
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_or_goes_ends_its_stream() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let sender = std::sync::Mutex::new(sender);
+        let (_folder, path) = start(move |ask| {
+            let (told, gone) = (sender.lock().unwrap().clone(), ask.gone);
+            let silent = ask.path == "/silent";
+            let feed = move |pieces: &Pieces| {
+                if silent {
+                    while !gone.is_set() {
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
+                    return told.send("gone").unwrap();
+                }
+                let since = std::time::Instant::now();
+                let late = || since.elapsed() > Duration::from_millis(300);
+                while pieces.send(vec![b'x'; 64 << 10], &late) {}
+                told.send("given up").unwrap();
+            };
+            Answer { body: Body::Pieces(Box::new(feed)), ..Answer::whole(200, "text/plain", Vec::new()) }
+        });
+        let ask = |what: &str| {
+            let mut stream = UnixStream::connect(&path).unwrap();
+            stream.write_all(format!("GET {what} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+            stream
+        };
+        let mute = ask("/flood");
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(10)), Ok("given up"));
+        drop(mute);
+        drop(ask("/silent"));
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(10)), Ok("gone"));
     }
 
     #[test]

@@ -90,7 +90,8 @@ const SLEEP: &str = "import time\ntime.sleep(60)";
 
 #[test]
 fn a_back_end_is_served() {
-    let mut service = Service::start(&["--max-sessions", "2", "--timeout", "90s", "--memory", "128m"]);
+    let mut service =
+        Service::start(&["--max-sessions", "2", "--timeout", "90s", "--memory", "128m", "--max-output", "8m"]);
     let mode = std::fs::symlink_metadata(&service.socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "nobody else connects");
 
@@ -108,8 +109,9 @@ fn a_back_end_is_served() {
     let health: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((status, &health["healthy"], &health["max_sessions"]), (200, &true.into(), &2.into()), "{health}");
     for check in ["engine", "daemon", "image", "limits", "sessions"] {
-        assert_eq!(health["checks"][check]["ok"], true, "{health}");
+        assert_eq!(health["checks"][check]["ok"], service.place.weak.is_empty() || check != "limits", "{health}");
     }
+    assert_eq!(health["weak"], json!(service.place.weak), "{health}");
 
     places_are_few(&service);
 
@@ -125,6 +127,8 @@ fn a_back_end_is_served() {
         std::thread::sleep(Duration::from_millis(50));
     }
 
+    clients_of_streams_that_do_not_read_or_go(&service);
+
     // At the end everybody is ended, and told.
     let stream = service.send("POST", "/run", &json!({"code": SLEEP}).to_string());
     while service.place.containers().is_empty() {
@@ -133,6 +137,35 @@ fn a_back_end_is_served() {
     assert_eq!(service.signal(Signal::TERM), Some(143));
     assert_eq!(answer(stream).0, 409);
     assert!(!service.socket.exists(), "the socket goes with it");
+    service.place.empty_within(5);
+}
+
+fn clients_of_streams_that_do_not_read_or_go(service: &Service) {
+    let ended = |why: &str| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !service.sessions().is_empty() {
+            assert!(Instant::now() < deadline, "{why}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    // More than fits into everything between the code and a client that does not read.
+    let flood = "import os, time\nfor _ in range(100): os.write(1, b'x' * 60_000)\ntime.sleep(60)";
+    let request = |code: &str| json!({"code": code, "id": "mute", "stream": true}).to_string();
+    let mute = service.send("POST", "/run", &request(flood));
+    while service.place.containers().is_empty() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(service.ask("DELETE", "/sessions/mute", "").0, 202);
+    ended("it cannot be cancelled");
+    drop(mute);
+    // A client that goes while its code says nothing.
+    let stream = service.send("POST", "/run", &request(SLEEP));
+    while service.place.containers().is_empty() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(stream);
+    ended("it runs on without anybody");
     service.place.empty_within(5);
 }
 

@@ -24,7 +24,7 @@ use super::session::{Cancel, Event, Request, Runner};
 use super::{Error, LABEL};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::net::{Answer, Ask, Body, Handler, Socket};
+use crate::net::{Answer, Ask, Body, Gone, Handler, Socket};
 
 /// The most bytes of a request.
 pub const BODY_LIMIT: usize = 16 << 20;
@@ -36,6 +36,10 @@ const FRESH: Duration = Duration::from_secs(2);
 const ENDING: Duration = Duration::from_secs(8);
 /// How long the last answers have to reach their clients.
 const GOODBYE: Duration = Duration::from_millis(200);
+/// How much longer than its code may run a client may take for a streamed answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the client of a run that was cancelled has to read its last line.
+const TELLING: Duration = Duration::from_secs(1);
 /// What somebody who was turned away should wait, in seconds.
 const RETRY_AFTER: u32 = 1;
 
@@ -125,8 +129,8 @@ impl Service {
             Err(refusal) => return refused(&refusal),
         };
         if asked.stream {
-            let service = self.clone();
-            let feed = move |pieces: &crate::net::Pieces| service.stream(&asked, &turn, pieces);
+            let (service, gone) = (self.clone(), ask.gone);
+            let feed = move |pieces: &crate::net::Pieces| service.stream(&asked, &turn, gone, pieces);
             return Answer {
                 body: Body::Pieces(Box::new(feed)),
                 ..Answer::whole(200, "application/x-ndjson", Vec::new())
@@ -142,22 +146,33 @@ impl Service {
         }
     }
 
-    fn stream(&self, asked: &RunAsk, turn: &Turn, pieces: &crate::net::Pieces) {
-        let mut listening = pieces.send(events::started(turn.id()));
+    /// A client that does not read holds its place as long as its code may run, and a moment; then its run is
+    /// cancelled. One that has gone is noticed also when the code says nothing.
+    fn stream(&self, asked: &RunAsk, turn: &Turn, gone: Gone, pieces: &crate::net::Pieces) {
         let cancel = turn.cancel();
+        let watch = Watch::start(turn.cancel(), move || gone.is_set());
+        let mut until = Instant::now() + PATIENCE;
+        let mut listening = pieces.send(events::started(turn.id()), &|| cancel.is_set() || Instant::now() > until);
         let ran = self.execute(asked, turn, &mut |event| {
+            if matches!(event, Event::Started) {
+                until = Instant::now() + Duration::from_millis(asked.limits.timeout_ms) + PATIENCE;
+            }
             if let Some(line) = events::line(event) {
-                listening = listening && pieces.send(line);
+                listening = listening && pieces.send(line, &|| cancel.is_set() || Instant::now() > until);
             }
             if !listening {
                 cancel.cancel();
             }
             Ok(())
         });
-        pieces.send(match ran {
+        drop(watch);
+        let last = match ran {
             Ok(result) => events::result(&result),
             Err(error) => events::failure(&RunFailure::new(&error)),
-        });
+        };
+        // Who was cancelled and reads is told; who does not read is not waited for.
+        let (ended, told) = (Instant::now(), Instant::now() + TELLING);
+        pieces.send(last, &|| Instant::now() > if cancel.is_set() { told } else { until.max(ended + TELLING) });
     }
 
     fn execute(
@@ -182,7 +197,9 @@ impl Service {
             kept.take(&event);
             Ok(())
         })?;
-        let (output, results) = kept.finish();
+        let (output, mut results) = kept.finish();
+        // Half a file is none.
+        results.retain(|path, _| outcome.files.iter().any(|saved| saved.path == *path));
         Ok(answers::Ran { id: turn.id().into(), result: RunResult::new(outcome, output), output: results })
     }
 
