@@ -72,8 +72,10 @@ impl Keeping {
 /// Whether the service can do its work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// Whether every check passes.
+    /// Whether every check passes; limits that the operator has accepted as they are do not count.
     pub healthy: bool,
+    /// The limits that are not in force: accepted with `--allow-weak`.
+    pub weak: Vec<String>,
     /// "engine", "daemon", "image", "limits", "sessions".
     pub checks: BTreeMap<&'static str, HealthCheck>,
     /// Sessions that run.
@@ -125,15 +127,22 @@ pub fn examine(runner: &Runner, limits: &[Check], max_sessions: u32) -> Health {
         };
         checks.insert("daemon", daemon);
     }
-    let weak: Vec<&str> = limits.iter().filter(|check| !check.holds).map(|check| check.name.as_str()).collect();
+    let healthy = checks.values().all(|check| check.ok);
+    let (weak, held) = in_force(limits);
+    checks.insert("limits", held);
+    checks.insert("sessions", found(true, format!("{max_sessions} at once")));
+    Health { healthy, weak, checks, running: 0, waiting: 0, max_sessions }
+}
+
+/// The names of those that are not, and what that is as a check.
+fn in_force(limits: &[Check]) -> (Vec<String>, HealthCheck) {
+    let weak: Vec<String> = limits.iter().filter(|check| !check.holds).map(|check| check.name.clone()).collect();
     let held = if weak.is_empty() {
         "all in force".into()
     } else {
         format!("accepted though not in force: {}", weak.join(", "))
     };
-    checks.insert("limits", found(true, held));
-    checks.insert("sessions", found(true, format!("{max_sessions} at once")));
-    Health { healthy: checks.values().all(|check| check.ok), checks, running: 0, waiting: 0, max_sessions }
+    (weak.clone(), found(weak.is_empty(), held))
 }
 
 /// JSON.
@@ -173,6 +182,15 @@ mod tests {
         let (_, files) = keeping.finish();
         assert_eq!(files.keys().collect::<Vec<_>>(), ["a", "c"]);
         assert_eq!(files["a"], "YWJj");
+    }
+
+    #[test]
+    fn a_limit_that_is_not_in_force_is_told() {
+        let check = |name: &str, holds| Check { name: name.into(), asked: "1".into(), found: "2".into(), holds };
+        let (weak, held) = in_force(&[check("memory", false), check("cpus", true)]);
+        assert_eq!((weak, held.ok), (vec!["memory".to_string()], false));
+        assert_eq!(held.detail, "accepted though not in force: memory");
+        assert!(in_force(&[check("cpus", true)]).1.ok);
     }
 
     #[test]
