@@ -20,7 +20,10 @@ pub fn derive(from: &Path, to: &Path, edit: impl Fn(&mut Value), tar: Option<Vec
     }
     let put = |media: &str, bytes: &[u8]| {
         let digest = Digest::of(bytes);
-        std::fs::write(blobs.join(digest.hex()), bytes).unwrap();
+        // Not through a link: others may read the same blob now.
+        let path = blobs.join(digest.hex());
+        let _ = std::fs::remove_file(&path);
+        std::fs::write(path, bytes).unwrap();
         json!({ "mediaType": media, "digest": digest, "size": bytes.len() })
     };
     edit(&mut config["config"]);
