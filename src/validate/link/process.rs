@@ -64,7 +64,7 @@ impl<'a> Process<'a> {
                 if !loader.spend() {
                     return asks;
                 }
-                let known = self.names.get(library.as_str()).copied();
+                let known = self.names.get(library.as_str()).copied().or_else(|| world.loader(library));
                 let got = known.or_else(|| {
                     let found = loader.find(library, &self.chain(world, next))?;
                     let object = found.object;

@@ -327,3 +327,17 @@ fn a_library_without_its_link_is_missing_and_one_in_a_folder_that_programs_do_no
     });
     assert_eq!(rules, [PRELOADED]);
 }
+
+#[test]
+fn a_loader_is_in_its_process_wherever_it_stands() {
+    // As images have it that were put together by hand: /lib64 is a folder of its own, and no loader looks there.
+    let mut recipe = Recipe::good();
+    python(&mut recipe);
+    let loader =
+        recipe.layers[0].iter().find(|entry| entry.path.ends_with("ld-linux-x86-64.so.2")).unwrap().body.clone();
+    recipe.without("lib64").without("usr/lib/ld-linux-x86-64.so.2").folder(0, "lib64", 0o755);
+    recipe.file(0, "lib64/ld-linux-x86-64.so.2", 0o755, &loader);
+    assert_eq!(recipe.findings(LIBRARY), []);
+    recipe.without("lib64/ld-linux-x86-64.so.2");
+    assert_eq!(recipe.findings(LIBRARY).len() + recipe.findings(INTERPRETER).len(), 2, "{:?}", recipe.fired());
+}

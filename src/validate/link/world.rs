@@ -58,6 +58,13 @@ impl<'a> World<'a> {
         self.by_path.get(path).copied()
     }
 
+    /// The dynamic loader of this name. It is in every process that it has started, wherever it stands.
+    pub fn loader(&self, name: &str) -> Option<usize> {
+        let is_loader = ["ld-linux", "ld64.so", "ld.so", "ld-musl"].iter().any(|begin| name.starts_with(begin));
+        let numbers = self.by_name.get(name).filter(|_| is_loader)?;
+        numbers.iter().copied().find(|number| self.get(*number).is_some_and(|object| object.native))
+    }
+
     /// One by its number.
     pub fn get(&self, number: usize) -> Option<&Object<'a>> {
         self.objects.get(number)
