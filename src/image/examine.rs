@@ -1,6 +1,6 @@
 //! Opening an image whose documents may be wrong: what can be read of it is read, and what is wrong is told.
 //!
-//! [`super::open`] refuses such an image. Whoever wants to say all that is wrong with it comes here.
+//! [`super::open()`] refuses such an image. Whoever wants to say all that is wrong with it comes here.
 
 use super::access::Access;
 use super::blobs::read_document;
