@@ -91,15 +91,16 @@ fn a_base_with_dpkg_gets_python_and_security_updates() {
     let line = packages.iter().find(|line| line["name"] == *package).unwrap_or_else(|| panic!("{planned:#}"));
     assert_eq!((line["old"].as_str(), line["version"].as_str()), (Some(&*old), Some(&*new)), "{line}");
     assert_eq!(line["reason"], "security update");
-    build(ingot, &updated, "image", &[]);
-    let after = unpacked(ingot, "image", &scratch);
+    // `image` is the example's, which other tests look at.
+    build(ingot, &updated, "updated", &[]);
+    let after = unpacked(ingot, "updated", &scratch);
     dpkg_is_content(&after);
     assert!(version(&after).contains(&new) && !version(&after).contains(&old), "{}", version(&after));
 
     let podman = Podman::new();
     let mut command = Command::new(tool("skopeo", "skopeo"));
     let archive = scratch.join("image.tar");
-    command.args(["copy", "--quiet", &format!("oci:{}:1", ingot.path("image").display())]);
+    command.args(["copy", "--quiet", &format!("oci:{}:1", ingot.path("updated").display())]);
     command.arg(format!("oci-archive:{}", archive.display()));
     Ran::of(command).ok();
     let image = podman.pull(&format!("oci-archive:{}", archive.display()));
