@@ -195,20 +195,9 @@ pub fn markdown() -> String {
 mod tests {
     use super::*;
 
-    /// `UPDATE=1 cargo test` rewrites the tables between the two marks of the page.
     #[test]
     fn the_page_of_hygiene_lists_every_rule() {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/hygiene.md");
-        let page = crate::fs::read_text(&path, 1 << 20).unwrap();
-        let (begin, end) = ("<!-- begin: from src/check/rule.rs -->\n\n", "<!-- end -->");
-        let (head, rest) = page.split_once(begin).expect("the page has its first mark");
-        let (_, tail) = rest.split_once(end).expect("the page has its second mark");
-        let fresh = format!("{head}{begin}{}{end}{tail}", markdown());
-        if std::env::var_os("UPDATE").is_some() {
-            crate::fs::write_atomic(&path, fresh.as_bytes()).unwrap();
-        } else {
-            assert!(page == fresh, "docs/hygiene.md is out of date: run UPDATE=1 cargo test check::rule");
-        }
+        crate::project::page::holds("hygiene.md", "src/check/rule.rs", &markdown());
     }
 
     #[test]

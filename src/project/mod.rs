@@ -15,6 +15,8 @@ mod facts;
 mod file;
 mod hygiene;
 mod known_base;
+#[cfg(test)]
+pub(crate) mod page;
 mod place;
 mod repository;
 mod resolve;

@@ -422,20 +422,9 @@ fn takes(kind: &Kind) -> String {
 mod tests {
     use super::*;
 
-    /// `UPDATE=1 cargo test` rewrites the reference between the two marks of the page.
     #[test]
     fn the_page_of_the_project_file_lists_every_key() {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/project-file.md");
-        let page = crate::fs::read_text(&path, 1 << 20).unwrap();
-        let (begin, end) = ("<!-- begin: from src/project/schema.rs -->\n\n", "<!-- end -->");
-        let (head, rest) = page.split_once(begin).expect("the page has its first mark");
-        let (_, tail) = rest.split_once(end).expect("the page has its second mark");
-        let fresh = format!("{head}{begin}{}{end}{tail}", markdown());
-        if std::env::var_os("UPDATE").is_some() {
-            crate::fs::write_atomic(&path, fresh.as_bytes()).unwrap();
-        } else {
-            assert!(page == fresh, "docs/project-file.md is out of date: run UPDATE=1 cargo test project::schema");
-        }
+        crate::project::page::holds("project-file.md", "src/project/schema.rs", &markdown());
     }
 
     #[test]

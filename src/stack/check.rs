@@ -215,8 +215,8 @@ fn mounts(checker: &mut Checker<'_>, name: &str, service: &Node) {
         };
         host_path(checker, name, written, mount.place);
     }
-    for (table, key) in [("secrets", "secrets"), ("configs", "configs")] {
-        for grant in service.get(key).and_then(Node::list).unwrap_or_default() {
+    for table in ["secrets", "configs"] {
+        for grant in service.get(table).and_then(Node::list).unwrap_or_default() {
             let source = grant.get("source").and_then(Node::scalar).unwrap_or_default();
             let stack = checker.stack;
             if let Some(file) = stack.root.get(table).and_then(|all| all.get(source)?.get("file")) {

@@ -29,9 +29,9 @@ pub fn profiles(root: &mut Node, asked: &[String]) {
 pub fn check(stack: &Stack) -> Result<(), Error> {
     for (name, service) in stack.services() {
         source(stack, name, service)?;
-        declared(stack, name, service, "networks", "networks")?;
-        for (field, table) in [("secrets", "secrets"), ("configs", "configs")] {
-            for grant in service.get(field).and_then(Node::list).into_iter().flatten() {
+        networks(stack, service)?;
+        for table in ["secrets", "configs"] {
+            for grant in service.get(table).and_then(Node::list).into_iter().flatten() {
                 if let Some(source) = grant.get("source") {
                     known(stack, source.place, table, source.scalar().unwrap_or_default())?;
                 }
@@ -71,14 +71,13 @@ fn source(stack: &Stack, name: &str, service: &Node) -> Result<(), Error> {
     ))
 }
 
-fn declared(stack: &Stack, name: &str, service: &Node, field: &str, table: &str) -> Result<(), Error> {
-    for (used, (place, _)) in service.get(field).and_then(Node::map).into_iter().flatten() {
+fn networks(stack: &Stack, service: &Node) -> Result<(), Error> {
+    for (used, (place, _)) in service.get("networks").and_then(Node::map).into_iter().flatten() {
         // Every service is on the default network unless it says otherwise.
         if used != "default" {
-            known(stack, *place, table, used)?;
+            known(stack, *place, "networks", used)?;
         }
     }
-    let _ = name;
     Ok(())
 }
 

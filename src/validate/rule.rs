@@ -80,20 +80,9 @@ fn targets() -> String {
 mod tests {
     use super::*;
 
-    /// `UPDATE=1 cargo test validate::rule` rewrites the tables between the two marks of the page.
     #[test]
     fn the_page_of_validate_lists_every_rule() {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/validate.md");
-        let page = crate::fs::read_text(&path, 1 << 20).unwrap();
-        let (begin, end) = ("<!-- begin: from src/validate -->\n\n", "<!-- end -->");
-        let (head, rest) = page.split_once(begin).expect("the page has its first mark");
-        let (_, tail) = rest.split_once(end).expect("the page has its second mark");
-        let fresh = format!("{head}{begin}{}{end}{tail}", markdown());
-        if std::env::var_os("UPDATE").is_some() {
-            crate::fs::write_atomic(&path, fresh.as_bytes()).unwrap();
-        } else {
-            assert!(page == fresh, "docs/validate.md is out of date: run UPDATE=1 cargo test validate::rule");
-        }
+        crate::project::page::holds("validate.md", "src/validate", &markdown());
     }
 
     #[test]

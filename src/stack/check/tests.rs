@@ -206,18 +206,7 @@ fn findings_have_their_line_and_no_secret() {
     }
 }
 
-/// `UPDATE=1 cargo test stack::check` rewrites the table between the two marks of the page.
 #[test]
 fn the_page_of_stack_lists_every_rule() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/stack.md");
-    let page = crate::fs::read_text(&path, 1 << 20).unwrap();
-    let (begin, end) = ("<!-- begin: from src/stack/rule.rs -->\n\n", "<!-- end -->");
-    let (head, rest) = page.split_once(begin).expect("the page has its first mark");
-    let (_, tail) = rest.split_once(end).expect("the page has its second mark");
-    let fresh = format!("{head}{begin}{}{end}{tail}", crate::stack::markdown());
-    if std::env::var_os("UPDATE").is_some() {
-        crate::fs::write_atomic(&path, fresh.as_bytes()).unwrap();
-    } else {
-        assert!(page == fresh, "docs/stack.md is out of date: run UPDATE=1 cargo test stack::check");
-    }
+    crate::project::page::holds("stack.md", "src/stack/rule.rs", &crate::stack::markdown());
 }

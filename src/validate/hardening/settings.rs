@@ -75,7 +75,7 @@ fn environment(subject: &Subject, findings: &mut Findings<'_>) {
 
 /// Folders of `PATH` that the image's own user, or everybody, may change.
 fn path_writable(subject: &Subject, path: &str, findings: &mut Findings<'_>) {
-    let user = user::of(subject).filter(|user| *user != 0);
+    let user = user::ids(subject).map(|(user, _)| user).filter(|user| *user != 0);
     let is_writable = |folder: &&str| {
         let entry = TreePath::new(folder.trim_end_matches('/')).ok().and_then(|path| subject.root.entry(&path));
         entry.filter(|entry| entry.kind == BaseKind::Directory).is_some_and(|entry| {

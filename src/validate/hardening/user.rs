@@ -98,11 +98,22 @@ fn number(text: &str) -> Option<i64> {
     Some(text.parse().unwrap_or(i64::MAX))
 }
 
-/// The user of the image as a number, if there is one.
-pub(super) fn of(subject: &Subject) -> Option<u32> {
+/// User and group of the image's processes as engines read `User`: the group that it names, else the user's own in
+/// /etc/passwd. Nothing where the user is nonsense.
+pub(in crate::validate) fn ids(subject: &Subject) -> Option<(u32, Option<u32>)> {
     let field = subject.config.get("User").and_then(|user| user.as_str()).unwrap_or_default();
-    let user = field.split(':').next().unwrap_or_default();
-    u32::try_from(uid(user, &rows(subject, "etc/passwd")).ok()?).ok()
+    let (user, group) = field.split_once(':').map_or((field, None), |(user, group)| (user, Some(group)));
+    let id = |id: i64| u32::try_from(id).ok();
+    let uid = id(uid(user, &rows(subject, "etc/passwd")).ok()?)?;
+    let named = |group| gid(group, &rows(subject, "etc/group")).ok().and_then(id);
+    Some((uid, group.map_or_else(|| primary_group(subject, uid), named)))
+}
+
+fn primary_group(subject: &Subject, uid: u32) -> Option<u32> {
+    subject.text("etc/passwd")?.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        (fields.get(2)?.parse() == Ok(uid)).then(|| fields.get(3)?.parse().ok())?
+    })
 }
 
 pub(in crate::validate) fn rows<'a>(subject: &'a Subject, file: &str) -> Rows<'a> {

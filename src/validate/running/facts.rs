@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::launcher;
 
 use crate::layer::{BaseKind, TreePath};
+use crate::target::PythonVersion;
 use crate::validate::Subject;
+use crate::validate::hardening::user;
+use crate::validate::python::{Environment, Pythons};
 
 /// The most writable folders that a container gets, and the most folders that are tried.
 const FOLDERS_LIMIT: usize = 40;
@@ -39,7 +42,7 @@ pub(super) struct Facts {
 
 impl Facts {
     pub fn of(subject: &Subject) -> Facts {
-        let user = user(subject);
+        let user = user::ids(subject);
         let own = own(subject, user);
         let mut data: Vec<String> = USUAL.iter().map(|folder| folder.to_string()).collect();
         data.extend(
@@ -53,28 +56,11 @@ impl Facts {
             .env_var("NVIDIA_VISIBLE_DEVICES")
             .is_some_and(|devices| !matches!(&*devices, "" | "void" | "none"));
         let python = python(subject);
-        let (code, modules) = (code(subject, python.as_deref()), modules(subject, python.as_deref()));
+        let folders = site_packages(subject, python.as_deref());
+        let (code, modules) = (code(subject, &folders), modules(subject, &folders));
         let required = subject.text(crate::runtime::LAUNCHER_PATH).map(launcher::required).unwrap_or_default();
         Facts { required, user, python, modules, data, own, code, gpu }
     }
-}
-
-/// The user of the configuration: numbers, or names that /etc/passwd and /etc/group of the image know.
-fn user(subject: &Subject) -> Option<(u32, Option<u32>)> {
-    let field = subject.config.get("User").and_then(|user| user.as_str()).unwrap_or_default();
-    let (user, group) = field.split_once(':').map_or((field, None), |(user, group)| (user, Some(group)));
-    let rows = |file: &str| -> Vec<Vec<String>> {
-        let text = subject.text(file).unwrap_or_default();
-        text.lines().map(|line| line.split(':').map(str::to_string).collect()).collect()
-    };
-    let number = |name: &str, file: &str| -> Option<u32> {
-        let row = || rows(file).into_iter().find(|row| row.first().is_some_and(|first| first == name));
-        name.parse().ok().or_else(|| row()?.get(2)?.parse().ok())
-    };
-    let uid = if user.is_empty() { 0 } else { number(user, "etc/passwd")? };
-    let of_user =
-        || rows("etc/passwd").into_iter().find(|row| row.get(2) == Some(&uid.to_string()))?.get(3)?.parse().ok();
-    Some((uid, group.map_or_else(of_user, |group| number(group, "etc/group"))))
 }
 
 /// The topmost folders that belong to the user, who is not root.
@@ -111,11 +97,11 @@ fn python(subject: &Subject) -> Option<String> {
 }
 
 /// Folders that only root should write to: the system's, the environment's, the application's.
-fn code(subject: &Subject, python: Option<&str>) -> Vec<String> {
+fn code(subject: &Subject, site_packages: &[String]) -> Vec<String> {
     let config = &subject.config;
     let mut folders: Vec<String> = ["/", "/etc", "/usr", "/usr/bin", "/usr/local/bin"].map(String::from).to_vec();
     folders.extend(config.env_var("VIRTUAL_ENV"));
-    folders.extend(site_packages(subject, python));
+    folders.extend(site_packages.iter().cloned());
     folders.extend(config.env_var("PYTHONPATH").unwrap_or_default().split(':').map(str::to_string));
     let command =
         ["Entrypoint", "Cmd"].iter().find_map(|field| config.get(field)?.get(0)?.as_str().map(str::to_string));
@@ -133,53 +119,39 @@ fn code(subject: &Subject, python: Option<&str>) -> Vec<String> {
     folders
 }
 
-/// Where the distributions are that the interpreter sees: `site-packages` of its virtual environment, which has a
-/// pyvenv.cfg above the folder of its programs; else the folders of its prefix and version.
-fn site_packages(subject: &Subject, python: Option<&str>) -> BTreeSet<String> {
-    let prefix = python.and_then(|python| Some(python.rsplit_once('/')?.0.rsplit_once('/')?.0.trim_start_matches('/')));
-    let Some(prefix) = prefix else { return BTreeSet::new() };
-    let folders = subject.files().filter_map(|(path, _)| {
-        let (folder, _) = path.as_str().rsplit_once(".dist-info/").filter(|(_, name)| *name == "RECORD")?;
-        let (folder, _) = folder.rsplit_once('/')?;
-        let below = folder.strip_prefix(prefix)?.trim_start_matches('/');
-        (folder.ends_with("-packages") && below.starts_with("lib")).then(|| format!("/{folder}"))
-    });
-    let found: BTreeSet<String> = folders.collect();
-    // Several versions of Python share a prefix: those of the interpreter's own version only.
-    match python.and_then(|python| version(subject, python)) {
-        Some(version) => {
-            let own = |folder: &String| folder.contains(&format!("/{version}/")) || folder.contains("/python3/");
-            found.into_iter().filter(own).collect()
-        }
-        None => found,
-    }
-}
-
-/// "python3.11", of the file that a name of the interpreter leads to.
-fn version(subject: &Subject, python: &str) -> Option<String> {
-    let place = subject.file(&TreePath::new(python.trim_start_matches('/')).ok()?)?.place();
-    let name = place.rsplit('/').next()?.to_string();
-    let digits = name.strip_prefix("python3.")?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(name)
+/// Where the interpreter looks for distributions.
+fn site_packages(subject: &Subject, python: Option<&str>) -> Vec<String> {
+    let found = || {
+        let path = TreePath::new(python?.trim_start_matches('/')).ok()?;
+        // `/bin/python3` is `usr/bin/python3.11`; a virtual environment's own stays where it is.
+        let folder = subject.root.resolve(&path.parent()?)?;
+        let prefix = folder.parent()?;
+        let version: Option<PythonVersion> =
+            subject.file(&path)?.member.path.as_ref()?.name().strip_prefix("python")?.parse().ok();
+        let pythons = Pythons::of(subject);
+        let same = |one: &&Environment| {
+            one.prefix == prefix.as_str() && one.version.zip(version).is_none_or(|(one, other)| one.compatible(&other))
+        };
+        Some(pythons.environments.iter().find(same)?.folders.iter().map(|folder| format!("/{folder}")).collect())
+    };
+    found().unwrap_or_default()
 }
 
 /// The top-level modules that the environment's distributions have, by their RECORDs.
-fn modules(subject: &Subject, python: Option<&str>) -> Vec<String> {
-    let folders = site_packages(subject, python);
+fn modules(subject: &Subject, folders: &[String]) -> Vec<String> {
     let mut modules = BTreeSet::new();
     for (path, fact) in subject.files() {
         let path = format!("/{path}");
         let Some((dist, _)) = path.rsplit_once(".dist-info/").filter(|(_, name)| *name == "RECORD") else { continue };
-        if !dist.rsplit_once('/').is_some_and(|(folder, _)| folders.contains(folder)) {
+        if !dist.rsplit_once('/').is_some_and(|(folder, _)| folders.iter().any(|one| one == folder)) {
             continue;
         }
         let record = String::from_utf8_lossy(fact.content.text.as_deref().unwrap_or_default());
         modules.extend(record.lines().filter_map(|row| module(row.split(',').next().unwrap_or_default())));
     }
     // `google` of `google.protobuf` is no package of its own; what stands below another is imported with it.
-    let all: Vec<String> = modules.iter().cloned().collect();
-    modules.retain(|name| !name.rsplit_once('.').is_some_and(|(above, _)| all.iter().any(|other| other == above)));
-    modules.into_iter().take(MODULES_LIMIT).collect()
+    let below_another = |name: &&String| name.rsplit_once('.').is_some_and(|(above, _)| modules.contains(above));
+    modules.iter().filter(|name| !below_another(name)).take(MODULES_LIMIT).cloned().collect()
 }
 
 /// The module that a file of a distribution makes, if it is one at the top or the top of a package.

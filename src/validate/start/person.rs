@@ -15,18 +15,11 @@ pub(super) struct Person {
 impl Person {
     /// As engines read `User`; root where that is nonsense (another rule tells).
     pub fn of(subject: &Subject) -> Person {
+        let (uid, group) = user::ids(subject).unwrap_or((0, None));
+        let mut gids: BTreeSet<u32> = group.into_iter().collect();
         let field = subject.config.get("User").and_then(|user| user.as_str()).unwrap_or_default();
-        let (name, group) = field.split_once(':').map_or((field, None), |(name, group)| (name, Some(group)));
-        let id = |id: i64| u32::try_from(id).ok();
-        let users = user::rows(subject, "etc/passwd");
-        let uid = user::uid(name, &users).ok().and_then(id).unwrap_or(0);
-        let mut gids = BTreeSet::new();
-        match group {
-            Some(group) => gids.extend(user::gid(group, &user::rows(subject, "etc/group")).ok().and_then(id)),
-            None => {
-                gids.extend(primary_group(subject, uid));
-                gids.extend(supplementary_groups(subject, uid));
-            }
+        if !field.contains(':') {
+            gids.extend(supplementary_groups(subject, uid));
         }
         Person { uid, gids }
     }
@@ -53,14 +46,6 @@ impl Person {
             mode & 0o001 != 0
         }
     }
-}
-
-fn primary_group(subject: &Subject, uid: u32) -> Option<u32> {
-    let passwd = subject.text("etc/passwd")?;
-    passwd.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        (fields.get(2)?.parse() == Ok(uid)).then(|| fields.get(3)?.parse().ok())?
-    })
 }
 
 /// Engines add these only if `User` names no group.
