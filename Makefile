@@ -55,7 +55,7 @@ doc:
 
 # The figures of benches/README.md: what ingot and the peers that this machine has take for the same inputs. `bench-large`
 # needs 3 GB of wheels and 15 GB of disk.
-LIMIT = $$($(CARGO) build --release --locked --quiet --bench limit --message-format json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+LIMIT = $$($(CARGO) build --release --locked --quiet --bench limit --message-format json | sed -n '/"name":"limit"/s/.*"executable":"\([^"]*\)".*/\1/p')
 bench:
 	$(CARGO) build --release --quiet --locked
 	benches/stack.sh target/release/ingot "$(LIMIT)"
