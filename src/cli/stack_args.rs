@@ -22,6 +22,9 @@ pub struct Stack {
     /// Take services of this profile, too
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Vec<String>,
+    /// Where it runs: `production` lays compose.production.yaml over the files and refuses development settings
+    #[arg(long, global = true, value_name = "KIND", value_enum, default_value_t = Environment::Development)]
+    pub env: Environment,
 }
 
 /// What is done with a stack.
@@ -31,9 +34,6 @@ pub enum Action {
     Config,
     /// Hold the stack against the rules for hardened services
     Check {
-        /// Where it will run: in production, weak and written passwords are errors
-        #[arg(long, value_name = "KIND", value_enum, default_value_t = Environment::Development)]
-        env: Environment,
         /// Switch a rule off, by its id
         #[arg(long, value_name = "RULE")]
         skip: Vec<String>,

@@ -16,6 +16,8 @@ const USUAL: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", 
 /// What lies over each of them if it is there.
 const OVERRIDES: [&str; 4] =
     ["compose.override.yaml", "compose.override.yml", "docker-compose.override.yaml", "docker-compose.override.yml"];
+/// What lies over all of them in production if it is there, beside the first.
+const PRODUCTION: [&str; 2] = ["compose.production.yaml", "compose.production.yml"];
 /// How many services may extend one another in a row, and how deep files may include others.
 const CHAIN_LIMIT: usize = 16;
 /// The most files of a stack, with those that are included.
@@ -32,6 +34,8 @@ pub struct Request {
     pub env_files: Vec<PathBuf>,
     /// `--profile`.
     pub profiles: Vec<String>,
+    /// `--env production`: `compose.production.yaml` beside the first file lies over the others, if it is there.
+    pub production: bool,
     /// The environment.
     pub environment: BTreeMap<String, String>,
 }
@@ -106,13 +110,17 @@ impl Stack {
 }
 
 fn files(request: &Request) -> Result<Vec<PathBuf>> {
-    if !request.files.is_empty() {
-        return Ok(request.files.clone());
+    let there = |folder: &Path, names: &[&str]| names.iter().map(|name| folder.join(name)).find(|path| fs::exists(path));
+    let mut files = request.files.clone();
+    if files.is_empty() {
+        let folder = request.folder.clone().unwrap_or_else(|| ".".into());
+        let first = there(&folder, &USUAL).ok_or_else(|| Error::NoFile { folder: folder.display().to_string() })?;
+        files = std::iter::once(first).chain(there(&folder, &OVERRIDES)).collect();
     }
-    let folder = request.folder.clone().unwrap_or_else(|| ".".into());
-    let there = |names: [&str; 4]| names.into_iter().map(|name| folder.join(name)).find(|path| fs::exists(path));
-    let first = there(USUAL).ok_or_else(|| Error::NoFile { folder: folder.display().to_string() })?;
-    Ok(std::iter::once(first).chain(there(OVERRIDES)).collect())
+    let beside = files.first().and_then(|first| first.parent()).unwrap_or(Path::new("")).to_path_buf();
+    let over = there(&beside, &PRODUCTION).filter(|over| request.production && !files.contains(over));
+    files.extend(over);
+    Ok(files)
 }
 
 fn variables(request: &Request, folder: &Path) -> Result<Variables> {
@@ -315,6 +323,30 @@ mod tests {
         assert_eq!(stack.services().map(|(name, _)| name).collect::<Vec<_>>(), ["debug", "web"]);
         let stack = load(&files, |request| request.files = vec!["compose.yaml".into()]).unwrap();
         assert_eq!(stack.files.len(), 1);
+    }
+
+    #[test]
+    fn in_production_its_file_lies_over_the_others_once() {
+        let files = [
+            ("compose.yaml", "services: {a: {image: i, tty: true}}\n"),
+            ("other.yaml", "services: {a: {image: j}}\n"),
+            ("compose.production.yaml", "services: {a: {tty: false}}\n"),
+        ];
+        let printed = |change: fn(&mut Request)| load(&files, change).unwrap().files.join(" ");
+        assert_eq!(printed(|request| request.production = true), "compose.yaml compose.production.yaml");
+        assert_eq!(printed(|_| {}), "compose.yaml");
+        let named = |request: &mut Request| {
+            request.production = true;
+            request.files = vec!["compose.yaml".into(), "other.yaml".into()];
+        };
+        let stack = load(&files, named).unwrap();
+        assert_eq!(stack.files.join(" "), "compose.yaml other.yaml compose.production.yaml");
+        assert_eq!(json(&stack.root).to_string(), r#"{"services":{"a":{"image":"j","tty":false}}}"#);
+        let twice = |request: &mut Request| {
+            request.production = true;
+            request.files = vec!["compose.yaml".into(), "compose.production.yaml".into()];
+        };
+        assert_eq!(load(&files, twice).unwrap().files.len(), 2);
     }
 
     #[test]

@@ -13,9 +13,9 @@ pub fn run(args: &Arguments, session: &Session) -> Result<()> {
     let stack = Stack::load(&request(args))?;
     match &args.action {
         Action::Config => config(&stack, session),
-        Action::Check { env, skip } => {
+        Action::Check { skip } => {
             let policy = Policy::new(rules(), &RulesSpec::default(), skip, "docs/stack.md")?;
-            let report = crate::stack::check(&stack, &policy, *env == Environment::Production);
+            let report = crate::stack::check(&stack, &policy, args.env == Environment::Production);
             print(&report, "ingot stack check", rules(), false, session)?;
             check::Error::refused(&report, check::STACK, true).map_or(Ok(()), |error| Err(error.into()))
         }
@@ -40,6 +40,7 @@ fn request(args: &Arguments) -> Request {
         files: args.file.clone(),
         env_files: args.env_file.clone(),
         profiles: args.profile.clone(),
+        production: args.env == Environment::Production,
         environment: std::env::vars_os().filter_map(variable).collect(),
     }
 }
