@@ -11,7 +11,7 @@ DEMO_ARGS = --build-arg DISTROLESS_BASE=$(DEMO_BASE) --build-arg DISTROLESS_PYTH
 # The installed cargo-deny, or one of our own.
 DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 
-.PHONY: all demo test check fmt clippy deny tidy doc bench bench-large install-test-tools install-demo-tools clean
+.PHONY: all demo stack test check fmt clippy deny tidy doc bench bench-large install-test-tools install-demo-tools install-stack-tools clean
 
 all: check test
 
@@ -24,6 +24,12 @@ demo: install-demo-tools
 	target/release/ingot history $(DEMO_IMAGE)
 	target/release/ingot validate --static $(DEMO_IMAGE)
 	@du -sh dist/gameforge-distroless
+
+# Builds ingot and the four images of examples/stack, brings them up with the engine that this machine has, plays a game in
+# a real browser, and takes them down.
+stack: install-stack-tools
+	$(CARGO) build --release --quiet --locked
+	CONTAINERS_CONF=$${CONTAINERS_CONF-$(CURDIR)/tests/it/support/containers.conf} examples/stack/demo.sh target/release/ingot
 
 # All tests: the library's own, the rules of the house, and the black-box tests with real registries and engines.
 test: install-test-tools
@@ -71,6 +77,9 @@ install-test-tools:
 
 install-demo-tools:
 	@tests/tools/install.sh demo
+
+install-stack-tools:
+	@tests/tools/install.sh stack
 
 clean:
 	rm -rf dist

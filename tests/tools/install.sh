@@ -1,6 +1,6 @@
 #!/bin/sh
-# install.sh test|demo: installs the missing ones of the programs that the tests call, with apt-get; for the demo only pip,
-# and only if neither pip nor uv is there to say which package index this machine uses.
+# install.sh test|stack|demo: installs the missing ones of the programs that the tests call, with apt-get; for the stack an
+# engine and a browser; for both demos pip, if neither pip nor uv is there to say which package index this machine uses.
 # Does nothing, and needs no right, if they are all there.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
@@ -9,11 +9,14 @@ PATH=$PATH:/usr/sbin:/sbin
 test="mmdebstrap=mmdebstrap python3=python3 curl=curl faketime=faketime podman=podman runc=runc netavark=netavark aardvark-dns=aardvark-dns iptables=iptables newuidmap=uidmap
 slirp4netns=slirp4netns skopeo=skopeo umoci=umoci buildah=buildah docker-registry=docker-registry dockerd=docker.io
 htpasswd=apache2-utils openssl=openssl gpg=gpg gpg-agent=gpg-agent gpgv=gpgv setpriv=util-linux git=git zstd=zstd pigz=pigz make=make strace=strace valgrind=valgrind time=time"
+browser="chromium=chromium chromedriver=chromium-driver"
+stack="python3=python3 podman=podman runc=runc netavark=netavark aardvark-dns=aardvark-dns iptables=iptables $browser"
 
 case ${1:-} in
-    test) wanted=$test ;;
+    test) wanted="$test $browser" ;;
+    stack) wanted=$stack ;;
     demo) wanted= ;;
-    *) echo "usage: install.sh test|demo" >&2; exit 2 ;;
+    *) echo "usage: install.sh test|stack|demo" >&2; exit 2 ;;
 esac
 
 missing=
@@ -24,15 +27,15 @@ for pair in $wanted; do
         missing="$missing ${pair#*=}"
     fi
 done
-if [ "$1" = demo ]; then
-    command -v uv >/dev/null || python3 -c 'import pip' 2>/dev/null || missing=" python3-pip"
+if [ "$1" != test ]; then
+    command -v uv >/dev/null || python3 -c 'import pip' 2>/dev/null || missing="$missing python3-pip"
 # pip judges our environments: Debian's, because an ordinary user may not read root's.
 elif ! /usr/bin/python3 -c 'import pip, venv, ensurepip' 2>/dev/null; then
     missing="$missing python3 python3-pip python3-venv"
 fi
 # The resolver is compared with apt's: on what apt knows, which is nothing on a fresh machine.
 lists=-
-[ "$1" = demo ] || lists=$(apt-get indextargets --format '$(FILENAME)' 'Created-By: Packages')
+[ "$1" != test ] || lists=$(apt-get indextargets --format '$(FILENAME)' 'Created-By: Packages')
 [ -n "$lists" ] || missing="$missing apt"
 [ -n "$missing" ] || exit 0
 

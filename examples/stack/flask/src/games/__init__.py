@@ -1,0 +1,1 @@
+"""Runs the games that players write."""
