@@ -154,14 +154,14 @@ def play(browser, asked):
     shown = {name: browser.text(f"#{name}") for name in ("ended", "output", "errors", "played", "scores")}
     if expect not in shown["output"]:
         raise Failure(f"{expect!r} is not in the output: {shown}")
+    if asked.screenshot:
+        asked.screenshot.write_bytes(base64.b64decode(browser.ask("GET", "/screenshot")))
     # The session is in the database: the same browser comes back and is known.
     browser.ask("POST", "/refresh")
     browser.until("the session", 20, lambda: browser.text("#played") == shown["played"])
     complaints = browser.complaints()
     if complaints:
         raise Failure(f"the browser complains: {complaints}")
-    if asked.screenshot:
-        asked.screenshot.write_bytes(base64.b64decode(browser.ask("GET", "/screenshot")))
     return shown
 
 

@@ -14,6 +14,8 @@ keepalive = 75
 timeout = 60
 graceful_timeout = settings.GAME_SECONDS + 5
 worker_tmp_dir = "/dev/shm"
+# Nobody manages it from within its container, whose root is read-only.
+control_socket_disable = True
 
 
 def on_starting(server):

@@ -43,7 +43,14 @@ class Sandbox:
 
     def run(self, identity, code, seconds):
         """Runs a program to its end: the object of `ingot sandbox run --format json`, with `output`."""
-        request = {"id": identity, "code": code, "output": True, "limits": {"timeout_ms": seconds * 1000}}
+        request = {
+            "id": identity,
+            "code": code,
+            # Where the executor image has the module `game`.
+            "env": {"PYTHONPATH": "/app"},
+            "output": True,
+            "limits": {"timeout_ms": seconds * 1000},
+        }
         status, told = self._ask("POST", "/run", request, seconds + self.PATIENCE)
         if status == 200:
             return told
