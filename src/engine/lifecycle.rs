@@ -3,14 +3,15 @@
 //! Containers that somebody holds are in one list: a signal handler removes them all ([`remove_all`]).
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::container::Container;
 use super::error::{clean, last_line};
 use super::transfer::argument;
-use super::{Engine, Error};
+use super::{Engine, Error, Kind};
+use crate::fs::TemporaryDir;
 use crate::process::{self, Output, Running};
 
 /// How long an engine may take for a small thing.
@@ -70,12 +71,23 @@ pub struct Held {
     engine: Engine,
     name: String,
     gone: bool,
+    /// Where podman's monitor is: it leaves a file `oom` in its working folder when the memory was not enough.
+    monitor: Option<TemporaryDir>,
 }
 
 impl Held {
     fn new(engine: &Engine, name: &str) -> Self {
         held().insert(removal(engine, &["rm", "--force", "--volumes", name]));
-        Held { engine: engine.clone(), name: name.into(), gone: false }
+        let monitor = if engine.kind == Kind::Podman { TemporaryDir::new_in(&std::env::temp_dir()).ok() } else { None };
+        Held { engine: engine.clone(), name: name.into(), gone: false, monitor }
+    }
+
+    /// The command that starts the container, in a folder of its own.
+    fn placed(&self, mut command: Command) -> Command {
+        if let Some(folder) = &self.monitor {
+            command.current_dir(folder.path());
+        }
+        command
     }
 
     /// The container's name.
@@ -118,7 +130,7 @@ impl Engine {
         command.stdin(if container.stdin { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let held = Held::new(self, &container.name);
-        let client = Running::start(command).map_err(|source| Error::Run { kind: self.kind, source })?;
+        let client = Running::start(held.placed(command)).map_err(|source| Error::Run { kind: self.kind, source })?;
         Ok(Attached { client, held })
     }
 
@@ -127,7 +139,7 @@ impl Engine {
     pub fn run_to_end(&self, container: &Container, stdin: &[u8]) -> Result<Output, Error> {
         let command = container.command(self, false)?;
         let mut held = Held::new(self, &container.name);
-        let output = process::run(command, stdin, container.timeout + STARTING)
+        let output = process::run(held.placed(command), stdin, container.timeout + STARTING)
             .map_err(|source| Error::Run { kind: self.kind, source })?;
         held.gone = true;
         Ok(output)
@@ -138,7 +150,7 @@ impl Engine {
     pub fn start(&self, container: &Container) -> Result<Held, Error> {
         let command = container.command(self, true)?;
         let held = Held::new(self, &container.name);
-        self.answer("run", command).map(|_| held)
+        self.answer("run", held.placed(command)).map(|_| held)
     }
 
     /// Runs a program in a running container.

@@ -67,12 +67,15 @@ impl<'a> CheckReport<'a> {
             out += &format!("note: {}\n", escape(note));
         }
         out += &format!(
-            "{} and {} in {} ({})",
+            "{} and {} in {}",
             counted(self.errors, "error"),
             counted(self.warnings, "warning"),
             counted(self.files, "file"),
-            size(self.bytes)
         );
+        // Compose files are not weighed.
+        if self.bytes > 0 {
+            out += &format!(" ({})", size(self.bytes));
+        }
         if self.unsearched > 0 {
             out += &format!("; {} too large to be searched", counted(self.unsearched, "file"));
         }

@@ -110,7 +110,8 @@ impl Stack {
 }
 
 fn files(request: &Request) -> Result<Vec<PathBuf>> {
-    let there = |folder: &Path, names: &[&str]| names.iter().map(|name| folder.join(name)).find(|path| fs::exists(path));
+    let there =
+        |folder: &Path, names: &[&str]| names.iter().map(|name| folder.join(name)).find(|path| fs::exists(path));
     let mut files = request.files.clone();
     if files.is_empty() {
         let folder = request.folder.clone().unwrap_or_else(|| ".".into());

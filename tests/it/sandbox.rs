@@ -142,6 +142,8 @@ fn memory_that_outlives_the_code(place: &Sandboxes) {
     let ran = place.run("run", &["--memory", "64m", "--timeout", "60s", "--output", target.to_str().unwrap()], hoarder);
     let told = result(&ran);
     assert_eq!((ran.code, &told["out_of_memory"]), (137, &true.into()), "{told}");
+    // podman's monitor leaves a file where it stands.
+    assert!(!place.ingot.path("oom").exists());
     // What is there is whole.
     let there = std::fs::read_dir(&target).unwrap().count();
     assert_eq!(told["files"].as_array().unwrap().len(), there, "{told}");
