@@ -134,10 +134,13 @@ fn demand(pool: &Pool, reasons: &BTreeMap<SolvableId, Reason>, new: SolvableId) 
 
 /// What counts as installed, and who needs it.
 fn omitted(pool: &Pool, reasons: &BTreeMap<SolvableId, Reason>) -> Result<Vec<(String, Vec<String>)>, Error> {
+    // What one package's script alone would need may be there for another.
+    let there: BTreeSet<&str> = reasons.keys().map(|id| pool.item(*id).package().name.as_str()).collect();
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for id in reasons.keys() {
         for group in pool.groups(*id)?.iter() {
             if let Some(name) = &group.omitted
+                && !there.contains(name.as_str())
                 && !group.ids().any(|id| reasons.contains_key(&id))
             {
                 found.entry(name.clone()).or_default().insert(pool.item(*id).package().name.clone());

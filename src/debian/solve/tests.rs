@@ -331,7 +331,8 @@ fn what_is_omitted_for_one_package_is_there_for_others() {
     let solution = with("files");
     assert_eq!(shown(&solution), "files=1");
     assert_eq!(solution.omitted, [("mawk".into(), vec!["files".into()])]);
-    assert_eq!(shown(&with("files tool")), "files=1 mawk=1 tool=1");
+    let solution = with("files tool");
+    assert_eq!((shown(&solution).as_str(), solution.omitted.len()), ("files=1 mawk=1 tool=1", 0));
     assert_eq!(shown(&with("files mawk")), "files=1 mawk=1");
 }
 

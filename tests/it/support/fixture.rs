@@ -35,8 +35,13 @@ impl Project {
 
 /// A copy of `examples/gameforge` where an unprivileged user may read and write.
 pub fn example() -> Project {
+    copy_of("gameforge")
+}
+
+/// A copy of a folder of `examples`, without what a developer has made there.
+pub fn copy_of(name: &str) -> Project {
     let scratch = Scratch::new();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/gameforge");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
     copy(&source, &scratch.join("project"));
     TestUser::get().own(&scratch.join("project"));
     Project { scratch }
@@ -46,6 +51,9 @@ fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
+        if [".env", "secrets", "node_modules", "dist"].iter().any(|made| entry.file_name() == *made) {
+            continue;
+        }
         let target = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &target);

@@ -17,6 +17,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -30,10 +36,21 @@ pub fn free_port() -> u16 {
 
 /// One request.
 pub fn get(port: u16, path: &str) -> io::Result<Answer> {
+    ask(port, &format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n"))
+}
+
+/// One request with a document.
+pub fn post(port: u16, path: &str, body: &serde_json::Value) -> io::Result<Answer> {
+    let body = body.to_string();
+    let head = format!("POST {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json");
+    ask(port, &format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+}
+
+fn ask(port: u16, request: &str) -> io::Result<Answer> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n")?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
