@@ -13,6 +13,7 @@ pub mod image;
 pub mod layer;
 pub mod lock;
 pub mod net;
+pub mod node;
 pub mod oci;
 pub mod plan;
 pub mod process;

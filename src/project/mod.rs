@@ -36,4 +36,6 @@ pub use place::{Located, Place, Source};
 pub use rule::{Port, Protocol};
 pub use schema::markdown;
 pub use suggest::hint as suggestion;
-pub use variant::{AppSpec, Budget, GpuSpec, Healthcheck, ImageSpec, OsSpec, PythonSpec, Upgrade, UserSpec, Variant};
+pub use variant::{
+    AppSpec, Budget, GpuSpec, Healthcheck, ImageSpec, NodeSpec, OsSpec, PythonSpec, Upgrade, UserSpec, Variant,
+};

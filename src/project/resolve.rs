@@ -9,7 +9,9 @@ use super::document::{Node, Table, Value};
 use super::error::Error;
 use super::place::{Located, Place, Source};
 use super::rule;
-use super::variant::{AppSpec, Budget, GpuSpec, Healthcheck, ImageSpec, OsSpec, PythonSpec, Upgrade, UserSpec};
+use super::variant::{
+    AppSpec, Budget, GpuSpec, Healthcheck, ImageSpec, NodeSpec, OsSpec, PythonSpec, Upgrade, UserSpec,
+};
 use crate::layer::TreePath;
 use crate::python::PythonVersion;
 use crate::python::bytecode::BytecodeMode;
@@ -131,6 +133,25 @@ impl<'a> Reader<'a> {
             lock,
             venv: python.text_or("venv", "/opt/venv"),
             bytecode: python.mode("bytecode").unwrap_or_default(),
+        }))
+    }
+
+    /// `[node]`; its lock and its package.json must be there.
+    pub fn node(&self, root: &Path) -> Result<Option<NodeSpec>, Error> {
+        let Some(node) = self.inner("node") else { return Ok(None) };
+        let lock = node.text_or("lock", "package-lock.json");
+        let beside = Path::new(&lock.value).with_file_name("package.json");
+        let package = node.text("package").unwrap_or(Located {
+            value: beside.to_string_lossy().into_owned(),
+            at: lock.at.clone(),
+        });
+        let target = self.inner("app").map_or_else(|| "/app".into(), |app| app.text_or("target", "/app").value);
+        let modules = node.text_or("modules", &format!("{}/node_modules", target.trim_end_matches('/')));
+        Ok(Some(NodeSpec {
+            at: Place::new(self.source, node.at.clone()),
+            lock: file(root, lock)?,
+            package: file(root, package)?,
+            modules,
         }))
     }
 

@@ -111,6 +111,13 @@ pub static PROJECT: &[Key] = &[
         "",
         "The interpreter and the virtual environment. Without this table the image has neither.",
     ),
+    Key::new(
+        "node",
+        Kind::Table(NODE),
+        "",
+        "",
+        "The packages of a Node application; see [Node](node.md). The base, or a package of `[os]`, provides `node` itself.",
+    ),
     Key::new("os", Kind::Table(OS), "", "", "Packages of the base's own distribution."),
     Key::new("app", Kind::Table(APP), "", "", "The application. Without this table the image has none."),
     Key::new("user", Kind::Table(USER), "", "", "Who runs the application; never root."),
@@ -216,6 +223,31 @@ static PYTHON: &[Key] = &[
         "\"alongside\"",
         "\"alongside\"",
         "The dependencies' bytecode: \"none\" (sources only), \"alongside\" (both) or \"only\" (no sources).",
+    ),
+];
+
+static NODE: &[Key] = &[
+    Key::new(
+        "lock",
+        Kind::Text(rule::project_path),
+        "",
+        "\"package-lock.json\"",
+        "The locked packages: `package-lock.json` or `npm-shrinkwrap.json`, lockfileVersion 2 or 3; relative to the project file.",
+    )
+    .required(),
+    Key::new(
+        "package",
+        Kind::Text(rule::project_path),
+        "`package.json` beside the lock",
+        "\"package.json\"",
+        "What the lock was made from: a lock that is out of date is an error; relative to the project file.",
+    ),
+    Key::new(
+        "modules",
+        Kind::Text(rule::modules_path),
+        "`node_modules` in `app.target`",
+        "\"/app/node_modules\"",
+        "Where the packages are in the image.",
     ),
 ];
 

@@ -23,6 +23,8 @@ pub struct Variant {
     pub base: Located<String>,
     /// `[python]`.
     pub python: Option<PythonSpec>,
+    /// `[node]`.
+    pub node: Option<NodeSpec>,
     /// `[os]`.
     pub os: OsSpec,
     /// `[app]`.
@@ -63,6 +65,19 @@ pub struct PythonSpec {
     pub venv: Located<String>,
     /// The dependencies' bytecode.
     pub bytecode: BytecodeMode,
+}
+
+/// `[node]`.
+#[derive(Clone, Debug)]
+pub struct NodeSpec {
+    /// Where the table is.
+    pub at: Place,
+    /// The lock file, joined to the project's folder; it is there.
+    pub lock: Located<PathBuf>,
+    /// The package.json, joined to the project's folder; it is there.
+    pub package: Located<PathBuf>,
+    /// An absolute path in the image that ends in `node_modules`.
+    pub modules: Located<String>,
 }
 
 /// `[os]`.

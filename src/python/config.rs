@@ -46,7 +46,8 @@ impl Machine {
         Machine { variables, root: "/".into() }
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    /// A variable that is set, and not to nothing.
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
     }
 

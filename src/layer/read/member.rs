@@ -67,13 +67,19 @@ pub(super) struct Refusal {
     pub(super) size: Option<u64>,
 }
 
-pub(super) fn build(ordinal: u64, block: &Block, mut extensions: Extensions) -> Result<Member, Refusal> {
+/// `owners`: whether owner and time are read.
+pub(super) fn build(
+    ordinal: u64,
+    block: &Block,
+    mut extensions: Extensions,
+    owners: bool,
+) -> Result<Member, Refusal> {
     let unsure = |reason| Refusal { reason, size: None };
     let names = extensions.names_and_size(block).map_err(unsure)?;
     let size = names.2;
     // Some readers skip the body of what is no file, others do not.
     let is_sure = size == 0 || matches!(block.kind(), EntryType::Regular | EntryType::Continuous);
-    member(ordinal, block, &extensions, names).map_err(|reason| Refusal { reason, size: is_sure.then_some(size) })
+    member(ordinal, block, &extensions, names, owners).map_err(|reason| Refusal { reason, size: is_sure.then_some(size) })
 }
 
 fn member(
@@ -81,13 +87,14 @@ fn member(
     block: &Block,
     extensions: &Extensions,
     (raw_path, raw_link, size): (Vec<u8>, Vec<u8>, u64),
+    owners: bool,
 ) -> Result<Member, String> {
     let at = |reason: String| format!("entry `{}`: {reason}", raw_path.escape_ascii());
     let records = extensions.records();
-    let (uid, gid) = block.owner().map_err(at)?;
-    let uid = records.and_then(|pax| pax.uid).map_or(Ok(uid), i64::try_from).unwrap_or(-1);
-    let gid = records.and_then(|pax| pax.gid).map_or(Ok(gid), i64::try_from).unwrap_or(-1);
-    let id = |id: i64| u32::try_from(id).map_err(|_| at("an owner that does not fit 32 bits".into()));
+    let (uid, gid, mtime) = match owners {
+        true => owner_and_time(block, extensions).map_err(at)?,
+        false => (0, 0, 0),
+    };
     let (path, mut lossy) = regular_path(&raw_path).map_err(at)?;
     let kind = kind(block, &raw_path, &raw_link, size, &mut lossy).map_err(at)?;
     if path.is_none() && kind != MemberKind::Directory {
@@ -101,12 +108,22 @@ fn member(
         lossy,
         kind,
         mode: block.mode().map_err(at)?,
-        uid: id(uid)?,
-        gid: id(gid)?,
+        uid,
+        gid,
         size,
-        mtime: records.and_then(|pax| pax.mtime).map_or_else(|| block.mtime(), Ok).map_err(at)?,
+        mtime,
         xattrs: records.map(|pax| pax.xattrs.clone()).unwrap_or_default(),
     })
+}
+
+fn owner_and_time(block: &Block, extensions: &Extensions) -> Result<(u32, u32, i64), String> {
+    let records = extensions.records();
+    let (uid, gid) = block.owner()?;
+    let uid = records.and_then(|pax| pax.uid).map_or(Ok(uid), i64::try_from).unwrap_or(-1);
+    let gid = records.and_then(|pax| pax.gid).map_or(Ok(gid), i64::try_from).unwrap_or(-1);
+    let id = |id: i64| u32::try_from(id).map_err(|_| "an owner that does not fit 32 bits".to_string());
+    let mtime = records.and_then(|pax| pax.mtime).map_or_else(|| block.mtime(), Ok)?;
+    Ok((id(uid)?, id(gid)?, mtime))
 }
 
 fn kind(block: &Block, path: &[u8], link: &[u8], size: u64, lossy: &mut bool) -> Result<MemberKind, String> {

@@ -35,12 +35,18 @@ pub struct Members<S> {
     body: u64,
     padding: u64,
     ended: bool,
+    owners: bool,
 }
 
 impl<S: TarSource> Members<S> {
     /// From the beginning of a tar.
     pub fn new(source: S) -> Self {
-        Members { source, entries: 0, body: 0, padding: 0, ended: false }
+        Members { source, entries: 0, body: 0, padding: 0, ended: false, owners: true }
+    }
+
+    /// Where owners and times do not matter, whatever stands there will do: all are 0.
+    pub fn without_owners(self) -> Self {
+        Members { owners: false, ..self }
     }
 
     /// The next member; what was not read of the last one's body is skipped. Behind the last one, the tar was read
@@ -78,7 +84,7 @@ impl<S: TarSource> Members<S> {
                 return Err(self.source.limit("entries", ENTRY_LIMIT));
             }
             let ordinal = self.entries - 1;
-            return match member::build(ordinal, &block, extensions) {
+            return match member::build(ordinal, &block, extensions, self.owners) {
                 Ok(member) => {
                     self.set_body(member.size);
                     Ok(Some(Ok(member)))

@@ -60,7 +60,7 @@ pub fn member_of(ordinal: u64, path: &TreePath, entry: &Entry) -> Result<Member,
         let (raw, behind) = rest.split_first_chunk().ok_or("a header is cut off")?;
         let block = header::Block::parse(*raw)?;
         if !block.is_extension() {
-            return member::build(ordinal, &block, extensions).map_err(|refusal| refusal.reason);
+            return member::build(ordinal, &block, extensions, true).map_err(|refusal| refusal.reason);
         }
         let size = usize::try_from(block.size()?).unwrap_or(usize::MAX);
         let body = behind.get(..size).ok_or("a header is cut off")?;

@@ -1,0 +1,102 @@
+//! package.json beside the lock: does the lock belong to it?
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::document::{self, Dependencies, shown};
+use super::{Error, Lock};
+use crate::error::Result;
+
+/// The largest package.json, in bytes.
+const MANIFEST_LIMIT: u64 = 4 << 20;
+
+/// What a package.json says that its lock repeats.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct Manifest {
+    /// What the project wants.
+    #[serde(flatten)]
+    pub dependencies: Dependencies,
+}
+
+impl Manifest {
+    /// Reads a package.json.
+    pub fn read(path: &Path) -> Result<Manifest> {
+        Ok(Manifest::parse(&document::read(path, MANIFEST_LIMIT)?, &document::called(path))?)
+    }
+
+    /// From its text; `place` is how it is called.
+    pub fn parse(bytes: &[u8], place: &str) -> Result<Manifest, Error> {
+        document::parse(bytes, place)
+    }
+
+    /// Whether the lock is the one of this package.json (`place`): the first difference, table by table, by name.
+    pub fn agrees(&self, place: &str, lock: &Lock) -> Result<(), Error> {
+        let (own, locked) = (&self.dependencies, &lock.project);
+        let needed = |from: &Dependencies| from.needed().map(|(n, v)| (n.clone(), v.clone())).collect();
+        let tables: [(&str, BTreeMap<String, String>, BTreeMap<String, String>); 4] = [
+            ("dependencies", needed(own), needed(locked)),
+            ("optionalDependencies", own.optional_dependencies.clone(), locked.optional_dependencies.clone()),
+            ("peerDependencies", own.peer_dependencies.clone(), locked.peer_dependencies.clone()),
+            ("devDependencies", own.dev_dependencies.clone(), locked.dev_dependencies.clone()),
+        ];
+        for (table, own, locked) in tables {
+            let names: std::collections::BTreeSet<&String> = own.keys().chain(locked.keys()).collect();
+            for name in names {
+                let (wanted, found) = (own.get(name), locked.get(name));
+                if wanted != found {
+                    let told = |value: Option<&String>| value.map_or("not there".into(), |v| format!("`{}`", shown(v)));
+                    let difference = format!(
+                        "`{}` of `{table}` is {} in {place}, and {} in the lock",
+                        shown(name),
+                        told(wanted),
+                        told(found)
+                    );
+                    return Err(Error::Outdated { place: lock.place.clone(), difference });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn against(manifest: &str, project: &str) -> Result<(), String> {
+        let lock = format!("{{\"lockfileVersion\": 3, \"packages\": {{\"\": {project}}}}}");
+        let lock = Lock::parse(lock.as_bytes(), "package-lock.json").unwrap();
+        let manifest = Manifest::parse(manifest.as_bytes(), "package.json").unwrap();
+        manifest.agrees("package.json", &lock).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_same_wishes_agree_wherever_they_stand() {
+        let manifest = r#"{"name": "x", "scripts": {"a": "b"}, "dependencies": {"a": "1", "o": "2"},
+            "optionalDependencies": {"o": "2"}, "devDependencies": {"d": "*"}}"#;
+        // npm writes what is optional into one table only.
+        let project = r#"{"name": "x", "dependencies": {"a": "1"}, "optionalDependencies": {"o": "2"},
+            "devDependencies": {"d": "*"}}"#;
+        assert_eq!(against(manifest, project), Ok(()));
+        assert_eq!(against("\u{feff}{}", "{}"), Ok(()));
+    }
+
+    #[test]
+    fn the_first_difference_is_told() {
+        for (manifest, project, expected) in [
+            (r#"{"dependencies": {"a": "2"}}"#, r#"{"dependencies": {"a": "1"}}"#, "`a` of `dependencies` is `2` in package.json, and `1` in the lock"),
+            (r#"{"dependencies": {"a": "2"}}"#, "{}", "`a` of `dependencies` is `2` in package.json, and not there in the lock"),
+            ("{}", r#"{"devDependencies": {"d": "1"}}"#, "`d` of `devDependencies` is not there in package.json, and `1` in the lock"),
+            (r#"{"peerDependencies": {"p": "1"}}"#, "{}", "`p` of `peerDependencies`"),
+            (r#"{"optionalDependencies": {"o": "1"}}"#, r#"{"dependencies": {"o": "1"}}"#, "`o` of `dependencies`"),
+        ] {
+            let said = against(manifest, project).unwrap_err();
+            assert!(said.starts_with("package-lock.json is out of date: ") && said.contains(expected), "{said}");
+        }
+        let error = Manifest::parse(b"[1]", "package.json").unwrap_err();
+        assert!(matches!(error, Error::Document { .. }), "{error}");
+    }
+}

@@ -1,0 +1,245 @@
+//! The tarball of a package: its files, unpacked once and kept out of memory (pacote, `fetcher.js`).
+//!
+//! What npm does with a member, it does here: the first part of its path is taken away; only files count, folders are made
+//! as they are needed, links and devices are passed over; a file can be run if its owner can run it; `.gitignore` becomes
+//! `.npmignore`; of two members with one path the later one holds. What npm passes over with a warning, because it leads
+//! out of the package, is an error here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufWriter, Read, Write};
+use std::sync::Arc;
+
+use flate2::bufread::GzDecoder;
+
+use super::Error;
+use super::fetch::Tarball;
+use crate::error::Result;
+use crate::fs::{self, Mapped};
+use crate::layer::read::{MemberKind, Members, TarSource};
+use crate::layer::{self, Content, Packed, Packing, Store, TreePath};
+use crate::oci::Digest;
+
+/// The longest tar of a package, in bytes.
+const UNPACKED_LIMIT: u64 = 8 << 30;
+/// How many times larger than its tarball a tar may be, once it is larger than [`RATIO_FLOOR`].
+const RATIO_LIMIT: u64 = crate::layer::read::RATIO_LIMIT;
+/// Tars up to this many bytes may have any ratio.
+const RATIO_FLOOR: u64 = 256 << 20;
+/// The most files of a package.
+const FILES_LIMIT: usize = 200_000;
+
+/// One file of a package.
+#[derive(Clone, Debug)]
+pub struct PackedFile {
+    /// Its bytes.
+    pub content: Content,
+    /// Whether its owner may run it.
+    pub executable: bool,
+}
+
+/// The limits of one tarball.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    unpacked: u64,
+    floor: u64,
+    files: usize,
+}
+
+const LIMITS: Limits = Limits { unpacked: UNPACKED_LIMIT, floor: RATIO_FLOOR, files: FILES_LIMIT };
+
+/// The files of a tarball of the store, by their path in the package. The blob is verified on the way.
+pub fn unpack(tarball: &Tarball, package: &str, store: &Store) -> Result<BTreeMap<String, PackedFile>> {
+    unpack_within(tarball, package, store, LIMITS)
+}
+
+fn unpack_within(
+    tarball: &Tarball,
+    package: &str,
+    store: &Store,
+    limits: Limits,
+) -> Result<BTreeMap<String, PackedFile>> {
+    let blob = Mapped::open(&store.blob_path(&tarball.digest))?;
+    intact(tarball, &blob, store)?;
+    let limit = limits.unpacked.min(tarball.size.saturating_mul(RATIO_LIMIT).max(limits.floor));
+    let stream = Stream { gzip: GzDecoder::new(&blob), count: 0, limit, package };
+    let mut members = Members::new(stream).without_owners();
+    let mut unpacking = Unpacking { package, spill: Spill::new(store)?, files: BTreeMap::new(), ignores: BTreeSet::new() };
+    unpacking.all(&mut members, limits)?;
+    let rest = members.into_source().gzip.into_inner();
+    if rest.iter().any(|byte| *byte != 0) {
+        let reason = "there is data behind the end of its gzip stream".to_string();
+        return Err(Error::Tarball { package: package.into(), reason }.into());
+    }
+    unpacking.finish()
+}
+
+/// Compares a blob with its name; one that the disk has damaged is removed, so that the next run fetches it anew.
+fn intact(tarball: &Tarball, bytes: &Mapped, store: &Store) -> Result<()> {
+    let found = Digest::of(bytes);
+    if found == tarball.digest {
+        return Ok(());
+    }
+    store.discard(&tarball.digest)?;
+    Err(layer::Error::Rotten { digest: tarball.digest, found: found.to_string() }.into())
+}
+
+struct Unpacking<'a> {
+    package: &'a str,
+    spill: Spill,
+    /// Where each file is in the spilt ones: offset, size, CRC; and whether it can be run.
+    files: BTreeMap<String, (u64, u64, u32, bool)>,
+    /// Every `.npmignore` that came.
+    ignores: BTreeSet<String>,
+}
+
+impl Unpacking<'_> {
+    fn refuse(&self, path: &str, problem: &str) -> Error {
+        let reason = format!("`{}` {problem}", super::document::shown(path));
+        Error::Tarball { package: self.package.to_string(), reason }
+    }
+
+    fn all(&mut self, members: &mut Members<Stream<'_>>, limits: Limits) -> Result<()> {
+        while let Some(member) = members.next_member()? {
+            let path = member.path.as_ref().map_or("", TreePath::as_str);
+            match member.kind {
+                MemberKind::File => {}
+                MemberKind::Whiteout | MemberKind::Opaque | MemberKind::Ignored => {
+                    return Err(self.refuse(path, "has a name that begins with `.wh.`, which layers give a meaning").into());
+                }
+                MemberKind::Directory | MemberKind::Symlink(_) | MemberKind::Hardlink(_) | MemberKind::Special => continue,
+            }
+            if member.absolute {
+                return Err(self.refuse(path, "is written as an absolute path").into());
+            }
+            if member.lossy {
+                return Err(self.refuse(path, "has a name that is not UTF-8 text, or has control characters").into());
+            }
+            // npm has no use for a file beside the package's folder.
+            let Some((_, path)) = path.split_once('/') else { continue };
+            let Some(path) = self.named(path) else { continue };
+            if self.files.len() == limits.files && !self.files.contains_key(&path) {
+                let reason = format!("it has more than {} files", limits.files);
+                return Err(Error::Tarball { package: self.package.to_string(), reason }.into());
+            }
+            let (offset, crc32) = self.spill.add(members)?;
+            self.files.insert(path, (offset, member.size, crc32, member.mode & 0o100 != 0));
+        }
+        Ok(())
+    }
+
+    /// The path under which npm has a file; `None` if it has none.
+    fn named(&mut self, path: &str) -> Option<String> {
+        let (folder, name) = path.rsplit_once('/').map_or(("", path), |(folder, name)| (folder, name));
+        let at = |name: &str| if folder.is_empty() { name.to_string() } else { format!("{folder}/{name}") };
+        match name {
+            ".npmignore" => {
+                self.ignores.insert(path.to_string());
+                Some(path.to_string())
+            }
+            ".gitignore" => Some(at(".npmignore")).filter(|ignore| !self.ignores.contains(ignore)),
+            _ => Some(path.to_string()),
+        }
+    }
+
+    fn finish(self) -> Result<BTreeMap<String, PackedFile>> {
+        for path in self.files.keys() {
+            let mut above = path.match_indices('/').map(|(at, _)| path.get(..at).unwrap_or_default());
+            if let Some(file) = above.find(|folder| self.files.contains_key(*folder)) {
+                let problem = format!("is below `{}`, which is a file", super::document::shown(file));
+                return Err(self.refuse(path, &problem).into());
+            }
+        }
+        let archive = self.spill.finish()?;
+        let content = |(offset, size, crc32, executable)| {
+            let packed = |archive: &Arc<Mapped>| {
+                let archive = archive.clone();
+                Content::Packed(Packed { archive, offset, length: size, packing: Packing::Stored, crc32, size })
+            };
+            let content = archive.as_ref().filter(|_| size > 0).map_or_else(|| Content::from(""), packed);
+            PackedFile { content, executable }
+        };
+        Ok(self.files.into_iter().map(|(path, place)| (path, content(place))).collect())
+    }
+}
+
+/// The bytes of all files, behind each other in a file without a name.
+struct Spill {
+    file: BufWriter<fs::Temporary>,
+    length: u64,
+}
+
+impl Spill {
+    fn new(store: &Store) -> Result<Self> {
+        let file = BufWriter::with_capacity(256 << 10, store.temporary_file()?);
+        Ok(Spill { file, length: 0 })
+    }
+
+    /// Adds the present member; where it begins, and its CRC.
+    fn add<S: TarSource>(&mut self, members: &mut Members<S>) -> Result<(u64, u32)>
+    where
+        S::Error: Into<crate::error::Error>,
+    {
+        let (offset, mut crc, mut buffer) = (self.length, crc32fast::Hasher::new(), [0; 32 << 10]);
+        loop {
+            let count = members.read_part(&mut buffer).map_err(Into::into)?;
+            let Some(part) = buffer.get(..count).filter(|part| !part.is_empty()) else { break };
+            crc.update(part);
+            let written = self.file.write_all(part);
+            written.map_err(|source| fs::failed("write", self.file.get_ref().path())(source))?;
+            self.length += count as u64;
+        }
+        Ok((offset, crc.finalize()))
+    }
+
+    /// The mapped file; `None` if there is nothing in it.
+    fn finish(self) -> Result<Option<Arc<Mapped>>> {
+        let path = self.file.get_ref().path().to_path_buf();
+        let file = self.file.into_inner().map_err(|error| fs::failed("write", &path)(error.into_error()))?;
+        // The mapping stays when the name goes.
+        if self.length == 0 { Ok(None) } else { Ok(Some(Arc::new(Mapped::open(file.path())?))) }
+    }
+}
+
+/// The bytes of the tar: counted and limited.
+struct Stream<'a> {
+    gzip: GzDecoder<&'a [u8]>,
+    count: u64,
+    limit: u64,
+    package: &'a str,
+}
+
+impl TarSource for Stream<'_> {
+    type Error = Error;
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let count = loop {
+            match self.gzip.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other.map_err(|error| self.damaged(format!("its gzip stream is damaged: {error}")))?,
+            }
+        };
+        self.count += count as u64;
+        if self.count > self.limit {
+            return Err(self.limit("unpacked bytes", self.limit));
+        }
+        Ok(count)
+    }
+
+    fn damaged(&self, reason: String) -> Error {
+        Error::Tarball { package: self.package.to_string(), reason }
+    }
+
+    /// Many programs that pack leave the end out, and npm does not miss it.
+    fn unmarked_end(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn limit(&self, what: &'static str, limit: u64) -> Error {
+        let reason = format!("it has more than {limit} {what}");
+        Error::Tarball { package: self.package.to_string(), reason }
+    }
+}
+
+#[cfg(test)]
+#[path = "tarball_tests.rs"]
+mod tests;
