@@ -1,6 +1,6 @@
 //! A project before it is built: every file that would be packed, the configuration, the lock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use rayon::prelude::*;
@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::fs;
 use crate::layer::{Store, TreePath};
 use crate::oci::Digest;
-use crate::plan::EXCLUDED;
+use crate::plan::{EXCLUDED, excluded_names};
 use crate::project::{Project, Variant};
 use crate::python::bytecode::BytecodeMode;
 use crate::python::{AppError, AppFile, AppLayer, AppSpec};
@@ -101,11 +101,17 @@ pub fn hygiene(
     Ok(report)
 }
 
-/// The applications of these variants, each source folder once.
+/// The applications of these variants, each source folder once: with all that any of them packs.
 fn apps(project: &Project, variants: &[Variant]) -> Result<Vec<AppLayer>> {
-    let sources: BTreeSet<PathBuf> =
-        variants.iter().filter_map(|variant| Some(variant.app.as_ref()?.source.value.clone())).collect();
-    let app = |source: PathBuf| {
+    let mut sources: BTreeMap<PathBuf, &'static [&'static str]> = BTreeMap::new();
+    for variant in variants {
+        let Some(app) = &variant.app else { continue };
+        let names = sources.entry(app.source.value.clone()).or_insert(excluded_names(variant));
+        if excluded_names(variant).is_empty() {
+            *names = &[];
+        }
+    }
+    let app = |(source, exclude_names): (PathBuf, &'static [&'static str])| {
         Ok(AppLayer::new(AppSpec {
             root: project.root.clone(),
             source: source.strip_prefix(&project.root).map(PathBuf::from).unwrap_or(source),
@@ -113,6 +119,7 @@ fn apps(project: &Project, variants: &[Variant]) -> Result<Vec<AppLayer>> {
             mode: BytecodeMode::None,
             compiler: None,
             exclude: EXCLUDED.iter().map(PathBuf::from).collect(),
+            exclude_names,
         }))
     };
     sources.into_iter().map(app).collect()

@@ -146,8 +146,7 @@ impl Lock {
             let locked = locked(&key, entry(&key, value, place)?, place)?;
             entries.insert(key, locked);
         }
-        let lock =
-            Lock { place: place.into(), digest: Digest::of(bytes), project: project.dependencies, entries };
+        let lock = Lock { place: place.into(), digest: Digest::of(bytes), project: project.dependencies, entries };
         lock.check_links()?;
         Ok(lock)
     }

@@ -87,9 +87,21 @@ mod tests {
     #[test]
     fn the_first_difference_is_told() {
         for (manifest, project, expected) in [
-            (r#"{"dependencies": {"a": "2"}}"#, r#"{"dependencies": {"a": "1"}}"#, "`a` of `dependencies` is `2` in package.json, and `1` in the lock"),
-            (r#"{"dependencies": {"a": "2"}}"#, "{}", "`a` of `dependencies` is `2` in package.json, and not there in the lock"),
-            ("{}", r#"{"devDependencies": {"d": "1"}}"#, "`d` of `devDependencies` is not there in package.json, and `1` in the lock"),
+            (
+                r#"{"dependencies": {"a": "2"}}"#,
+                r#"{"dependencies": {"a": "1"}}"#,
+                "`a` of `dependencies` is `2` in package.json, and `1` in the lock",
+            ),
+            (
+                r#"{"dependencies": {"a": "2"}}"#,
+                "{}",
+                "`a` of `dependencies` is `2` in package.json, and not there in the lock",
+            ),
+            (
+                "{}",
+                r#"{"devDependencies": {"d": "1"}}"#,
+                "`d` of `devDependencies` is not there in package.json, and `1` in the lock",
+            ),
             (r#"{"peerDependencies": {"p": "1"}}"#, "{}", "`p` of `peerDependencies`"),
             (r#"{"optionalDependencies": {"o": "1"}}"#, r#"{"dependencies": {"o": "1"}}"#, "`o` of `dependencies`"),
         ] {

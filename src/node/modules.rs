@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::Error;
 use super::bins;
 use super::fetch::Tarball;
 use super::place::NODE_MODULES;
 use super::select::{Link, Package, Selection};
 use super::tarball::{self, PackedFile};
-use super::Error;
 use crate::error::{During, Result};
 use crate::layer::{Content, Context, Entry, Fingerprint, Kind, LayerSource, LayerTree, TreePath};
 
@@ -69,7 +69,9 @@ impl ModulesSpec {
     /// Whether there are programs in the outermost `.bin`.
     pub fn has_programs(&self) -> bool {
         let outermost = |path: &str, folder: &str| path.strip_suffix(folder) == Some("node_modules/");
-        self.packages.iter().any(|one| outermost(&one.package.path, &one.package.folder) && !one.package.bins.is_empty())
+        self.packages
+            .iter()
+            .any(|one| outermost(&one.package.path, &one.package.folder) && !one.package.bins.is_empty())
             || self.links.iter().any(|link| outermost(&link.path, &link.folder) && !link.bins.is_empty())
     }
 }
@@ -98,10 +100,10 @@ impl ModulesLayer {
             if self.is_anothers(&package.path, &path) {
                 continue;
             }
-            let at = self.spec.at(&path).map_err(|error| Error::Tarball {
-                package: package.called(),
-                reason: error.to_string(),
-            })?;
+            let at = self
+                .spec
+                .at(&path)
+                .map_err(|error| Error::Tarball { package: package.called(), reason: error.to_string() })?;
             tree.insert(at, Entry::file(file.content, if file.executable { 0o755 } else { 0o644 }, &input))?;
         }
         Ok(())
@@ -141,7 +143,8 @@ impl ModulesLayer {
 
     /// The programs of all packages. Of several with one name, the first in npm's order gets it.
     fn link_programs(&self, tree: &mut LayerTree) -> Result<()> {
-        let packages = self.spec.packages.iter().map(|one| (false, &one.package.path, &one.package.folder, &one.package.bins));
+        let packages =
+            self.spec.packages.iter().map(|one| (false, &one.package.path, &one.package.folder, &one.package.bins));
         let links = self.spec.links.iter().map(|link| (true, &link.path, &link.folder, &link.bins));
         let mut all: Vec<_> = packages.chain(links).filter(|(.., bins)| !bins.is_empty()).collect();
         let depth = |path: &str| path.matches("node_modules/").count();

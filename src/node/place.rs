@@ -196,7 +196,8 @@ mod tests {
         for good in ["a", "@s/b", "JSONStream", "lodash.get", "a~b", "_x"] {
             assert!(is_name(good), "{good}");
         }
-        for bad in ["", ".", "..", "a/b", "@/b", "@s/", "@s/../b", "@s/b/c", "a?b", "a#b", "a%2fb", "ä", "node_modules"] {
+        for bad in ["", ".", "..", "a/b", "@/b", "@s/", "@s/../b", "@s/b/c", "a?b", "a#b", "a%2fb", "ä", "node_modules"]
+        {
             assert!(!is_name(bad), "{bad}");
         }
         assert!(is_version("1.0.0-rc.1+build.5") && is_version("0.0.1"));

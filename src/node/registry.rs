@@ -123,7 +123,8 @@ fn below(path: &str, folder: &str) -> bool {
 /// to be reached like that.
 pub fn login<'a>(url: &Url, logins: &'a BTreeMap<String, Login>, registries: &[&Url]) -> Option<&'a Login> {
     let authority = authority(url)?;
-    let plain = |registry: &&&Url| registry.scheme() == "http" && self::authority(registry).as_ref() == Some(&authority);
+    let plain =
+        |registry: &&&Url| registry.scheme() == "http" && self::authority(registry).as_ref() == Some(&authority);
     if url.scheme() != "https" && !registries.iter().any(|registry| plain(&registry)) {
         return None;
     }

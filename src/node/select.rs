@@ -127,9 +127,7 @@ fn take(lock: &Lock, key: &str, entry: &Locked, selection: &mut Selection) -> Re
         Source::Tarball { resolved, integrity } => {
             let tarball = match (in_bundle(lock, key), integrity) {
                 (true, _) => None,
-                (false, Ok(integrity)) => {
-                    Some(Origin { resolved: resolved.clone(), integrity: integrity.clone() })
-                }
+                (false, Ok(integrity)) => Some(Origin { resolved: resolved.clone(), integrity: integrity.clone() }),
                 (false, Err(found)) => {
                     let (place, package) = (lock.place.clone(), entry.called());
                     return Err(Error::NoIntegrity { place, package, found: found.clone() });

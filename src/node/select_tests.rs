@@ -1,0 +1,148 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::error::Explain;
+
+const HASH: &str = "sha512-3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==";
+
+fn target() -> NodeTarget {
+    NodeTarget { os: "linux".into(), cpu: "x64".into(), libc: Some("glibc") }
+}
+
+fn lock(packages: Value) -> Lock {
+    let mut packages = packages;
+    for (key, entry) in packages.as_object_mut().unwrap() {
+        if key.contains("node_modules") && entry.get("link").is_none() {
+            let fields = entry.as_object_mut().unwrap();
+            fields.entry("version").or_insert(json!("1.0.0"));
+            fields.entry("integrity").or_insert(json!(HASH));
+        }
+    }
+    Lock::parse(json!({"lockfileVersion": 3, "packages": packages}).to_string().as_bytes(), "package-lock.json")
+        .unwrap()
+}
+
+/// The paths that are installed, then those of links.
+fn chosen(packages: Value) -> Result<Vec<String>, Error> {
+    let selection = select(&lock(packages), &target())?;
+    let packages = selection.packages.iter().map(|package| package.path.clone());
+    Ok(packages.chain(selection.links.iter().map(|link| format!("{} -> {}", link.path, link.target))).collect())
+}
+
+#[test]
+fn what_developers_need_is_left_out() {
+    let found = chosen(json!({
+        "": {"dependencies": {"a": "1"}, "devDependencies": {"d": "1"}, "optionalDependencies": {"o": "1"}},
+        "node_modules/a": {},
+        "node_modules/d": {"dev": true},
+        // Of developers, and of somebody who could do without it: npm leaves it in.
+        "node_modules/both": {"devOptional": true},
+        "node_modules/o": {"optional": true},
+        "node_modules/p": {"peer": true},
+        "node_modules/lost": {"extraneous": true},
+    }));
+    assert_eq!(found.unwrap(), ["node_modules/a", "node_modules/both", "node_modules/o", "node_modules/p"]);
+}
+
+#[test]
+fn with_what_is_for_another_platform_goes_what_only_it_needs() {
+    let found = select(
+        &lock(json!({
+            "": {"dependencies": {"a": "1"}, "optionalDependencies": {"fse": "1", "any": "1"}},
+            "node_modules/a": {"dependencies": {"shared": "1"}},
+            "node_modules/any": {"optional": true, "optionalDependencies": {"any-mac": "1", "any-linux": "1"}},
+            "node_modules/any-linux": {"optional": true, "os": ["linux"], "cpu": ["x64"]},
+            "node_modules/any-mac": {"optional": true, "os": ["darwin"]},
+            // fse needs mac, which is not for us: it goes, and `only` with it; `shared` stays.
+            "node_modules/fse": {"optional": true, "dependencies": {"mac": "1", "only": "1", "shared": "1"}},
+            "node_modules/mac": {"optional": true, "os": ["darwin"], "dependencies": {"nothing": "1"}},
+            "node_modules/only": {"optional": true, "dependencies": {"deeper": "1"}},
+            "node_modules/deeper": {"optional": true},
+            "node_modules/shared": {},
+        })),
+        &target(),
+    )
+    .unwrap();
+    let paths: Vec<&str> = found.packages.iter().map(|package| package.path.as_str()).collect();
+    assert_eq!(paths, ["node_modules/a", "node_modules/any", "node_modules/any-linux", "node_modules/shared"]);
+    assert_eq!(found.other_platforms, ["any-mac@1.0.0", "deeper@1.0.0", "fse@1.0.0", "mac@1.0.0", "only@1.0.0"]);
+    assert_eq!(found.left_out.len(), 5);
+}
+
+#[test]
+fn what_must_be_there_and_is_for_another_platform_is_an_error() {
+    let error = chosen(json!({"": {"dependencies": {"a": "1"}}, "node_modules/a": {"cpu": ["arm64"]}})).unwrap_err();
+    assert_eq!(error.to_string(), "package-lock.json: `a@1.0.0` is not for linux x64 glibc: its cpu is arm64");
+    assert!(error.class().code() == 2 && error.hint().unwrap().contains("optionalDependencies"));
+}
+
+#[test]
+fn a_lock_that_lacks_something_is_out_of_date() {
+    for (packages, expected) in [
+        (json!({"": {"dependencies": {"a": "1"}}}), "`a`, which the project needs, is not in it"),
+        (
+            json!({"": {"dependencies": {"a": "1"}}, "node_modules/a": {"dependencies": {"b": "1"}}, "node_modules/c/node_modules/b": {}}),
+            "`b`, which `node_modules/a` needs, is not in it",
+        ),
+    ] {
+        let error = chosen(packages).unwrap_err();
+        assert_eq!(error.to_string(), format!("package-lock.json is out of date: {expected}"));
+        assert!(error.hint().unwrap().contains("npm install --package-lock-only"));
+    }
+    // What is optional, a peer, or of developers, may be absent.
+    let fine = json!({
+        "": {"devDependencies": {"d": "1"}},
+        "node_modules/d": {"dev": true, "dependencies": {"gone": "1"}},
+        "node_modules/a": {"optionalDependencies": {"o": "1"}, "peerDependencies": {"p": "1"}},
+    });
+    assert_eq!(chosen(fine).unwrap(), ["node_modules/a"]);
+}
+
+#[test]
+fn a_package_without_a_good_hash_is_refused() {
+    for (entry, found) in [
+        (json!({"integrity": ""}), "no hash"),
+        (json!({"integrity": "sha1-qZk+NkcGgWq6PiVxeFDCbJzQ2J0="}), "only a sha1 hash"),
+    ] {
+        let error = chosen(json!({"": {}, "node_modules/a": entry})).unwrap_err();
+        let expected = format!("package-lock.json: `a@1.0.0` has {found}, expected a sha512 hash in `integrity`");
+        assert_eq!(error.to_string(), expected);
+        assert!(error.hint().unwrap().contains("can be forged"));
+    }
+    // Nobody asks for the hash of what is not installed.
+    let dev = json!({"": {}, "node_modules/a": {"integrity": "", "dev": true}});
+    assert_eq!(chosen(dev).unwrap(), [] as [&str; 0]);
+}
+
+#[test]
+fn bundles_come_with_their_package_unless_it_is_the_project() {
+    let found = select(
+        &lock(json!({
+            "": {},
+            "node_modules/mine": {"inBundle": true},
+            "node_modules/p": {},
+            "node_modules/p/node_modules/in": {"inBundle": true, "integrity": null, "dependencies": {"absent": "1"}},
+        })),
+        &target(),
+    );
+    let tarballs: Vec<bool> = found.unwrap().packages.iter().map(|package| package.tarball.is_some()).collect();
+    assert_eq!(tarballs, [true, true, false]);
+}
+
+#[test]
+fn workspaces_are_links_unless_only_developers_need_them() {
+    let found = chosen(json!({
+        "": {"dependencies": {"web": "*"}},
+        "packages/web": {"name": "web", "dependencies": {"a": "1", "tool": "1"}},
+        "packages/tool": {"name": "tool"},
+        "packages/lint": {"name": "lint", "dev": true},
+        "packages/web/node_modules/a": {},
+        "node_modules/web": {"link": true, "resolved": "packages/web"},
+        "node_modules/tool": {"link": true, "resolved": "packages/tool"},
+        "node_modules/lint": {"link": true, "resolved": "packages/lint"},
+    }));
+    assert_eq!(
+        found.unwrap(),
+        ["packages/web/node_modules/a", "node_modules/tool -> packages/tool", "node_modules/web -> packages/web"]
+    );
+}

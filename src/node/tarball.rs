@@ -63,7 +63,8 @@ fn unpack_within(
     let limit = limits.unpacked.min(tarball.size.saturating_mul(RATIO_LIMIT).max(limits.floor));
     let stream = Stream { gzip: GzDecoder::new(&blob), count: 0, limit, package };
     let mut members = Members::new(stream).without_owners();
-    let mut unpacking = Unpacking { package, spill: Spill::new(store)?, files: BTreeMap::new(), ignores: BTreeSet::new() };
+    let mut unpacking =
+        Unpacking { package, spill: Spill::new(store)?, files: BTreeMap::new(), ignores: BTreeSet::new() };
     unpacking.all(&mut members, limits)?;
     let rest = members.into_source().gzip.into_inner();
     if rest.iter().any(|byte| *byte != 0) {
@@ -104,9 +105,13 @@ impl Unpacking<'_> {
             match member.kind {
                 MemberKind::File => {}
                 MemberKind::Whiteout | MemberKind::Opaque | MemberKind::Ignored => {
-                    return Err(self.refuse(path, "has a name that begins with `.wh.`, which layers give a meaning").into());
+                    return Err(self
+                        .refuse(path, "has a name that begins with `.wh.`, which layers give a meaning")
+                        .into());
                 }
-                MemberKind::Directory | MemberKind::Symlink(_) | MemberKind::Hardlink(_) | MemberKind::Special => continue,
+                MemberKind::Directory | MemberKind::Symlink(_) | MemberKind::Hardlink(_) | MemberKind::Special => {
+                    continue;
+                }
             }
             if member.absolute {
                 return Err(self.refuse(path, "is written as an absolute path").into());

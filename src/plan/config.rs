@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::Base;
-use super::layers::LAUNCHER;
+use super::layers::{LAUNCHER, has_launcher};
 use crate::oci::{Config, Platform};
 use crate::project::{AppSpec, Healthcheck, Variant};
 
@@ -15,7 +15,14 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 const BASE_FIELDS: [&str; 6] = ["author", "container", "container_config", "docker_version", "id", "parent"];
 
 /// The base's configuration with everything that the variant says, and without Ingot's layers.
-pub fn config(variant: &Variant, base: &Base, platform: &Platform, labels: &BTreeMap<String, String>) -> Config {
+/// `programs`: whether packages of Node have programs.
+pub fn config(
+    variant: &Variant,
+    base: &Base,
+    platform: &Platform,
+    labels: &BTreeMap<String, String>,
+    programs: bool,
+) -> Config {
     let mut config = base.config.clone();
     BASE_FIELDS.iter().for_each(|field| config.remove(field));
     config.set_platform(platform);
@@ -23,12 +30,16 @@ pub fn config(variant: &Variant, base: &Base, platform: &Platform, labels: &BTre
     config.set("User", json!(format!("{}:{}", variant.user.uid, variant.user.gid)));
     config.set("StopSignal", json!("SIGTERM"));
     config.set("Healthcheck", variant.healthcheck.as_ref().map_or(Value::Null, healthcheck));
-    environment(&mut config, variant);
+    environment(&mut config, variant, programs);
     match &variant.app {
-        Some(app) => application(&mut config, app),
+        Some(app) => application(&mut config, app, has_launcher(variant, base)),
         None if variant.python.is_some() => {
             config.set("Entrypoint", Value::Null);
             config.set("Cmd", json!(["python"]));
+        }
+        None if variant.node.is_some() => {
+            config.set("Entrypoint", Value::Null);
+            config.set("Cmd", json!(["node"]));
         }
         None => {}
     }
@@ -39,7 +50,7 @@ pub fn config(variant: &Variant, base: &Base, platform: &Platform, labels: &BTre
     config
 }
 
-fn environment(config: &mut Config, variant: &Variant) {
+fn environment(config: &mut Config, variant: &Variant, programs: bool) {
     if let Some(python) = &variant.python {
         let path = config.env_var("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         let bin = format!("{}/bin", python.venv.value.trim_end_matches('/'));
@@ -53,12 +64,19 @@ fn environment(config: &mut Config, variant: &Variant) {
     } else if config.env_var("PATH").is_none() {
         config.set_env("PATH", DEFAULT_PATH);
     }
+    if let Some(node) = &variant.node {
+        config.set_env("NODE_ENV", "production");
+        // Behind the system's own: a package may call a program of its own `node` or `sh`.
+        if let Some(path) = config.env_var("PATH").filter(|_| programs) {
+            config.set_env("PATH", &format!("{path}:{}/.bin", node.modules.value));
+        }
+    }
     variant.env.iter().for_each(|(name, value)| config.set_env(name, value));
 }
 
-fn application(config: &mut Config, app: &AppSpec) {
+fn application(config: &mut Config, app: &AppSpec, launcher: bool) {
     config.set("WorkingDir", json!(app.target.value));
-    config.set("Entrypoint", json!([format!("/{LAUNCHER}")]));
+    config.set("Entrypoint", if launcher { json!([format!("/{LAUNCHER}")]) } else { Value::Null });
     config.set("Cmd", json!(app.command));
     let mut ports = match config.get("ExposedPorts") {
         Some(Value::Object(ports)) => ports.clone(),

@@ -7,6 +7,7 @@ use super::python::Environment;
 use super::{Base, PlannedLayer};
 use crate::error::Result;
 use crate::layer::{LayerSource, TreePath};
+use crate::node::ModulesLayer;
 use crate::project::{AppSpec, Project, Variant};
 use crate::python::bytecode::BytecodeMode;
 use crate::python::{self, AppLayer};
@@ -18,12 +19,29 @@ pub const LAUNCHER: &str = crate::runtime::LAUNCHER_PATH;
 /// version control keeps (its content differs from clone to clone), and an environment of the developer's machine.
 pub const EXCLUDED: [&str; 5] = ["dist", ".git", ".hg", ".svn", ".venv"];
 
-/// OS packages, heavy wheels, the rest of the environment, the application, and the small files.
+/// What is never part of a Node application, wherever it is: packages of the developer's machine, and what logs in at
+/// registries.
+const NODE_EXCLUDED: [&str; 2] = ["node_modules", ".npmrc"];
+
+/// Names of files and folders that are never part of the variant's application, wherever they are.
+pub fn excluded_names(variant: &Variant) -> &'static [&'static str] {
+    if variant.node.is_some() { &NODE_EXCLUDED } else { &[] }
+}
+
+/// Whether the variant's image has a launcher. Where nothing is to be checked and no shell could run one, Node is
+/// started directly.
+pub fn has_launcher(variant: &Variant, base: &Base) -> bool {
+    let bare = variant.node.is_some() && variant.python.is_none() && !base.facts.shell;
+    variant.app.as_ref().is_some_and(|app| !bare || !app.require_env.is_empty())
+}
+
+/// OS packages, heavy wheels, the rest of the environment, packages of Node, the application, and the small files.
 pub fn sources(
     project: &Project,
     variant: &Variant,
     base: &Base,
     python: Option<Environment>,
+    modules: Option<Arc<ModulesLayer>>,
 ) -> Result<Vec<PlannedLayer>> {
     let mut layers: Vec<Arc<dyn LayerSource>> = Vec::new();
     let (venv, compiler, made) = match python {
@@ -33,6 +51,7 @@ pub fn sources(
         }
         None => Default::default(),
     };
+    layers.extend(modules.map(|modules| modules as Arc<dyn LayerSource>));
     if let Some(app) = &variant.app {
         if app.bytecode != BytecodeMode::None && compiler.is_none() {
             let message = "the application is to be compiled, but the variant has no Python";
@@ -47,9 +66,10 @@ pub fn sources(
             mode: app.bytecode,
             compiler,
             exclude: EXCLUDED.iter().map(PathBuf::from).collect(),
+            exclude_names: excluded_names(variant),
         })));
     }
-    layers.push(Arc::new(RuntimeLayer::new(runtime(variant, venv)?, &base.rootfs)?));
+    layers.push(Arc::new(RuntimeLayer::new(runtime(variant, base, venv)?, &base.rootfs)?));
     let planned = |source: Arc<dyn LayerSource>| {
         let made = made.get(source.name()).copied();
         PlannedLayer { source, below: base.rootfs.clone(), made }
@@ -58,7 +78,7 @@ pub fn sources(
     Ok(os.chain(layers.into_iter().map(planned)).collect())
 }
 
-fn runtime(variant: &Variant, venv: Option<TreePath>) -> Result<RuntimeSpec> {
+fn runtime(variant: &Variant, base: &Base, venv: Option<TreePath>) -> Result<RuntimeSpec> {
     let app = variant.app.as_ref();
     let target = app.map(|app| TreePath::new(&app.target.value)).transpose()?;
     let launcher = |app: &AppSpec| Launcher {
@@ -76,6 +96,6 @@ fn runtime(variant: &Variant, venv: Option<TreePath>) -> Result<RuntimeSpec> {
         },
         writable: writable.iter().map(|path| TreePath::new(&path.value)).collect::<Result<_, _>>()?,
         folders: target.into_iter().collect(),
-        launcher: app.map(launcher),
+        launcher: app.filter(|_| has_launcher(variant, base)).map(launcher),
     })
 }

@@ -12,6 +12,7 @@ mod error;
 mod known;
 mod layers;
 mod lock;
+pub mod node;
 pub mod os;
 mod python;
 
@@ -35,7 +36,7 @@ use crate::python::Target;
 
 pub use base::Base;
 pub use error::Error;
-pub use layers::EXCLUDED;
+pub use layers::{EXCLUDED, excluded_names};
 pub use lock::Locking;
 
 use lock::Pins;
@@ -105,6 +106,8 @@ pub struct ImagePlan {
     pub epoch: Epoch,
     /// What the environment was made for, if it has Python.
     pub target: Option<Target>,
+    /// Its packages of Node, if it has any.
+    pub node: Option<node::Modules>,
     /// What all moving inputs are now.
     pub locked: LockedImage,
 }
@@ -235,6 +238,12 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
         None => None,
     };
     drop(choosing);
+    let packages = stage("packages of Node");
+    let node = match &variant.node {
+        Some(spec) => Some(node::modules(spec, variant, &base, platform, access)?),
+        None => None,
+    };
+    drop(packages);
     let target = python.as_ref().map(|environment| environment.target.clone());
     let locked = LockedImage {
         variant: variant.name.clone(),
@@ -246,7 +255,7 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
         packages: base.os.as_ref().map(|os| os.packages.clone()).unwrap_or_default(),
         wheels: python.as_ref().map(|environment| environment.wheels.clone()).unwrap_or_default(),
     };
-    let layers = layers::sources(project, variant, &base, python)?;
+    let layers = layers::sources(project, variant, &base, python, node.as_ref().map(|node| node.layer.clone()))?;
     let total = base.layers.len() + layers.len();
     if total > LAYERS_LIMIT {
         return Err(Error::TooManyLayers { total, limit: LAYERS_LIMIT }.into());
@@ -256,13 +265,20 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
         variant: variant.name.clone(),
         name: variant.image.name.clone(),
         platform: platform.clone(),
-        config: config::config(variant, &base, platform, &labels),
+        config: config::config(
+            variant,
+            &base,
+            platform,
+            &labels,
+            node.as_ref().is_some_and(|node| node.has_programs()),
+        ),
         annotations: labels,
         budget: variant.budget.clone(),
         epoch: variant.epoch,
         base,
         layers,
         target,
+        node,
         locked,
     })
 }

@@ -210,7 +210,7 @@ impl Project {
             base: reader.text("base").unwrap_or(Located { value: String::new(), at: self.place(at) }),
             app: reader.app(&self.root, python.as_ref())?,
             python,
-            node: reader.node(&self.root)?,
+            node: reader.modules(&self.root)?,
             os: reader.os(&self.root)?,
             user: reader.user(),
             env: reader.map("env"),

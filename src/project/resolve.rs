@@ -137,14 +137,13 @@ impl<'a> Reader<'a> {
     }
 
     /// `[node]`; its lock and its package.json must be there.
-    pub fn node(&self, root: &Path) -> Result<Option<NodeSpec>, Error> {
+    pub fn modules(&self, root: &Path) -> Result<Option<NodeSpec>, Error> {
         let Some(node) = self.inner("node") else { return Ok(None) };
         let lock = node.text_or("lock", "package-lock.json");
         let beside = Path::new(&lock.value).with_file_name("package.json");
-        let package = node.text("package").unwrap_or(Located {
-            value: beside.to_string_lossy().into_owned(),
-            at: lock.at.clone(),
-        });
+        let package = node
+            .text("package")
+            .unwrap_or(Located { value: beside.to_string_lossy().into_owned(), at: lock.at.clone() });
         let target = self.inner("app").map_or_else(|| "/app".into(), |app| app.text_or("target", "/app").value);
         let modules = node.text_or("modules", &format!("{}/node_modules", target.trim_end_matches('/')));
         Ok(Some(NodeSpec {

@@ -172,6 +172,18 @@ pub fn image_path(value: &str) -> Result<(), Complaint> {
     }
 }
 
+/// A path in the image where Node looks for packages.
+pub fn modules_path(value: &str) -> Result<(), Complaint> {
+    image_path(value)?;
+    match value.rsplit('/').next() == Some("node_modules") {
+        true => Ok(()),
+        false => complain(
+            format!("`{}` is not where Node looks for packages", value.escape_debug()),
+            Some("its last part must be `node_modules`"),
+        ),
+    }
+}
+
 /// A path of the project: relative to the project file.
 pub fn project_path(value: &str) -> Result<(), Complaint> {
     let refuse =

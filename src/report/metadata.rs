@@ -10,6 +10,7 @@ use crate::build::{Built, Outcome};
 use crate::image::{Artifact, Receipt};
 use crate::oci::Descriptor;
 use crate::plan::{ImagePlan, Plan};
+use crate::report::node::NodeLines;
 use crate::report::os::OsLines;
 
 /// One layer.
@@ -33,6 +34,8 @@ pub struct ImageReport {
     layers: Vec<LayerReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     os: Option<OsLines>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<NodeLines>,
 }
 
 /// One artifact: an image, or an index.
@@ -92,7 +95,9 @@ fn references(receipts: &[Receipt]) -> Option<String> {
 
 fn image(plan: &Plan, built: &Built) -> ImageReport {
     let same = |image: &&ImagePlan| image.variant == built.variant && image.platform == built.image.platform;
-    let os = plan.images.iter().find(same).and_then(|image| image.base.os.as_ref());
+    let planned = plan.images.iter().find(same);
+    let os = planned.and_then(|image| image.base.os.as_ref());
+    let node = planned.and_then(|image| image.node.as_ref());
     let own: BTreeMap<_, _> = built.layers.iter().map(|layer| (layer.blob.descriptor.digest, layer)).collect();
     let layer = |blob: &crate::layer::LayerBlob| {
         let made = own.get(&blob.descriptor.digest);
@@ -111,6 +116,7 @@ fn image(plan: &Plan, built: &Built) -> ImageReport {
         size: built.image.compressed_size(),
         layers: built.image.layers.iter().map(layer).collect(),
         os: os.map(OsLines::new),
+        node: node.map(NodeLines::new),
     }
 }
 

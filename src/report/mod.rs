@@ -7,6 +7,7 @@ pub mod image;
 pub mod junit;
 pub mod lock;
 pub mod metadata;
+pub mod node;
 pub mod os;
 pub mod plan;
 pub mod sandbox;

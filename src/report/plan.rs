@@ -5,8 +5,9 @@ use serde::Serialize;
 use crate::build::LayerState;
 use crate::layer::Lookup;
 use crate::plan::{ImagePlan, Plan};
+use crate::report::node::NodeLines;
 use crate::report::os::OsLines;
-use crate::text::{Align, Table, escape, size};
+use crate::text::{Align, Table, escape, escape_lines, size};
 
 /// How many reasons of a miss are shown.
 const REASONS_SHOWN: usize = 3;
@@ -35,6 +36,8 @@ pub struct ImageLine {
     layers: Vec<LayerLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
     os: Option<OsLines>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<NodeLines>,
 }
 
 /// `ingot plan`.
@@ -71,6 +74,10 @@ impl PlanReport {
             if let Some(os) = &image.os {
                 out.push('\n');
                 out.push_str(&os.text());
+            }
+            if let Some(node) = &image.node {
+                out.push('\n');
+                out.push_str(&escape_lines(&node.text()));
             }
             out.push('\n');
         }
@@ -116,5 +123,6 @@ fn line(image: &ImagePlan, states: &[LayerState]) -> ImageLine {
         target: image.target.as_ref().map(ToString::to_string),
         layers,
         os: image.base.os.as_ref().map(OsLines::new),
+        node: image.node.as_ref().map(NodeLines::new),
     }
 }

@@ -6,6 +6,7 @@ use crate::cli::settings::{Session, locking, request};
 use crate::error::Result;
 use crate::image::Access;
 use crate::plan;
+use crate::report::node;
 use crate::report::plan::PlanReport;
 
 /// Runs the command.
@@ -29,6 +30,9 @@ pub fn say(plan: &plan::Plan, access: &Access, session: &Session) -> Result<()> 
             let reason = script.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             session.printer.message(&format!("note: {} of {} was not run{reason}", script.script, script.package));
         }
+    }
+    for package in plan.images.iter().filter_map(|image| image.node.as_ref()).flat_map(plan::node::Modules::scripts) {
+        session.printer.message(&format!("note: {}", node::not_run(&package)));
     }
     Ok(())
 }

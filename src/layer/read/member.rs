@@ -68,18 +68,14 @@ pub(super) struct Refusal {
 }
 
 /// `owners`: whether owner and time are read.
-pub(super) fn build(
-    ordinal: u64,
-    block: &Block,
-    mut extensions: Extensions,
-    owners: bool,
-) -> Result<Member, Refusal> {
+pub(super) fn build(ordinal: u64, block: &Block, mut extensions: Extensions, owners: bool) -> Result<Member, Refusal> {
     let unsure = |reason| Refusal { reason, size: None };
     let names = extensions.names_and_size(block).map_err(unsure)?;
     let size = names.2;
     // Some readers skip the body of what is no file, others do not.
     let is_sure = size == 0 || matches!(block.kind(), EntryType::Regular | EntryType::Continuous);
-    member(ordinal, block, &extensions, names, owners).map_err(|reason| Refusal { reason, size: is_sure.then_some(size) })
+    member(ordinal, block, &extensions, names, owners)
+        .map_err(|reason| Refusal { reason, size: is_sure.then_some(size) })
 }
 
 fn member(

@@ -52,11 +52,14 @@ pub struct AppSpec {
     pub compiler: Option<Arc<dyn Compile>>,
     /// Paths relative to the project that are never part of the app: where images are written.
     pub exclude: Vec<PathBuf>,
+    /// Names of files and folders that are never part of the app, wherever they are.
+    pub exclude_names: &'static [&'static str],
 }
 
 impl AppSpec {
     fn leaves_out(&self, path: &Path) -> bool {
         self.exclude.iter().any(|excluded| path.starts_with(excluded))
+            || path.file_name().is_some_and(|name| self.exclude_names.iter().any(|excluded| name == *excluded))
     }
 }
 

@@ -46,6 +46,7 @@ impl Project {
             mode,
             compiler: (mode != BytecodeMode::None).then_some(compiler),
             exclude: vec!["src/dist".into()],
+            exclude_names: &["node_modules"],
         })
     }
 

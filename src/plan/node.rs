@@ -1,0 +1,106 @@
+//! The packages of a Node application: what they are made for, which of the lock, and the layer that they become.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Base;
+use crate::error::{During, Result};
+use crate::image::Access;
+use crate::layer::{BaseKind, TreePath};
+use crate::net::Http;
+use crate::node::{self, Lock, Manifest, ModulesLayer, ModulesSpec, NodeTarget, Registries, Selection};
+use crate::oci::Platform;
+use crate::project::{NodeSpec, Variant};
+
+/// Where a base has Node, in the order of the default PATH.
+const INTERPRETERS: [&str; 2] = ["usr/local/bin/node", "usr/bin/node"];
+
+/// The packages of an image, planned.
+pub struct Modules {
+    /// Their layer.
+    pub layer: Arc<ModulesLayer>,
+    /// What they are made for.
+    pub target: NodeTarget,
+    /// Packages of the lock that are for other platforms: "name@version".
+    pub other_platforms: Vec<String>,
+}
+
+impl Modules {
+    /// Packages whose install scripts were not run: "name@version".
+    pub fn scripts(&self) -> Vec<String> {
+        self.layer.spec().scripts()
+    }
+
+    /// Whether packages have programs.
+    pub fn has_programs(&self) -> bool {
+        self.layer.spec().has_programs()
+    }
+}
+
+/// Plans the packages of one image: they are chosen for its base and fetched into the store.
+pub(super) fn modules(
+    spec: &NodeSpec,
+    variant: &Variant,
+    base: &Base,
+    platform: &Platform,
+    access: &Access,
+) -> Result<Modules> {
+    interpreter(spec, base)?;
+    let file = &spec.lock.value;
+    let lock = Lock::read(file).during(|| format!("reading `{}`", file.display()))?;
+    let package = spec.package.value.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let manifest = Manifest::read(&spec.package.value)?;
+    manifest.agrees(&package, &lock)?;
+    let target = NodeTarget::new(platform, base.facts.libc);
+    let mut selection = node::select(&lock, &target)?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    workspaces(spec, variant, folder, &mut selection)?;
+    let registries = || Registries::of_this_machine(folder);
+    let http = || Ok(Http::new()?);
+    let Access { store, progress, .. } = access;
+    let tarballs = node::fetch(&selection.packages, &lock.place, &registries, &http, store, progress)?;
+    let other_platforms = std::mem::take(&mut selection.other_platforms);
+    let root = TreePath::new(&spec.modules.value)?.parent();
+    let layer = Arc::new(ModulesLayer::new(ModulesSpec::new(root, selection, tarballs)));
+    Ok(Modules { layer, target, other_platforms })
+}
+
+/// An error at `[node]` if there is no Node to run the application.
+fn interpreter(spec: &NodeSpec, base: &Base) -> Result<()> {
+    let path = base.config.env_var("PATH").unwrap_or_default();
+    let folders = path.split(':').filter_map(|folder| folder.strip_prefix('/')).map(|folder| format!("{folder}/node"));
+    let mut places = folders.chain(INTERPRETERS.map(str::to_string)).filter_map(|path| TreePath::new(&path).ok());
+    if places.any(|path| base.rootfs.entry(&path).is_some_and(|entry| entry.kind == BaseKind::File)) {
+        return Ok(());
+    }
+    let hint = match base.facts.dpkg {
+        true => "add it to the packages: `[os]` with `packages = [\"nodejs\"]`, or choose a base that has it",
+        false => {
+            "choose a base that has it, or one of Debian's or Ubuntu's packages with `nodejs` among `[os] packages`"
+        }
+    };
+    Err(spec.at.error(format!("base `{}` has no `node`", base.name), Some(hint.into())))
+}
+
+/// Links to folders of the project are good where the application has those folders in the same places.
+fn workspaces(spec: &NodeSpec, variant: &Variant, folder: &Path, selection: &mut Selection) -> Result<()> {
+    let Some(first) = selection.links.first() else { return Ok(()) };
+    let target = variant.app.as_ref().map(|app| format!("{}/node_modules", app.target.value.trim_end_matches('/')));
+    let same = variant.app.as_ref().is_some_and(|app| components(&app.source.value).eq(components(folder)));
+    if !same || target.as_deref() != Some(spec.modules.value.as_str()) {
+        let message = format!("`{}` is a workspace of the project, and would not be in the image", first.target);
+        let hint = "`app.source` must be the folder of the lock, and `modules` be `node_modules` in `app.target`";
+        return Err(spec.lock.at.error(message, Some(hint.into())));
+    }
+    for link in &mut selection.links {
+        let own = folder.join(&link.target);
+        // As npm does: what is not there gets no link.
+        link.bins.retain(|_, program| own.join(program).is_file());
+    }
+    Ok(())
+}
+
+/// A path without `.`.
+fn components(path: &Path) -> impl Iterator<Item = std::path::Component<'_>> {
+    path.components().filter(|part| *part != std::path::Component::CurDir)
+}
