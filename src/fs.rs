@@ -164,6 +164,49 @@ pub fn create_missing(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(made)
 }
 
+/// Makes a folder that nobody else looks into (mode 0700), and its parents; why it is not that if it is there and is not.
+pub fn create_private_dir(path: &Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    if let Some(parent) = path.parent() {
+        create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(failed("create the folder", path)(error));
+        }
+        _ => {}
+    }
+    let found = symlink_metadata(path)?;
+    let own = rustix::process::geteuid().as_raw();
+    let why = match () {
+        () if !found.is_dir() => "it is not a folder",
+        () if found.uid() != own => "it belongs to somebody else",
+        () if found.mode() & 0o077 != 0 => "others may look into it",
+        () => return Ok(()),
+    };
+    Err(failed("use", path)(io::Error::new(io::ErrorKind::InvalidData, why)))
+}
+
+/// Sets a file's or a folder's mode.
+pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed("set the mode of", path))
+}
+
+/// Opens a file to write behind what is in it; made with mode 0600 if it is not there.
+pub fn append(path: &Path) -> Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed("open", path))
+}
+
+/// Like [`write_atomic`], with mode 0600.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = Temporary::new_in(parent)?;
+    file.write_all(bytes).map_err(failed("write", path))?;
+    file.persist_unflushed(path)
+}
+
 /// Removes a folder, if nothing is in it.
 pub fn remove_empty_dir(path: &Path) {
     // Whatever is wrong with it, it stays.

@@ -3,7 +3,7 @@
 use crate::error::{Class, Explain};
 use crate::process;
 
-use super::Kind;
+use super::{Kind, ProviderKind};
 
 /// The most that is shown of what an engine says, in characters.
 const SAID_LIMIT: usize = 400;
@@ -73,6 +73,35 @@ pub enum Error {
         /// The most.
         limit: usize,
     },
+    /// No provider can be used.
+    #[error("no compose provider can be used: {}", reasons.join("; "))]
+    NoProvider {
+        /// Per engine and provider that was tried, why not.
+        reasons: Vec<String>,
+    },
+    /// A name that is no provider's.
+    #[error("`{text}` is not a compose provider: expected {}", ProviderKind::ALL.map(|kind| format!("`{kind}`")).join(", "))]
+    UnknownProvider {
+        /// What was given.
+        text: String,
+    },
+    /// A provider that does not use the engine that was asked for.
+    #[error("`{provider}` starts containers of {}, not of {engine}", provider.engine())]
+    OtherEngine {
+        /// Which provider.
+        provider: ProviderKind,
+        /// The engine that was asked for.
+        engine: Kind,
+    },
+    /// A provider could not be run.
+    #[error("could not run `{provider}`")]
+    RunProvider {
+        /// Which provider.
+        provider: ProviderKind,
+        /// Why not.
+        #[source]
+        source: process::Error,
+    },
     /// It could not be run.
     #[error("could not run {kind}")]
     Run {
@@ -87,7 +116,10 @@ pub enum Error {
 impl Explain for Error {
     fn class(&self) -> Class {
         match self {
-            Error::Unknown { .. } | Error::Argument { .. } => Class::Usage,
+            Error::Unknown { .. }
+            | Error::Argument { .. }
+            | Error::UnknownProvider { .. }
+            | Error::OtherEngine { .. } => Class::Usage,
             _ => Class::Engine,
         }
     }
@@ -103,7 +135,13 @@ impl Explain for Error {
             Error::Remote { kind: Kind::Podman, .. } => {
                 Some("unset CONTAINER_HOST, or push to a registry instead".into())
             }
-            Error::Run { source, .. } => source.hint(),
+            Error::NoProvider { .. } => Some(
+                "install podman-compose 1.6 or newer (`pip install podman-compose`), or docker's compose plugin; a stack is \
+                 checked and built without either"
+                    .into(),
+            ),
+            Error::OtherEngine { .. } => Some("leave out `--engine` or `--provider`: one says the other".into()),
+            Error::Run { source, .. } | Error::RunProvider { source, .. } => source.hint(),
             _ => None,
         }
     }
@@ -112,6 +150,18 @@ impl Explain for Error {
 /// The last line that says something, short enough for a message, without control characters.
 pub(super) fn last_line(text: &str) -> String {
     clean(text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason"))
+}
+
+/// Of what a provider says, the last line that is about an error, or the last one: what it does is told there, too.
+pub(super) fn complaint(text: &str) -> String {
+    let about = |line: &&str| {
+        let line = line.to_lowercase();
+        line.contains("error") && !line.contains("level=warning")
+    };
+    match text.lines().rev().find(about) {
+        Some(line) => clean(line),
+        None => last_line(text),
+    }
 }
 
 /// Cut, and without control characters.

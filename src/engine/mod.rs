@@ -1,4 +1,5 @@
-//! podman and docker as programs: which of them is there, handing images to and from their stores, running containers.
+//! podman and docker as programs: which of them is there, handing images to and from their stores, running containers,
+//! and the compose providers that start several of them.
 //!
 //! Nothing here knows their sockets or libraries. Every call has a timeout, every value that comes from outside is
 //! checked before it becomes an argument, and what an engine says is cut and cleaned before it is shown.
@@ -8,6 +9,9 @@ mod detect;
 mod error;
 mod known_image;
 mod lifecycle;
+mod logs;
+mod project;
+mod provider;
 mod transfer;
 
 use std::fmt;
@@ -18,6 +22,9 @@ pub use container::{Container, Limits, Mount, Overridden, Tmpfs, unique_name};
 pub use error::Error;
 pub use known_image::KnownImage;
 pub use lifecycle::{Attached, Held, HeldImage, remove_all};
+pub use logs::{Line, Logs};
+pub use project::{Health, HealthCheck, Port, Service, State};
+pub use provider::{Provider, ProviderKind, ProviderProject};
 
 /// Which engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

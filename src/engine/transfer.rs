@@ -36,6 +36,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Fetches an image from its registry, with the engine's own credentials.
+    pub fn pull(&self, image: &str) -> Result<(), Error> {
+        self.checked(image)?;
+        self.run(&["pull", "--quiet", "--", image]).map(|_| ())
+    }
+
     /// Gives an image that the engine has a name.
     pub fn tag(&self, image: &str, name: &Reference) -> Result<(), Error> {
         self.checked(image)?;

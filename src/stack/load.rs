@@ -50,6 +50,7 @@ pub struct Stack {
     /// The files' names, in the order of [`Place::file`].
     pub files: Vec<String>,
     texts: Vec<String>,
+    variables: Variables,
     /// Everything, in one form, with the services of the profiles only.
     pub root: Node,
     /// Variables without value and default, and where they are used.
@@ -79,7 +80,7 @@ impl Stack {
         }
         let name = name(&root, &loader.variables, &folder);
         let Loader { files, texts, variables, .. } = loader;
-        let mut stack = Stack { name, folder, files, texts, root, unset: variables.unset };
+        let mut stack = Stack { name, folder, files, texts, root, unset: variables.unset.clone(), variables };
         fit::profiles(&mut stack.root, &request.profiles);
         fit::check(&stack)?;
         Ok(stack)
@@ -89,6 +90,11 @@ impl Stack {
     pub fn services(&self) -> impl Iterator<Item = (&str, &Node)> {
         let services = self.root.get("services").and_then(Node::map);
         services.into_iter().flatten().map(|(name, (_, node))| (name.as_str(), node))
+    }
+
+    /// The value of a variable: of the environment, or of an `.env` file.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name)
     }
 
     /// Where a path of the file leads on this machine, links followed: relative ones begin at the project's folder.

@@ -1,0 +1,478 @@
+//! The file that a provider is given: everything resolved, so that all providers understand the same.
+//!
+//! Images that Ingot cast have their content's name, and nothing is pulled or built by the provider. What providers read
+//! in different ways is written in the one way that all of them read alike; what one would leave out in silence is
+//! written in other words, or refused.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value as Json;
+
+use super::ingot::{KEY, extras};
+use super::load::Stack;
+use super::node::{Map, Node, Place, Value};
+use super::state::SOCKET;
+use super::trouble::Trouble;
+use crate::engine::Kind;
+use crate::error::Result;
+
+/// Where the sandbox service's folder is in a container.
+const SANDBOX_FOLDER: &str = "/run/ingot";
+/// The variable that says where its socket is.
+const SANDBOX_VARIABLE: &str = "INGOT_SANDBOX";
+/// Keys whose values are true or false, wherever they stand. podman-compose takes every other text for true.
+const FLAGS: [&str; 22] = [
+    "attach",
+    "attachable",
+    "create_host_path",
+    "disable",
+    "enable_ipv4",
+    "enable_ipv6",
+    "external",
+    "init",
+    "internal",
+    "nocopy",
+    "oom_kill_disable",
+    "privileged",
+    "read_only",
+    "required",
+    "stdin_open",
+    "tty",
+    "use_api_socket",
+    "no_cache",
+    "pull",
+    "ignore",
+    "prepend",
+    "append",
+];
+/// Mappings whose keys are the user's own.
+const FREE: [&str; 9] = [
+    "annotations",
+    "driver_opts",
+    "environment",
+    "extra_hosts",
+    "labels",
+    "logging",
+    "options",
+    "sysctls",
+    "x-ingot",
+];
+/// Keys of a service that are nothing to a provider that builds nothing, and waits for nobody.
+const REMOVED: [&str; 6] = ["build", "develop", "extends", "profiles", "provider", "scale"];
+/// Keys of a service that must be text: podman-compose gives them to podman as they are.
+const TEXTS: [&str; 12] = [
+    "container_name",
+    "cpuset",
+    "domainname",
+    "hostname",
+    "mem_limit",
+    "mem_reservation",
+    "memswap_limit",
+    "restart",
+    "shm_size",
+    "stop_grace_period",
+    "stop_signal",
+    "user",
+];
+
+/// What is put into the file besides the stack.
+#[derive(Clone, Debug, Default)]
+pub struct Pins {
+    /// By service: what its image is called, and what that says of its health check.
+    pub images: BTreeMap<String, (String, Option<Json>)>,
+    /// The folder with the sandbox service's socket, if there is one.
+    pub sockets: Option<std::path::PathBuf>,
+    /// This user's home.
+    pub home: Option<String>,
+    /// For whom it is.
+    pub engine: Option<Kind>,
+}
+
+/// The pinned file's content.
+pub fn pinned(stack: &Stack, pins: &Pins) -> Result<Node> {
+    let Value::Map(map) = &stack.root.value else { return Ok(stack.root.clone()) };
+    let mut map: Map = map.iter().filter(|(key, _)| is_known(key)).map(|(key, node)| (key.clone(), node.clone())).collect();
+    let nowhere = Place::default();
+    map.insert("name".into(), (nowhere, Node::text(nowhere, stack.name.clone())));
+    if let Some((_, Node { value: Value::Map(services), .. })) = map.get_mut("services") {
+        for (name, (_, node)) in services.iter_mut() {
+            let before = node.clone();
+            let Value::Map(service) = &mut node.value else { continue };
+            Pinner { stack, pins, name, before: &before }.service(service)?;
+        }
+    }
+    let on_default = stack.services().any(|(_, service)| is_on_default(service));
+    if on_default {
+        let networks = map.entry("networks".into()).or_insert((nowhere, Node::new(nowhere, Value::Map(Map::new()))));
+        if let Value::Map(networks) = &mut networks.1.value {
+            networks.entry("default".into()).or_insert((nowhere, Node::new(nowhere, Value::Null)));
+        }
+    }
+    for table in ["secrets", "configs"] {
+        let Some((_, Node { value: Value::Map(all), .. })) = map.get_mut(table) else { continue };
+        for (_, node) in all.values_mut() {
+            absolute(stack, pins, node, "file");
+        }
+    }
+    // They are files now.
+    map.remove("configs");
+    let mut root = Node::new(stack.root.place, Value::Map(map));
+    flags(stack, &mut root)?;
+    Ok(root)
+}
+
+fn is_known(key: &str) -> bool {
+    !key.starts_with("x-") && !matches!(key, "version" | "include")
+}
+
+/// Whether a service is on the default network although it does not say so.
+fn is_on_default(service: &Node) -> bool {
+    let none = |node: Option<&Node>| node.is_none_or(|node| node.value == Value::Null);
+    let named = service.get("networks").and_then(Node::map).is_some_and(|networks| networks.contains_key("default"));
+    named || none(service.get("network_mode")) && none(service.get("networks"))
+}
+
+struct Pinner<'a> {
+    stack: &'a Stack,
+    pins: &'a Pins,
+    name: &'a str,
+    before: &'a Node,
+}
+
+impl Pinner<'_> {
+    fn service(&self, service: &mut Map) -> Result<()> {
+        let extras = extras(self.stack, self.name, self.before)?;
+        let place = self.before.place;
+        self.scale(service);
+        service.retain(|key, _| !key.starts_with("x-") && !REMOVED.contains(&key.as_str()));
+        if let Some(count) = self.replicas() {
+            service.insert("scale".into(), (place, count));
+        }
+        if let Some((image, check)) = self.pins.images.get(self.name) {
+            service.insert("image".into(), (place, Node::text(place, image.clone())));
+            if let (false, Some(check)) = (service.contains_key("healthcheck"), check) {
+                service.insert("healthcheck".into(), (place, healthcheck(place, check)));
+            }
+        }
+        service.insert("pull_policy".into(), (place, Node::text(place, "never")));
+        if is_on_default(self.before) {
+            let networks = service.entry("networks".into()).or_insert((place, Node::new(place, Value::Null)));
+            if networks.1.value == Value::Null {
+                networks.1.value = Value::Map(Map::from([("default".into(), (place, Node::new(place, Value::Null)))]));
+            }
+        }
+        self.dependencies(service);
+        self.environment(service);
+        self.files(service)?;
+        self.lists(service);
+        if extras.sandbox
+            && let Some(folder) = &self.pins.sockets
+        {
+            self.sandbox(service, folder);
+        }
+        // podman 4 has no option for it; Ingot itself runs the checks there.
+        if self.pins.engine == Some(Kind::Podman)
+            && let Some((_, Node { value: Value::Map(check), .. })) = service.get_mut("healthcheck")
+        {
+            check.remove("start_interval");
+        }
+        Ok(())
+    }
+
+    /// podman-compose reads `deploy.replicas` only with a mode beside it.
+    fn scale(&self, service: &mut Map) {
+        if self.replicas().is_some()
+            && let Some((_, Node { value: Value::Map(deploy), .. })) = service.get_mut("deploy")
+        {
+            deploy.remove("replicas");
+        }
+    }
+
+    fn replicas(&self) -> Option<Node> {
+        let deployed = self.before.get("deploy").and_then(|deploy| deploy.get("replicas"));
+        let node = deployed.or_else(|| self.before.get("scale"))?;
+        let count = node.scalar()?.parse::<u32>().ok()?;
+        Some(Node::new(node.place, Value::Number(count.to_string())))
+    }
+
+    /// Those that are not there need not be waited for.
+    fn dependencies(&self, service: &mut Map) {
+        if let Some((_, Node { value: Value::Map(on), .. })) = service.get_mut("depends_on") {
+            on.retain(|name, _| self.stack.services().any(|(other, _)| other == name));
+        }
+    }
+
+    /// A variable without a value has that of the environment or of `.env`, which the provider does not see.
+    fn environment(&self, service: &mut Map) {
+        let Some((_, Node { value: Value::Map(variables), .. })) = service.get_mut("environment") else { return };
+        let mut unset = Vec::new();
+        for (name, (_, node)) in variables.iter_mut() {
+            node.value = match (&node.value, self.stack.variable(name)) {
+                (Value::Null, Some(value)) => Value::Text(value.to_string()),
+                (Value::Null, None) => {
+                    unset.push(name.clone());
+                    continue;
+                }
+                // Everything is text there.
+                _ => Value::Text(node.scalar().unwrap_or_default().to_string()),
+            };
+        }
+        unset.iter().for_each(|name| drop(variables.remove(name)));
+    }
+
+    /// Paths begin at the project's folder; configs are files of this machine, which podman-compose would leave out.
+    fn files(&self, service: &mut Map) -> Result<()> {
+        for file in list(service, "env_file") {
+            absolute(self.stack, self.pins, file, "path");
+        }
+        let mut mounts = Vec::new();
+        for grant in self.before.get("configs").and_then(Node::list).unwrap_or_default() {
+            mounts.push(self.config(grant)?);
+        }
+        service.remove("configs");
+        if !mounts.is_empty() {
+            let place = self.before.place;
+            let all = service.entry("volumes".into()).or_insert((place, Node::new(place, Value::List(Vec::new()))));
+            if let Value::List(all) = &mut all.1.value {
+                all.extend(mounts);
+            }
+        }
+        for mount in list(service, "volumes") {
+            if mount.get("type").and_then(Node::scalar) == Some("bind") {
+                absolute(self.stack, self.pins, mount, "source");
+            }
+        }
+        Ok(())
+    }
+
+    fn config(&self, grant: &Node) -> Result<Node> {
+        let text = |key: &str| grant.get(key).and_then(Node::scalar);
+        let source = text("source").unwrap_or_default();
+        let config = self.stack.root.get("configs").and_then(|all| all.get(source));
+        let Some(file) = config.and_then(|config| config.get("file")).and_then(Node::scalar) else {
+            return Err(Trouble::Unsupported {
+                file: self.stack.file(grant.place).into(),
+                line: grant.place.line,
+                what: format!("the config `{source}` of `{}` is no file of this machine", self.name),
+                hint: "write `configs: { NAME: { file: ./FILE } }`",
+            }
+            .into());
+        };
+        let target = text("target").map_or_else(|| format!("/{source}"), str::to_string);
+        let mut mount = mount(grant.place, file, &target);
+        absolute(self.stack, self.pins, &mut mount, "source");
+        Ok(mount)
+    }
+
+    /// What podman-compose reads in the short form only, and text where it gives podman what it finds.
+    fn lists(&self, service: &mut Map) {
+        for key in TEXTS {
+            if let Some((_, node)) = service.get_mut(key) {
+                to_text(node);
+            }
+        }
+        for key in ["group_add", "dns", "expose", "tmpfs"] {
+            list(service, key).for_each(to_text);
+        }
+        for device in list(service, "devices") {
+            let text = |key: &str| device.get(key).and_then(Node::scalar);
+            if let Some(source) = text("source") {
+                let target = text("target").unwrap_or(source);
+                let permissions = text("permissions").map(|text| format!(":{text}")).unwrap_or_default();
+                device.value = Value::Text(format!("{source}:{target}{permissions}"));
+            }
+        }
+        if let Some((_, hosts)) = service.get_mut("extra_hosts")
+            && let Value::Map(map) = &hosts.value
+        {
+            let line = |(name, (place, node)): (&String, &(Place, Node))| {
+                Node::text(*place, format!("{name}:{}", node.scalar().unwrap_or_default()))
+            };
+            hosts.value = Value::List(map.iter().map(line).collect());
+        }
+    }
+
+    fn sandbox(&self, service: &mut Map, folder: &Path) {
+        let place = self.before.place;
+        let volumes = service.entry("volumes".into()).or_insert((place, Node::new(place, Value::List(Vec::new()))));
+        if let Value::List(volumes) = &mut volumes.1.value {
+            volumes.push(mount(place, &folder.display().to_string(), SANDBOX_FOLDER));
+        }
+        let variables = service.entry("environment".into()).or_insert((place, Node::new(place, Value::Map(Map::new()))));
+        if let Value::Map(variables) = &mut variables.1.value {
+            let socket = Node::text(place, format!("{SANDBOX_FOLDER}/{SOCKET}"));
+            variables.insert(SANDBOX_VARIABLE.into(), (place, socket));
+        }
+    }
+}
+
+/// A file or folder of this machine, read-only.
+fn mount(place: Place, source: &str, target: &str) -> Node {
+    let text = |text: &str| (place, Node::text(place, text));
+    let pairs = [
+        ("type".to_string(), text("bind")),
+        ("source".into(), text(source)),
+        ("target".into(), text(target)),
+        ("read_only".into(), (place, Node::new(place, Value::Bool(true)))),
+    ];
+    Node::new(place, Value::Map(Map::from(pairs)))
+}
+
+fn list<'m>(service: &'m mut Map, key: &str) -> impl Iterator<Item = &'m mut Node> {
+    let found = match service.get_mut(key) {
+        Some((_, Node { value: Value::List(list), .. })) => list.as_mut_slice(),
+        _ => &mut [],
+    };
+    found.iter_mut()
+}
+
+fn to_text(node: &mut Node) {
+    if let Value::Number(number) = &node.value {
+        node.value = Value::Text(number.clone());
+    }
+}
+
+/// Makes the path under a key absolute.
+fn absolute(stack: &Stack, pins: &Pins, node: &mut Node, key: &str) {
+    let Value::Map(map) = &mut node.value else { return };
+    let Some((_, path)) = map.get_mut(key) else { return };
+    let Some(text) = path.scalar() else { return };
+    let home = |rest: &str| pins.home.as_ref().map(|home| format!("{home}{rest}"));
+    let full = match text.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => home(rest),
+        _ => None,
+    };
+    // Not where links lead to: that may be changed on purpose while the stack runs.
+    let full = full.unwrap_or_else(|| stack.folder.join(text).display().to_string());
+    path.value = Value::Text(full.replace("/./", "/"));
+}
+
+/// An image's health check in the words of Compose.
+fn healthcheck(place: Place, check: &Json) -> Node {
+    let mut map = Map::new();
+    let test = check.get("Test").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
+    let test: Vec<Node> = test.map(|word| Node::text(place, word)).collect();
+    map.insert("test".into(), (place, Node::new(place, Value::List(test))));
+    for (key, own) in [("interval", "Interval"), ("timeout", "Timeout"), ("start_period", "StartPeriod")] {
+        if let Some(nanoseconds) = check.get(own).and_then(Json::as_u64).filter(|time| *time > 0) {
+            map.insert(key.into(), (place, Node::text(place, format!("{}ms", nanoseconds.div_ceil(1_000_000)))));
+        }
+    }
+    if let Some(retries) = check.get("Retries").and_then(Json::as_u64).filter(|retries| *retries > 0) {
+        map.insert("retries".into(), (place, Node::new(place, Value::Number(retries.to_string()))));
+    }
+    Node::new(place, Value::Map(map))
+}
+
+/// Makes truth values of texts that mean one; a text that means none is refused.
+fn flags(stack: &Stack, node: &mut Node) -> Result<()> {
+    match &mut node.value {
+        Value::List(list) => list.iter_mut().try_for_each(|node| flags(stack, node)),
+        Value::Map(map) => {
+            for (key, (_, node)) in map.iter_mut() {
+                if FREE.contains(&key.as_str()) || key == KEY {
+                    continue;
+                }
+                let flag = match &node.value {
+                    Value::Text(text) if FLAGS.contains(&key.as_str()) => text.clone(),
+                    _ => {
+                        flags(stack, node)?;
+                        continue;
+                    }
+                };
+                node.value = match flag.to_ascii_lowercase().as_str() {
+                    "true" | "yes" | "on" | "y" | "1" => Value::Bool(true),
+                    "false" | "no" | "off" | "n" | "0" => Value::Bool(false),
+                    _ => {
+                        let (file, line) = (stack.file(node.place).to_string(), node.place.line);
+                        let value = flag.escape_debug().take(80).collect();
+                        return Err(Trouble::NoFlag { file, line, key: key.clone(), value }.into());
+                    }
+                };
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::render::{json, yaml};
+    use crate::stack::{Request, Stack};
+
+    fn stack(text: &str) -> Stack {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("compose.yaml"), text).unwrap();
+        let environment = BTreeMap::from([("SET".to_string(), "a $b".to_string())]);
+        Stack::load(&Request { folder: Some(folder.path().into()), environment, ..Request::default() }).unwrap()
+    }
+
+    fn service(text: &str, pins: &Pins) -> Result<Json> {
+        let stack = stack(&format!("name: app\nservices:\n  web: {text}\nnetworks: {{n: }}\nvolumes: {{data: }}\n"));
+        let folder = stack.folder.display().to_string();
+        let root = json(&pinned(&stack, pins)?);
+        let text = root["services"]["web"].to_string().replace(&folder, "DIR");
+        Ok(serde_json::from_str(&text).unwrap())
+    }
+
+    #[test]
+    fn providers_get_what_all_of_them_understand() {
+        let pins = Pins { home: Some("/home/me".into()), engine: Some(Kind::Podman), ..Pins::default() };
+        for (text, key, expected) in [
+            ("{image: i, privileged: 'false', tty: 'yes'}", "privileged", r#"false"#),
+            ("{image: i, tty: 'yes'}", "tty", r#"true"#),
+            ("{image: i, user: 1001}", "user", r#""1001""#),
+            ("{image: i}", "pull_policy", r#""never""#),
+            ("{image: i}", "networks", r#"{"default":null}"#),
+            ("{image: i, networks: [n]}", "networks", r#"{"n":null}"#),
+            ("{image: i, network_mode: none}", "networks", "null"),
+            ("{image: i, environment: [SET, UNSET, A=1]}", "environment", r#"{"A":"1","SET":"a $b"}"#),
+            ("{image: i, environment: {A: 1, B: true}}", "environment", r#"{"A":"1","B":"true"}"#),
+            ("{image: i, env_file: ./a.env}", "env_file", r#"[{"path":"DIR/a.env"}]"#),
+            ("{image: i, extra_hosts: {h: 1.2.3.4}}", "extra_hosts", r#"["h:1.2.3.4"]"#),
+            ("{image: i, deploy: {replicas: 2}}", "scale", "2"),
+            ("{image: i, build: ., profiles: [], x-ingot: {health: 'http://:1/'}}", "build", "null"),
+            ("{image: i, healthcheck: {test: [CMD, x], start_interval: 1s}}", "healthcheck", r#"{"test":["CMD","x"]}"#),
+            ("{image: i, depends_on: {gone: {condition: service_started, required: false}}}", "depends_on", "{}"),
+            (
+                "{image: i, volumes: ['./x:/x', '~/y:/y:ro', 'data:/d']}",
+                "volumes",
+                r#"[{"source":"DIR/x","target":"/x","type":"bind"},{"read_only":true,"source":"/home/me/y","target":"/y","type":"bind"},{"source":"data","target":"/d","type":"volume"}]"#,
+            ),
+        ] {
+            assert_eq!(service(text, &pins).unwrap()[key].to_string(), expected, "{text}");
+        }
+        let error = service("{image: i, privileged: maybe}", &pins).unwrap_err();
+        assert_eq!(error.to_string(), "`compose.yaml`, line 3: `privileged` is `maybe`, expected true or false");
+    }
+
+    #[test]
+    fn configs_are_files() {
+        let text = "{image: i, configs: [{source: c, target: /etc/c}]}\nconfigs: {c: {file: ./c.conf}}\nx: ";
+        let found = service(&text.replace("\nx: ", ""), &Pins::default()).unwrap();
+        assert_eq!(
+            found["volumes"].to_string(),
+            r#"[{"read_only":true,"source":"DIR/c.conf","target":"/etc/c","type":"bind"}]"#
+        );
+        let text = "{image: i, configs: [c]}\nconfigs: {c: {content: x}}";
+        let error = service(text, &Pins::default()).unwrap_err();
+        assert!(error.to_string().contains("the config `c` of `web` is no file of this machine"), "{error}");
+    }
+
+    #[test]
+    fn cast_images_have_their_contents_name_and_their_own_check() {
+        let check = serde_json::json!({"Test": ["CMD", "x"], "Interval": 1_500_000_000u64, "Retries": 2});
+        let image = ("localhost/app-web:sha256-0123456789ab".to_string(), Some(check));
+        let pins = Pins {
+            images: BTreeMap::from([("web".to_string(), image)]),
+            sockets: Some("/run/ingot/app-1/sandbox".into()),
+            ..Pins::default()
+        };
+        let text = "name: app\nx-ingot: {sandbox: {image: s}}\nservices:\n  web: {x-ingot: {project: ., sandbox: true}}\n";
+        let root = pinned(&stack(text), &pins).unwrap();
+        insta::assert_snapshot!(yaml(&root), @r"");
+    }
+}

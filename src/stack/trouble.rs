@@ -1,0 +1,279 @@
+//! What can go wrong when a stack is built, started, looked at or taken down. What is wrong with its files is
+//! [`super::Error`].
+
+use crate::engine::Kind;
+use crate::error::{Class, Explain};
+use crate::oci::Digest;
+
+/// A stack that does not come up, or does not run well.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// A variant that is several images.
+    #[error("the image of `{service}` is more than one")]
+    SeveralImages {
+        /// The service.
+        service: String,
+    },
+    /// An engine that took an image and has another one.
+    #[error("{engine} was given the image {digest}, and has another one as `{name}`")]
+    NotLoaded {
+        /// Which engine.
+        engine: Kind,
+        /// What it is called there.
+        name: String,
+        /// The manifest's digest.
+        digest: Digest,
+    },
+    /// A service whose image would be made by somebody else's tool.
+    #[error("`{service}` is built from a Dockerfile, which Ingot does not run")]
+    Dockerfile {
+        /// The service.
+        service: String,
+    },
+    /// A service that the stack does not have.
+    #[error("the stack `{stack}` has no service `{service}`")]
+    NoService {
+        /// The stack.
+        stack: String,
+        /// The service.
+        service: String,
+        /// Those that it has.
+        known: Vec<String>,
+    },
+    /// An image that is nowhere.
+    #[error("{engine} has no image `{image}` for `{service}`, and `pull_policy: never` forbids to pull it")]
+    NoImage {
+        /// Which engine.
+        engine: Kind,
+        /// The service.
+        service: String,
+        /// The image.
+        image: String,
+    },
+    /// Somebody waits for the health of a service that has no check.
+    #[error("`{waiting}` waits until `{service}` is healthy, but that has no health check")]
+    NoCheck {
+        /// Who waits.
+        waiting: String,
+        /// For whom.
+        service: String,
+    },
+    /// A port of this machine that somebody else has.
+    #[error("port {port} of {host}, which `{service}` publishes, is taken")]
+    PortTaken {
+        /// The service.
+        service: String,
+        /// The address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A service that does not come up.
+    #[error("`{service}` {why}")]
+    NotUp {
+        /// The stack.
+        stack: String,
+        /// The service.
+        service: String,
+        /// "has ended with exit code 1".
+        why: String,
+        /// The last lines of its log.
+        log: Vec<String>,
+        /// The services that run meanwhile, each with its state.
+        running: Vec<String>,
+    },
+    /// A stack of another folder has the name.
+    #[error("a stack called `{stack}` runs already, from `{file}`")]
+    OtherStack {
+        /// The name.
+        stack: String,
+        /// The file that it was started from.
+        file: String,
+    },
+    /// The stack runs in the other engine.
+    #[error("the stack `{stack}` runs with {engine} already, not with {asked}")]
+    OtherEngine {
+        /// The stack.
+        stack: String,
+        /// Where it runs.
+        engine: String,
+        /// Where it was to be started.
+        asked: String,
+    },
+    /// A provider that says that all is well, when it is not.
+    #[error("`{provider}` has left containers of `{stack}` behind: {}", left.join(", "))]
+    Left {
+        /// The provider.
+        provider: String,
+        /// The stack.
+        stack: String,
+        /// Names of containers.
+        left: Vec<String>,
+    },
+    /// Something is not well.
+    #[error("the stack `{stack}` is not well: {}", ill.join(", "))]
+    NotWell {
+        /// The stack.
+        stack: String,
+        /// Service and state.
+        ill: Vec<String>,
+    },
+    /// The sandbox service does not come up.
+    #[error("the stack's sandbox does not come up: {why}")]
+    Sandbox {
+        /// Why not.
+        why: String,
+        /// The last lines of its log.
+        log: Vec<String>,
+    },
+    /// A folder that others could use against this user.
+    #[error("`{path}` cannot be used for sockets: {why}")]
+    Runtime {
+        /// The folder.
+        path: String,
+        /// Why not.
+        why: String,
+    },
+    /// A state that another version has written.
+    #[error("`{path}` is not what Ingot writes there")]
+    State {
+        /// The file.
+        path: String,
+    },
+    /// A value that has to be true or false.
+    #[error("`{file}`, line {line}: `{key}` is `{value}`, expected true or false")]
+    NoFlag {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// What it is.
+        value: String,
+    },
+    /// Something that no provider does as the specification says.
+    #[error("`{file}`, line {line}: {what}")]
+    Unsupported {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// What.
+        what: String,
+        /// What to do instead.
+        hint: &'static str,
+    },
+}
+
+impl Explain for Trouble {
+    fn class(&self) -> Class {
+        match self {
+            Trouble::SeveralImages { .. }
+            | Trouble::Dockerfile { .. }
+            | Trouble::NoService { .. }
+            | Trouble::NoCheck { .. }
+            | Trouble::NoFlag { .. }
+            | Trouble::Unsupported { .. } => Class::Usage,
+            Trouble::Runtime { .. } | Trouble::State { .. } => Class::Storage,
+            _ => Class::Engine,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Trouble::SeveralImages { .. } => "name one variant: `x-ingot: { project: ./DIR, variant: NAME }`".into(),
+            Trouble::NotLoaded { engine, .. } => format!("is {engine} in order? Is somebody else loading images?"),
+            Trouble::Dockerfile { service } => format!(
+                "let Ingot cast it (`x-ingot: {{ project: ./DIR }}`), or build it yourself and write `image: REF` for `{service}`"
+            ),
+            Trouble::NoService { known, .. } => format!("its services are {}", known.join(", ")),
+            Trouble::NoImage { image, .. } => format!("load `{image}`, or leave `pull_policy` out"),
+            Trouble::NoCheck { service, .. } => {
+                format!("give `{service}` a `healthcheck`, or wait with `condition: service_started`")
+            }
+            Trouble::PortTaken { port, .. } => {
+                format!("end what listens on it (`ss -ltnp 'sport = :{port}'` shows it), or publish another port")
+            }
+            Trouble::NotUp { service, .. } => format!(
+                "`ingot stack logs {service}` shows all of its log; `ingot stack up` goes on from here, `ingot stack down` takes \
+                 everything down"
+            ),
+            Trouble::OtherStack { .. } => {
+                "take that one down, or give this one another name (`name:` in the file, or COMPOSE_PROJECT_NAME)".into()
+            }
+            Trouble::OtherEngine { engine, .. } => {
+                format!("use it with `--engine {engine}`, or take it down first: `ingot stack down`")
+            }
+            Trouble::Left { .. } => "`ingot stack down` once more; `ingot stack ps` shows what is there".into(),
+            Trouble::NotWell { .. } => "`ingot stack ps` shows all of it, `ingot stack logs SERVICE` what a service says".into(),
+            Trouble::Sandbox { .. } => "`ingot sandbox check --image IMAGE` says whether sandboxes work here".into(),
+            Trouble::Runtime { .. } => "set XDG_RUNTIME_DIR to a short folder that belongs to this user alone".into(),
+            Trouble::State { path } => format!("remove `{path}`"),
+            Trouble::NoFlag { .. } => "a variable that is empty, perhaps: write ${NAME:-false}".into(),
+            Trouble::Unsupported { hint, .. } => hint.to_string(),
+        })
+    }
+
+    fn details(&self) -> Option<String> {
+        let (log, running): (&[String], &[String]) = match self {
+            Trouble::NotUp { log, running, .. } => (log, running),
+            Trouble::Sandbox { log, .. } => (log, &[]),
+            _ => return None,
+        };
+        let mut out = String::new();
+        if log.is_empty() {
+            out += "its log is empty\n";
+        } else {
+            out += "the end of its log:\n";
+            log.iter().for_each(|line| out += &format!("  {line}\n"));
+        }
+        if !running.is_empty() {
+            out += &format!("still there: {}\n", running.join(", "));
+        }
+        Some(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_says_what_and_what_to_do() {
+        let text = String::from;
+        let all = [
+            Trouble::SeveralImages { service: text("web") },
+            Trouble::NotLoaded { engine: Kind::Docker, name: text("localhost/a-web:1"), digest: Digest::of(b"x") },
+            Trouble::Dockerfile { service: text("web") },
+            Trouble::NoService { stack: text("app"), service: text("w"), known: vec![text("db"), text("web")] },
+            Trouble::NoImage { engine: Kind::Podman, service: text("db"), image: text("db:1") },
+            Trouble::NoCheck { waiting: text("web"), service: text("db") },
+            Trouble::PortTaken { service: text("web"), host: text("127.0.0.1"), port: 8080 },
+            Trouble::NotUp {
+                stack: text("app"),
+                service: text("web"),
+                why: text("has ended with exit code 1"),
+                log: vec![text("one"), text("two")],
+                running: vec![text("db (running, healthy)")],
+            },
+            Trouble::OtherStack { stack: text("app"), file: text("/other/pinned.yaml") },
+            Trouble::OtherEngine { stack: text("app"), engine: text("podman"), asked: text("docker") },
+            Trouble::Left { provider: text("podman-compose"), stack: text("app"), left: vec![text("app_web_1")] },
+            Trouble::NotWell { stack: text("app"), ill: vec![text("web is unhealthy")] },
+            Trouble::Sandbox { why: text("it has ended"), log: Vec::new() },
+            Trouble::Runtime { path: text("/tmp/ingot-7"), why: text("it belongs to somebody else") },
+            Trouble::State { path: text("/c/state.json") },
+            Trouble::NoFlag { file: text("c.yaml"), line: 3, key: text("privileged"), value: text("maybe") },
+            Trouble::Unsupported { file: text("c.yaml"), line: 4, what: text("no"), hint: "do without" },
+        ];
+        let told: Vec<String> = all
+            .iter()
+            .map(|one| {
+                let details = one.details().map(|details| format!("\n{details}")).unwrap_or_default();
+                format!("{} {one}\n  hint: {}{details}", one.class().code(), one.hint().unwrap())
+            })
+            .collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+}

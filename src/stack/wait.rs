@@ -1,0 +1,240 @@
+//! Whether a service has come up: what the engine says of its containers, held against what others wait for.
+
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::order::Condition;
+use crate::engine::{Engine, Health, HealthCheck, Service, State};
+
+/// How long a service without health check must have run before it counts as up.
+const SETTLING: Duration = Duration::from_millis(700);
+/// How often the engine may start a service again before that is a loop.
+const RESTARTS: u64 = 3;
+/// How long an ended service that the engine starts again may stand still.
+const STANDSTILL: Duration = Duration::from_secs(20);
+/// What a service has on top of its own time: engines are late.
+const MERCY: Duration = Duration::from_secs(5);
+/// Between two checks while a service starts, unless its own check says something shorter.
+const EAGER: Duration = Duration::from_secs(1);
+/// The least between two checks.
+const LEAST: Duration = Duration::from_millis(100);
+/// What a check's program may take on top of its own time.
+const CHECKING: Duration = Duration::from_secs(3);
+
+/// What is known of a service that was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Not up yet.
+    Coming,
+    /// It runs; others that only wait for that may start.
+    Runs,
+    /// It is as well as it can be.
+    Up,
+    /// It has ended, and that is well.
+    Done,
+    /// It will not come up.
+    Failed(String),
+}
+
+/// One service, from its start on.
+pub struct Watch {
+    started: Instant,
+    running_since: Option<Instant>,
+    ended_since: Option<Instant>,
+    restarts: Option<u64>,
+    /// Whether somebody waits until it has ended.
+    completes: bool,
+    timeout: Option<Duration>,
+    checks: Vec<Checks>,
+}
+
+impl Watch {
+    /// Of a service that was started now; `wanted` is what others wait for, `timeout` how long it may take instead of its
+    /// own time.
+    pub fn new(wanted: Option<Condition>, timeout: Option<Duration>) -> Self {
+        Watch {
+            started: Instant::now(),
+            running_since: None,
+            ended_since: None,
+            restarts: None,
+            completes: wanted == Some(Condition::Completed),
+            timeout,
+            checks: Vec::new(),
+        }
+    }
+
+    /// How long ago it was started.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Looks at its containers; checks are run where nobody else does.
+    pub fn look(&mut self, containers: &[&Service], engine: &Engine) -> Progress {
+        if containers.is_empty() {
+            return self.late(MERCY, "is not there: nobody has made its container");
+        }
+        if let Some(failed) = self.restarting(containers) {
+            return failed;
+        }
+        let ended: Vec<&&Service> =
+            containers.iter().filter(|one| matches!(one.state, State::Exited | State::Dead)).collect();
+        if !ended.is_empty() {
+            return self.ended(&ended, containers.len());
+        }
+        self.ended_since = None;
+        if containers.iter().any(|one| one.state != State::Running) {
+            self.running_since = None;
+            return self.late(self.timeout.unwrap_or(STANDSTILL), &format!("is {}", word(containers)));
+        }
+        let since = *self.running_since.get_or_insert_with(Instant::now);
+        if self.completes {
+            let patience = self.timeout.unwrap_or(Duration::MAX);
+            return if since.elapsed() < patience { Progress::Runs } else { Progress::Failed(late(patience, "has not ended")) };
+        }
+        if containers.iter().all(|one| one.check.is_none()) {
+            return if since.elapsed() >= SETTLING { Progress::Up } else { Progress::Runs };
+        }
+        self.health(containers, engine, since)
+    }
+
+    fn late(&self, patience: Duration, why: &str) -> Progress {
+        if self.age() < patience { Progress::Coming } else { Progress::Failed(why.into()) }
+    }
+
+    fn restarting(&mut self, containers: &[&Service]) -> Option<Progress> {
+        let restarts = containers.iter().map(|one| one.restarts).max().unwrap_or_default();
+        let before = *self.restarts.get_or_insert(restarts);
+        if restarts < before {
+            // It was made anew.
+            self.restarts = Some(restarts);
+        }
+        let times = restarts.saturating_sub(before);
+        (times >= RESTARTS).then(|| {
+            let code = containers.iter().map(|one| one.exit_code).find(|code| *code != 0);
+            let code = code.map(|code| format!(", the last time with exit code {code}")).unwrap_or_default();
+            Progress::Failed(format!("ends again and again: it was started {} times{code}", times + 1))
+        })
+    }
+
+    fn ended(&mut self, ended: &[&&Service], of: usize) -> Progress {
+        if let Some(one) = ended.iter().find(|one| one.exit_code != 0 || one.out_of_memory || !one.error.is_empty()) {
+            if one.is_restarted && !one.out_of_memory && one.error.is_empty() {
+                let since = *self.ended_since.get_or_insert_with(Instant::now);
+                if since.elapsed() < STANDSTILL {
+                    return Progress::Coming;
+                }
+            }
+            return Progress::Failed(end(one));
+        }
+        if ended.len() < of {
+            return Progress::Runs;
+        }
+        // Nobody starts it again, and it says itself that all went well.
+        Progress::Done
+    }
+
+    fn health(&mut self, containers: &[&Service], engine: &Engine, since: Instant) -> Progress {
+        let Some(check) = containers.iter().find_map(|one| one.check) else { return Progress::Up };
+        let patience = self.timeout.unwrap_or_else(|| check.patience() + MERCY);
+        let states: Vec<Health> = if engine.needs_checking() {
+            self.checks.resize_with(containers.len(), Checks::default);
+            let checks = containers.iter().zip(&mut self.checks);
+            checks.map(|(one, checks)| checks.look(one, &check, engine, since)).collect()
+        } else {
+            containers.iter().map(|one| one.health.unwrap_or(Health::Healthy)).collect()
+        };
+        if states.iter().all(|state| *state == Health::Healthy) {
+            return Progress::Up;
+        }
+        if states.contains(&Health::Unhealthy) {
+            let said = self.checks.iter().find_map(|checks| checks.said.clone());
+            let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+            return Progress::Failed(format!("is unhealthy: {} checks in a row have failed{said}", check.retries));
+        }
+        if since.elapsed() < patience { Progress::Runs } else { Progress::Failed(late(patience, "is not healthy")) }
+    }
+}
+
+fn late(patience: Duration, what: &str) -> String {
+    format!("{what} after {} s", patience.as_secs())
+}
+
+fn word(containers: &[&Service]) -> &'static str {
+    match containers.iter().map(|one| one.state).find(|state| *state != State::Running) {
+        Some(State::Paused) => "paused",
+        Some(State::Restarting) => "restarting",
+        _ => "created, but does not run",
+    }
+}
+
+/// How a container ended.
+pub fn end(service: &Service) -> String {
+    if service.out_of_memory {
+        return "was killed: out of memory".into();
+    }
+    if !service.error.is_empty() {
+        return format!("could not be started: {}", service.error);
+    }
+    match service.exit_code {
+        code @ 129..=159 => format!("has ended with exit code {code} (signal {})", code - 128),
+        code => format!("has ended with exit code {code}"),
+    }
+}
+
+/// The health checks of one container that Ingot runs, because nobody else does.
+#[derive(Default)]
+struct Checks {
+    next: Option<Instant>,
+    running: Option<Receiver<Result<(), String>>>,
+    failures: u32,
+    passed: bool,
+    said: Option<String>,
+}
+
+impl Checks {
+    fn look(&mut self, service: &Service, check: &HealthCheck, engine: &Engine, since: Instant) -> Health {
+        let starting = since.elapsed() < check.start_period;
+        if let Some(running) = &self.running {
+            match running.try_recv() {
+                Ok(Ok(())) => (self.passed, self.failures, self.running) = (true, 0, None),
+                Ok(Err(said)) => {
+                    (self.passed, self.running) = (false, None);
+                    self.said = Some(said).filter(|said| !said.is_empty());
+                    self.failures += u32::from(!starting);
+                }
+                Err(TryRecvError::Disconnected) => self.running = None,
+                Err(TryRecvError::Empty) => {}
+            }
+        }
+        if self.passed {
+            return Health::Healthy;
+        }
+        if self.failures >= check.retries {
+            return Health::Unhealthy;
+        }
+        if self.running.is_none() && self.next.is_none_or(|next| Instant::now() >= next) {
+            // Failures count in the check's own time, whoever wants to know sooner.
+            let pace = if starting { check.start_interval.unwrap_or(EAGER).min(check.interval) } else { check.interval };
+            self.next = Some(Instant::now() + pace.max(LEAST));
+            self.running = Some(run(service, check, engine));
+        }
+        Health::Starting
+    }
+}
+
+fn run(service: &Service, check: &HealthCheck, engine: &Engine) -> Receiver<Result<(), String>> {
+    let (sender, receiver) = channel();
+    let (engine, id, timeout) = (engine.clone(), service.id.clone(), check.timeout + CHECKING);
+    thread::spawn(move || {
+        let ran = match engine.healthcheck(&id, timeout) {
+            Ok(output) if output.status.success() => Ok(()),
+            // "unhealthy" is all that podman says itself.
+            Ok(output) => Err(output.stderr_text().lines().next_back().unwrap_or_default().to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        // Whoever waited has gone.
+        let _ = sender.send(ran);
+    });
+    receiver
+}
