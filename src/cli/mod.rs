@@ -12,6 +12,8 @@ mod sandboxes;
 mod settings;
 mod signals;
 mod stack_args;
+mod stack_view;
+mod stacks;
 mod timings;
 mod validation;
 

@@ -1,6 +1,7 @@
 //! `ingot stack` as it is typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -25,19 +26,82 @@ pub struct Stack {
     /// Where it runs: `production` lays compose.production.yaml over the files and refuses development settings
     #[arg(long, global = true, value_name = "KIND", value_enum, default_value_t = Environment::Development)]
     pub env: Environment,
+    /// Who runs it.
+    #[command(flatten)]
+    pub runner: Runner,
+}
+
+/// Who runs a stack.
+#[derive(Debug, Args)]
+pub struct Runner {
+    /// Whose containers: `auto` takes the engine that runs the stack already, or podman, or docker
+    #[arg(long, global = true, default_value = "auto", value_name = "ENGINE", value_parser = ["auto", "podman", "docker"])]
+    pub engine: String,
+    /// Who starts them: the first one that the engine has
+    #[arg(long, global = true, default_value = "auto", value_name = "PROVIDER",
+          value_parser = ["auto", "podman-compose", "podman compose", "docker compose", "docker-compose"])]
+    pub provider: String,
 }
 
 /// What is done with a stack.
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Print the stack as one resolved file
-    Config,
+    Config {
+        /// As a provider gets it: images by their content, what providers read in different ways in one way
+        #[arg(long)]
+        pinned: bool,
+    },
     /// Hold the stack against the rules for hardened services
     Check {
         /// Switch a rule off, by its id
         #[arg(long, value_name = "RULE")]
         skip: Vec<String>,
     },
+    /// Cast the images of the services that have a project (`x-ingot`), side by side
+    Build {
+        /// These services only
+        #[arg(value_name = "SERVICE")]
+        services: Vec<String>,
+        /// How.
+        #[command(flatten)]
+        casting: Casting,
+    },
+    /// Cast, load and start: each service when those that it waits for are well
+    Up(Up),
+    /// Remove the containers and networks; volumes, and the data in them, stay
+    Down {
+        /// Remove the named volumes, too, with all data in them
+        #[arg(long)]
+        volumes: bool,
+    },
+    /// List the services, with state, health and ports
+    Ps,
+}
+
+/// How images are cast.
+#[derive(Debug, Args)]
+pub struct Casting {
+    /// Use only what each ingot.lock has, and fail if one is missing or stale
+    #[arg(long)]
+    pub locked: bool,
+}
+
+/// `ingot stack up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// These services, and those that they wait for
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// How.
+    #[command(flatten)]
+    pub casting: Casting,
+    /// How long each service may take until it is well; its health check's own time otherwise
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Start although `ingot stack check` finds errors; not with --env production
+    #[arg(long)]
+    pub no_check: bool,
 }
 
 /// Where a stack runs.

@@ -12,6 +12,7 @@ pub mod os;
 pub mod plan;
 pub mod sandbox;
 pub mod sarif;
+pub mod stack;
 
 /// Indented JSON with sorted keys.
 pub fn json<T: serde::Serialize>(value: &T) -> String {

@@ -9,6 +9,7 @@
 //! ([`up`]). Ingot is no orchestrator: containers are made by a provider, and kept by the engine.
 
 mod check;
+pub mod down;
 mod error;
 mod fit;
 pub mod foreign;

@@ -1,25 +1,48 @@
-//! `ingot stack`: Compose files, resolved and checked.
+//! `ingot stack`: Compose files, resolved, checked, and run.
 
-use crate::check::{self, Policy};
+use crate::check::{self, Policy, Report};
 use crate::cli::findings::print;
 use crate::cli::settings::Session;
 use crate::cli::stack_args::{Action, Environment, Stack as Arguments};
+use crate::cli::stacks::Stage;
 use crate::error::Result;
 use crate::project::RulesSpec;
+use crate::report::stack::{BuiltReport, StackReport};
 use crate::stack::{Request, Stack, render, rules};
 
 /// Runs the command.
 pub fn run(args: &Arguments, session: &Session) -> Result<()> {
     let stack = Stack::load(&request(args))?;
+    let stage = |stack| Stage::new(stack, args, session);
     match &args.action {
-        Action::Config => config(&stack, session),
+        Action::Config { pinned: false } => config(&stack, session),
+        Action::Config { pinned: true } => {
+            let node = stage(stack)?.pinned()?;
+            session.printer.data(&render::json(&node), |_| render::yaml(&node))
+        }
         Action::Check { skip } => {
-            let policy = Policy::new(rules(), &RulesSpec::default(), skip, "docs/stack.md")?;
-            let report = crate::stack::check(&stack, &policy, args.env == Environment::Production);
+            let report = report(&stack, skip, args.env)?;
             print(&report, "ingot stack check", rules(), false, session)?;
             check::Error::refused(&report, check::STACK, true).map_or(Ok(()), |error| Err(error.into()))
         }
+        Action::Build { services, casting } => {
+            session.printer.data(&stage(stack)?.build(services, casting)?, BuiltReport::text)
+        }
+        Action::Up(up) => {
+            if !up.no_check || args.env == Environment::Production {
+                let report = report(&stack, &[], args.env)?;
+                check::Error::refused(&report, check::STACK, false).map_or(Ok(()), Err)?;
+            }
+            session.printer.data(&stage(stack)?.up(up)?, StackReport::text)
+        }
+        Action::Down { volumes } => stage(stack)?.down(*volumes),
+        Action::Ps => session.printer.data(&stage(stack)?.ps()?, StackReport::text),
     }
+}
+
+fn report(stack: &Stack, skip: &[String], environment: Environment) -> Result<Report> {
+    let policy = Policy::new(rules(), &RulesSpec::default(), skip, "docs/stack.md")?;
+    Ok(crate::stack::check(stack, &policy, environment == Environment::Production))
 }
 
 fn config(stack: &Stack, session: &Session) -> Result<()> {
