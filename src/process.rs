@@ -216,6 +216,85 @@ pub fn run(mut command: Command, stdin: &[u8], timeout: Duration) -> Result<Outp
     })
 }
 
+/// A program that goes on when this one ends. It can be written down and found again: its number alone would be another
+/// program's some day.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Detached {
+    pid: u32,
+    /// This boot of the machine, and when in it the program was started.
+    born: String,
+}
+
+impl Detached {
+    /// Starts a program that reads nothing and says everything to `log`. It is to leave this process's session itself
+    /// ([`leave_session`]), and is not killed with others.
+    pub fn start(mut command: Command, log: std::fs::File) -> Result<Self, Error> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let failed = |source| Error::Start { program: program.clone(), source };
+        let other = log.try_clone().map_err(failed)?;
+        command.stdin(Stdio::null()).stdout(log).stderr(other);
+        let failed = |source| Error::Start { program: command.get_program().to_string_lossy().into_owned(), source };
+        let mut child = command.spawn().map_err(failed)?;
+        let pid = child.id();
+        match birth(pid) {
+            Some(born) => Ok(Detached { pid, born }),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(failed(io::Error::other("it has no entry in /proc")))
+            }
+        }
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&self) -> bool {
+        birth(self.pid).as_ref() == Some(&self.born)
+    }
+
+    /// Its number, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.is_alive().then_some(self.pid)
+    }
+
+    /// Asks it to end, and kills it if it has not ended in time. Nothing happens to another program that has its number.
+    pub fn end(&self, patience: Duration) {
+        use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+        let Some(pid) = Pid::from_raw(self.pid as i32) else { return };
+        // The number is looked at after it is held: what is held is what was looked at.
+        let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+        if !self.is_alive() {
+            return;
+        }
+        let _ = pidfd_send_signal(&held, Signal::TERM);
+        let deadline = Instant::now() + patience;
+        while self.is_alive() {
+            if Instant::now() >= deadline {
+                let _ = pidfd_send_signal(&held, Signal::KILL);
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Leaves the session and the process group of whoever started this program, so that neither its terminal nor its end
+/// reaches it.
+pub fn leave_session() {
+    // Refused only to the leader of a group, who has left.
+    let _ = rustix::process::setsid();
+}
+
+/// When a process was started, if it runs: fields 3 and 22 of proc_pid_stat(5).
+fn birth(pid: u32) -> Option<String> {
+    let text = |path: &str| String::from_utf8(crate::fs::read_optional(path.as_ref(), 4096).ok()??).ok();
+    let stat = text(&format!("/proc/{pid}/stat"))?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    Some(format!("{}/{}", text("/proc/sys/kernel/random/boot_id")?.trim(), fields.nth(18)?))
+}
+
 fn capped(mut pipe: impl Read) -> io::Result<Vec<u8>> {
     let mut kept = Vec::new();
     let mut buffer = [0u8; 16 << 10];
@@ -274,6 +353,30 @@ mod tests {
         let output = run(Command::new(&path), b"", DEFAULT_TIMEOUT).unwrap();
         assert_eq!(output.stdout_text(), "ready");
         closer.join().unwrap();
+    }
+
+    #[test]
+    fn a_detached_program_is_found_again_and_no_other_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let detached = Detached::start(sh("echo here; trap 'exit 0' TERM; while :; do sleep 0.05; done"), log).unwrap();
+        assert!(detached.is_alive() && detached.pid() == Some(detached.pid));
+        let other = Detached { born: "another boot/1".into(), ..detached.clone() };
+        assert!(!other.is_alive());
+        other.end(Duration::ZERO);
+        assert!(detached.is_alive(), "its number is another program's now");
+        detached.end(Duration::from_secs(20));
+        assert!(!detached.is_alive());
+        assert_eq!(std::fs::read_to_string(folder.path().join("log")).unwrap(), "here\n");
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let stubborn = Detached::start(sh("trap '' TERM; while :; do sleep 0.05; done"), log).unwrap();
+        thread::sleep(Duration::from_millis(100));
+        stubborn.end(Duration::from_millis(200));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while stubborn.is_alive() {
+            assert!(Instant::now() < deadline);
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     #[test]

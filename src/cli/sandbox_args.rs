@@ -131,6 +131,12 @@ pub struct Serve {
     /// The unix socket to listen on; only this user may connect
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
+    /// Whoever gets to the socket may connect, whatever user that is: the folder around it decides
+    #[arg(long)]
+    pub shared: bool,
+    /// Leave the session of whoever started this: `ingot stack up` does
+    #[arg(long, hide = true)]
+    pub detached: bool,
     /// How many run at once; beyond that the answer is 429
     #[arg(long, default_value_t = 5, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max_sessions: u32,

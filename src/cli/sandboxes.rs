@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::fs;
 use crate::net::Socket;
 use crate::oci::Digest;
+use crate::process;
 use crate::sandbox::service::{Service, Settings};
 use crate::sandbox::{self, Mode, Runner};
 
@@ -62,7 +63,10 @@ pub fn stdin() -> Result<String> {
 
 /// Serves until the process ends.
 pub fn serve(args: &Serve, session: &Session) -> Result<u8> {
-    let socket = Socket::bind(&args.socket)?;
+    if args.detached {
+        process::leave_session();
+    }
+    let socket = if args.shared { Socket::bind_shared(&args.socket)? } else { Socket::bind(&args.socket)? };
     let runner = runner(&args.within, false, &label(&args.socket), session)?;
     let settings = Settings {
         ceilings: args.ceilings.limits(),

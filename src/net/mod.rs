@@ -6,7 +6,7 @@
 //!
 //! - [`Http::fetch`]: a small document in memory.
 //! - [`Http::download`] and [`Transfer`]: a large body into a sink, resumed where it broke off.
-//! - [`Socket`]: the other side, a service on a unix socket.
+//! - [`Socket`]: the other side, a service on a unix socket. [`probe`]: a question to a service of this machine.
 //! - [`Http::exchange`] and [`Http::upload`]: any method, for protocols that look at every answer themselves.
 
 mod client;
@@ -14,6 +14,7 @@ mod download;
 mod error;
 mod origin;
 mod parallel;
+mod probe;
 mod request;
 mod retry;
 mod runtime;
@@ -27,6 +28,7 @@ pub use download::Transfer;
 pub use error::Error;
 pub use origin::{is_internal, redacted, same_origin};
 pub use parallel::in_parallel;
+pub use probe::{Listening, Probed, probe};
 pub use request::{Call, Credentials, Request, Response};
 pub use reqwest::Method;
 pub use service::{Answer, Ask, Body, Gone, Handler, Pieces, Socket};

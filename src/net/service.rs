@@ -37,6 +37,8 @@ const WAITING: usize = 32;
 const TICK: Duration = Duration::from_millis(50);
 /// Nobody but this user connects.
 const SOCKET_MASK: u32 = 0o177;
+/// Everybody connects.
+const SHARED: u32 = 0o666;
 
 /// A request as a handler sees it.
 #[derive(Debug)]
@@ -149,6 +151,14 @@ impl Socket {
         let listener = bound.map_err(refuse)?;
         listener.set_nonblocking(true).map_err(refuse)?;
         Ok(Socket { listener, _file: fs::TemporaryName::of(path) })
+    }
+
+    /// Like [`Socket::bind`], but every user who gets to the socket may connect: its folder decides who that is.
+    pub fn bind_shared(path: &Path) -> Result<Self, Error> {
+        let socket = Self::bind(path)?;
+        let refuse = |error: fs::Error| Error::Socket { path: path.into(), source: io::Error::other(error.to_string()) };
+        fs::set_mode(path, SHARED).map_err(refuse)?;
+        Ok(socket)
     }
 
     /// Answers until the process ends or the listener breaks. `body_limit` is for requests.

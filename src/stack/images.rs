@@ -219,6 +219,13 @@ pub fn load(images: &[CastImage], engine: &Engine, access: &Access) -> Result<us
         if has(image, engine)? {
             continue;
         }
+        // Under another service's name, perhaps: then another name is enough.
+        if let Some(known) = known(image, engine)? {
+            engine.tag(&known, &image.name.parse()?)?;
+            if has(image, engine)? {
+                continue;
+            }
+        }
         let name = match engine.kind() {
             Kind::Podman => ImageName::ContainersStorage(image.name.clone()),
             Kind::Docker => ImageName::DockerDaemon(image.name.clone()),
@@ -238,6 +245,12 @@ fn has(image: &CastImage, engine: &Engine) -> Result<bool> {
     let own = [image.image.config.descriptor.digest.hex(), image.digest().hex()];
     let found = engine.known_image(&image.name)?;
     Ok(found.is_some_and(|found| own.contains(&found.id.trim_start_matches("sha256:").to_string())))
+}
+
+/// The image's ID in an engine, if that has it under any name.
+fn known(image: &CastImage, engine: &Engine) -> Result<Option<String>> {
+    let id = format!("sha256:{}", image.image.config.descriptor.digest.hex());
+    Ok(engine.known_image(&id)?.map(|found| found.id))
 }
 
 fn put(image: &CastImage, name: &ImageName, access: &Access) -> Result<()> {

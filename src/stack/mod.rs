@@ -8,11 +8,13 @@
 //! understand alike ([`pinned`]), and its services are started in order, each when those that it waits for are well
 //! ([`up`]). Ingot is no orchestrator: containers are made by a provider, and kept by the engine.
 
+pub mod background;
 mod check;
 pub mod down;
 mod error;
 mod fit;
 pub mod foreign;
+pub mod health;
 pub mod images;
 pub mod ingot;
 mod interpolate;
@@ -30,7 +32,7 @@ mod secrets;
 pub mod state;
 mod trouble;
 pub mod up;
-mod wait;
+pub mod wait;
 mod yaml;
 
 pub use check::check;

@@ -473,6 +473,29 @@ mod tests {
         };
         let text = "name: app\nx-ingot: {sandbox: {image: s}}\nservices:\n  web: {x-ingot: {project: ., sandbox: true}}\n";
         let root = pinned(&stack(text), &pins).unwrap();
-        insta::assert_snapshot!(yaml(&root), @r"");
+        insta::assert_snapshot!(yaml(&root), @r#"
+        name: app
+        networks:
+          default: null
+        services:
+          web:
+            environment:
+              INGOT_SANDBOX: /run/ingot/sandbox.sock
+            healthcheck:
+              interval: "1500ms"
+              retries: 2
+              test:
+                - CMD
+                - x
+            image: "localhost/app-web:sha256-0123456789ab"
+            networks:
+              default: null
+            pull_policy: never
+            volumes:
+              - read_only: true
+                source: /run/ingot/app-1/sandbox
+                target: /run/ingot
+                type: bind
+        "#);
     }
 }

@@ -274,6 +274,48 @@ mod tests {
                 format!("{} {one}\n  hint: {}{details}", one.class().code(), one.hint().unwrap())
             })
             .collect();
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(told.join("\n"), @r"
+        2 the image of `web` is more than one
+          hint: name one variant: `x-ingot: { project: ./DIR, variant: NAME }`
+        7 docker was given the image sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881, and has another one as `localhost/a-web:1`
+          hint: is docker in order? Is somebody else loading images?
+        2 `web` is built from a Dockerfile, which Ingot does not run
+          hint: let Ingot cast it (`x-ingot: { project: ./DIR }`), or build it yourself and write `image: REF` for `web`
+        2 the stack `app` has no service `w`
+          hint: its services are db, web
+        7 podman has no image `db:1` for `db`, and `pull_policy: never` forbids to pull it
+          hint: load `db:1`, or leave `pull_policy` out
+        2 `web` waits until `db` is healthy, but that has no health check
+          hint: give `db` a `healthcheck`, or wait with `condition: service_started`
+        7 port 8080 of 127.0.0.1, which `web` publishes, is taken
+          hint: end what listens on it (`ss -ltnp 'sport = :8080'` shows it), or publish another port
+        7 `web` has ended with exit code 1
+          hint: `ingot stack logs web` shows all of its log; `ingot stack up` goes on from here, `ingot stack down` takes everything down
+        the end of its log:
+          one
+          two
+        still there: db (running, healthy)
+
+        7 a stack called `app` runs already, from `/other/pinned.yaml`
+          hint: take that one down, or give this one another name (`name:` in the file, or COMPOSE_PROJECT_NAME)
+        7 the stack `app` runs with podman already, not with docker
+          hint: use it with `--engine podman`, or take it down first: `ingot stack down`
+        7 `podman-compose` has left containers of `app` behind: app_web_1
+          hint: `ingot stack down` once more; `ingot stack ps` shows what is there
+        7 the stack `app` is not well: web is unhealthy
+          hint: `ingot stack ps` shows all of it, `ingot stack logs SERVICE` what a service says
+        7 the stack's sandbox does not come up: it has ended
+          hint: `ingot sandbox check --image IMAGE` says whether sandboxes work here
+        its log is empty
+
+        6 `/tmp/ingot-7` cannot be used for sockets: it belongs to somebody else
+          hint: set XDG_RUNTIME_DIR to a short folder that belongs to this user alone
+        6 `/c/state.json` is not what Ingot writes there
+          hint: remove `/c/state.json`
+        2 `c.yaml`, line 3: `privileged` is `maybe`, expected true or false
+          hint: a variable that is empty, perhaps: write ${NAME:-false}
+        2 `c.yaml`, line 4: no
+          hint: do without
+        ");
     }
 }

@@ -238,3 +238,29 @@ fn run(service: &Service, check: &HealthCheck, engine: &Engine) -> Receiver<Resu
     });
     receiver
 }
+
+/// Asks for the health of running containers where nobody else does: podman's own answer may be from yesterday.
+pub fn refresh(containers: &mut [Service], engine: &Engine) {
+    if !engine.needs_checking() {
+        return;
+    }
+    thread::scope(|scope| {
+        let asked: Vec<_> = containers
+            .iter_mut()
+            .filter(|one| one.state == State::Running && one.check.is_some())
+            .map(|one| scope.spawn(move || one.health = Some(fresh(one, engine))))
+            .collect();
+        // A check that panics is a container whose health is what it was.
+        asked.into_iter().for_each(|thread| drop(thread.join()));
+    });
+}
+
+fn fresh(service: &Service, engine: &Engine) -> Health {
+    let timeout = service.check.map(|check| check.timeout + CHECKING).unwrap_or(CHECKING);
+    match engine.healthcheck(&service.id, timeout) {
+        Ok(output) if output.status.success() => Health::Healthy,
+        // Within its start period a failure does not count, and podman knows that.
+        Ok(_) if service.health == Some(Health::Starting) => Health::Starting,
+        _ => Health::Unhealthy,
+    }
+}
