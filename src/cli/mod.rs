@@ -12,6 +12,7 @@ mod sandboxes;
 mod settings;
 mod signals;
 mod stack_args;
+mod stack_logs;
 mod stack_view;
 mod stacks;
 mod timings;
@@ -46,6 +47,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     let printer = Printer::new(&cli.global);
     // Whatever panics is a defect of Ingot; what it said is on stderr already.
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(cli, printer)));
+    signals::wait_if_ending();
     let code = match ran {
         Err(_) => ExitCode::from(Class::Bug.code()),
         Ok(Ok(code)) => code,

@@ -77,6 +77,12 @@ pub enum Action {
     },
     /// List the services, with state, health and ports
     Ps,
+    /// Show what the services say
+    Logs(Logs),
+    /// End services and start them again, in order
+    Restart(Restart),
+    /// Ask every service how it is; the answer is one JSON document
+    Health,
 }
 
 /// How images are cast.
@@ -102,6 +108,35 @@ pub struct Up {
     /// Start although `ingot stack check` finds errors; not with --env production
     #[arg(long)]
     pub no_check: bool,
+}
+
+/// `ingot stack logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// These services only
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Go on with what comes, until Ctrl-C or the end of the services
+    #[arg(short, long)]
+    pub follow: bool,
+    /// A Compose file; before `logs` it is `-f` as everywhere
+    // The same as the option of all, but for the letter.
+    #[arg(long, value_name = "FILE")]
+    pub file: Vec<PathBuf>,
+    /// Begin with so many of the last lines of each
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    pub tail: Option<u32>,
+}
+
+/// `ingot stack restart`.
+#[derive(Debug, Args)]
+pub struct Restart {
+    /// These services only
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// How long each service may take until it is well; its health check's own time otherwise
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
 }
 
 /// Where a stack runs.

@@ -2,16 +2,50 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
+use std::thread;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::settings::Session;
-use crate::stack::up::{Row, Viewer};
+use super::signals;
+use crate::engine::Engine;
+use crate::process;
+use crate::stack::background;
+use crate::stack::state::Place;
+use crate::stack::up::{self, Row, Viewer};
 use crate::text;
+
+/// What an engine's daemon has begun, it ends without its client.
+const SETTLING: Duration = Duration::from_millis(300);
 
 /// The longest line of a log in the table, in characters.
 const LINE: usize = 60;
+
+/// On Ctrl-C, says what there is of the stack: nothing half-started is left without being told.
+pub fn interrupted(engine: &Engine, stack: &str, place: &Place) {
+    let (engine, stack, place) = (engine.clone(), stack.to_string(), place.clone());
+    signals::at_end(move || {
+        // The provider first: what it has not started by now, it does not start any more.
+        process::kill_all();
+        thread::sleep(SETTLING);
+        let mut there: Vec<String> = match engine.project(&stack) {
+            Ok(containers) => containers.iter().map(up::told).collect(),
+            Err(error) => vec![format!("what {} cannot say: {error}", engine.kind())],
+        };
+        let served = background::look(&place).ok().flatten().is_some_and(|sandbox| sandbox.pid.is_some());
+        there.extend(served.then(|| "the sandbox service".to_string()));
+        let told = match there.is_empty() {
+            true => format!("interrupted: nothing of the stack `{stack}` was started"),
+            false => format!(
+                "interrupted: of the stack `{stack}` there is {}\nhint: `ingot stack up` goes on from here, `ingot stack down` \
+                 takes everything down",
+                there.join(", ")
+            ),
+        };
+        let _ = writeln!(io::stderr(), "\n{}", text::escape_lines(&told));
+    });
+}
 
 /// The viewer for this run.
 pub fn viewer(session: &Session) -> Box<dyn Viewer> {

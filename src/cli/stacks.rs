@@ -2,28 +2,33 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value as Json;
+
 use crate::build::Options;
-use crate::engine::{Engine, Kind, Provider, ProviderKind, Service};
+use crate::engine::{Engine, Kind, Provider, ProviderKind, ProviderProject, Service};
 use crate::error::Result;
 use crate::fs;
 use crate::image::Access;
 use crate::oci::Digest;
 use crate::report::stack::{BuiltReport, ImageLine, ServiceReport, StackReport};
+use crate::stack::background::{self, Background};
 use crate::stack::images::{CastImage, Casting, cast, keep, load, wanted};
+use crate::stack::ingot::{SANDBOX, SandboxImage, extras, sandbox};
 use crate::stack::pinned::{Pins, pinned};
 use crate::stack::state::{Place, Running};
-use crate::stack::up::{Rise, own, project, rise};
-use crate::stack::{Node, Order, Stack, Trouble, down, foreign, render};
+use crate::stack::up::{Rise, own, rise};
+use crate::stack::wait::refresh;
+use crate::stack::{Node, Order, Stack, Trouble, down, foreign, health, render};
 
 use super::settings::{Error, Session, locking};
-use super::stack_args::{Casting as CastingArguments, Environment, Stack as Arguments, Up};
-use super::stack_view::viewer;
+use super::stack_args::{Casting as CastingArguments, Environment, Restart, Stack as Arguments, Up};
+use super::stack_view::{interrupted, viewer};
 
 /// A stack and all that is needed to run it.
 pub struct Stage<'a> {
-    stack: Stack,
+    pub(super) stack: Stack,
+    pub(super) session: &'a Session,
     args: &'a Arguments,
-    session: &'a Session,
     access: Access,
     place: Place,
 }
@@ -34,12 +39,12 @@ impl<'a> Stage<'a> {
         let access = session.access()?;
         let place = Place::of(&stack, &access.store)?;
         place.prepare()?;
-        Ok(Stage { stack, args, session, access, place })
+        Ok(Stage { stack, session, args, access, place })
     }
 
     /// Casts images and keeps them in a layout.
     pub fn build(&self, services: &[String], casting: &CastingArguments) -> Result<BuiltReport> {
-        self.known(services)?;
+        self.known(services, true)?;
         let images = self.cast(services, casting)?;
         keep(&images, &self.place.images(), &self.access)?;
         let line = |image: &CastImage| ImageLine {
@@ -53,71 +58,126 @@ impl<'a> Stage<'a> {
         Ok(BuiltReport { stack: self.stack.name.clone(), layout, images: images.iter().map(line).collect() })
     }
 
-    /// The file that a provider would get now. Images that were never cast have the names of the plain file.
+    /// The file that a provider would get now.
     pub fn pinned(&self) -> Result<Node> {
         let images = self.cast(&[], &CastingArguments { locked: false })?;
-        pinned(&self.stack, &self.pins(&images, self.asked_engine()?)?)
+        let running = self.place.running()?;
+        let engine = self.asked_engine()?.or_else(|| running.and_then(|running| running.engine()));
+        pinned(&self.stack, &self.pins(names(&images), engine)?)
     }
 
     /// Brings the stack up.
     pub fn up(&self, up: &Up) -> Result<StackReport> {
-        if up.no_check && self.args.env == Environment::Production {
+        if up.no_check && self.is_production() {
             let advice = "what is wrong is shown by `ingot stack check --env production`";
             return Err(Error::usage("in production nothing starts unchecked: --no-check is not allowed", advice).into());
         }
-        self.known(&up.services)?;
+        self.known(&up.services, false)?;
         let provider = self.provider()?;
         let engine = provider.engine();
-        let project = project(&self.stack.name, self.place.pinned());
+        let project = self.project();
         own(engine, &project.name, &project.file)?;
+        interrupted(engine, &project.name, &self.place);
         let order = Order::of(&self.stack).with_needed(&up.services);
-        let services: Vec<&str> = order.services().collect();
-        let images = self.cast(&services.iter().map(ToString::to_string).collect::<Vec<_>>(), &up.casting)?;
+        let services: Vec<String> = order.services().map(str::to_string).collect();
+        let images = self.cast(&services, &up.casting)?;
         load(&images, engine, &self.access)?;
-        foreign::fetch(&self.stack, &services, engine, &self.access.progress)?;
-        let text = render::yaml(&pinned(&self.stack, &self.pins(&images, Some(engine.kind()))?)?);
-        let digest = Digest::of(text.as_bytes()).to_string();
-        let before = self.place.running()?;
-        let unchanged = before.is_some_and(|before| before.whole.as_ref() == Some(&digest));
-        fs::write_private(&project.file, text.as_bytes())?;
-        let mut running = Running::new(provider.kind());
-        running.whole = unchanged.then(|| digest.clone());
-        self.place.remember(&running)?;
-        let work = Rise {
-            stack: &self.stack,
-            order: &order,
-            provider: &provider,
-            project: &project,
-            timeout: up.timeout,
-            restart: false,
-            unchanged,
-        };
-        let containers = rise(&work, &mut *viewer(self.session))?;
+        let names_of: Vec<&str> = services.iter().map(String::as_str).collect();
+        foreign::fetch(&self.stack, &names_of, engine, &self.access.progress)?;
+        let (mut running, unchanged) = self.write(&provider, &project, &images)?;
+        self.serve(&services, &images, engine)?;
+        let (stack, order, provider, project) = (&self.stack, &order, &provider, &project);
+        let work = Rise { stack, order, provider, project, timeout: up.timeout, restart: false, unchanged };
+        let containers = self.rise(&work)?;
         if up.services.is_empty() {
-            running.whole = Some(digest);
+            let text = fs::read(&project.file, crate::stack::state::PINNED_LIMIT)?;
+            running.whole = Some(Digest::of(&text).to_string());
             self.place.remember(&running)?;
         }
-        Ok(self.report(engine, &containers))
+        self.report(engine, containers)
+    }
+
+    /// Writes the pinned file; what is remembered now, and whether it is as it was started before.
+    fn write(&self, provider: &Provider, project: &ProviderProject, images: &[CastImage]) -> Result<(Running, bool)> {
+        let before = self.place.running()?;
+        let mut all = before.as_ref().map(|before| before.images.clone()).unwrap_or_default();
+        all.extend(names(images));
+        let text = render::yaml(&pinned(&self.stack, &self.pins(all.clone(), Some(provider.kind().engine()))?)?);
+        let digest = Digest::of(text.as_bytes()).to_string();
+        let unchanged = before.is_some_and(|before| before.whole.as_ref() == Some(&digest));
+        fs::write_private(&project.file, text.as_bytes())?;
+        let running =
+            Running { whole: unchanged.then_some(digest), images: all, ..Running::new(provider.kind()) };
+        self.place.remember(&running)?;
+        Ok((running, unchanged))
+    }
+
+    /// Starts the stack's sandbox, if one of the services uses it.
+    fn serve(&self, services: &[String], images: &[CastImage], engine: &Engine) -> Result<()> {
+        let Some(spec) = sandbox(&self.stack)? else { return Ok(()) };
+        let mut used = false;
+        for (name, service) in self.stack.services().filter(|(name, _)| services.iter().any(|one| one == name)) {
+            used |= extras(&self.stack, name, service)?.sandbox;
+        }
+        if !used {
+            return Ok(());
+        }
+        let image = match &spec.image {
+            SandboxImage::Named(image) => image.clone(),
+            SandboxImage::Cast(_) => {
+                images.iter().find(|image| image.service == SANDBOX).map(|image| image.name.clone()).unwrap_or_default()
+            }
+        };
+        let task = self.session.progress.task("sandbox service", None);
+        Background { spec: &spec, image, engine: engine.kind(), production: self.is_production() }.ensure(&self.place)?;
+        task.finish("serves");
+        Ok(())
+    }
+
+    /// Ends services and starts them again, in order.
+    pub fn restart(&self, restart: &Restart) -> Result<StackReport> {
+        self.known(&restart.services, false)?;
+        let project = self.project();
+        let provider = self.provider()?;
+        let there = own(provider.engine(), &project.name, &project.file)?;
+        interrupted(provider.engine(), &project.name, &self.place);
+        let all: Vec<String> = self.stack.services().map(|(name, _)| name.to_string()).collect();
+        let wanted = if restart.services.is_empty() { &all } else { &restart.services };
+        if let Some(missing) = wanted.iter().find(|name| !there.iter().any(|one| one.service == **name)) {
+            let problem = format!("`{missing}` of the stack `{}` is not up", project.name);
+            return Err(Error::usage(problem, "start it: `ingot stack up`").into());
+        }
+        let order = Order::of(&self.stack).only(&restart.services);
+        let (stack, order) = (&self.stack, &order);
+        let (provider, project, timeout) = (&provider, &project, restart.timeout);
+        let work = Rise { stack, order, provider, project, timeout, restart: true, unchanged: true };
+        let containers = self.rise(&work)?;
+        self.report(provider.engine(), containers)
+    }
+
+    fn rise(&self, work: &Rise<'_>) -> Result<Vec<Service>> {
+        rise(work, &mut *viewer(self.session))
     }
 
     /// Takes the stack down.
     pub fn down(&self, volumes: bool) -> Result<()> {
-        let project = project(&self.stack.name, self.place.pinned());
+        let message = |text: String| self.session.printer.message(&text);
+        let project = self.project();
+        let served = background::end(&self.place)?;
         if !fs::exists(&project.file) {
-            self.session.printer.message(&format!("the stack `{}` is not up", self.stack.name));
+            message(format!("the stack `{}` is not up", self.stack.name));
             return Ok(());
         }
         let taken = down::down(&self.provider()?, &project, volumes, &self.place)?;
-        let names = |names: &[String]| names.join(", ");
-        let message = |text: String| self.session.printer.message(&text);
-        match (taken.containers.is_empty(), taken.volumes.is_empty()) {
-            (true, _) => message(format!("the stack `{}` is not up", self.stack.name)),
-            (false, _) => message(format!("removed: {}", names(&taken.containers))),
+        let mut gone = taken.containers;
+        gone.extend(served.then(|| "the sandbox service".to_string()));
+        match gone.is_empty() {
+            true => message(format!("the stack `{}` is not up", self.stack.name)),
+            false => message(format!("removed: {}", gone.join(", "))),
         }
-        match (volumes, taken.volumes.is_empty()) {
-            (_, true) => {}
-            (true, false) => message(format!("removed with all data: {}", names(&taken.volumes))),
-            (false, false) => message(format!("kept with all data: {}", names(&taken.volumes))),
+        if !taken.volumes.is_empty() {
+            let how = if volumes { "removed with all data" } else { "kept with all data" };
+            message(format!("{how}: {}", taken.volumes.join(", ")));
         }
         Ok(())
     }
@@ -125,16 +185,29 @@ impl<'a> Stage<'a> {
     /// What runs.
     pub fn ps(&self) -> Result<StackReport> {
         let engine = self.engine()?;
-        let containers = own(&engine, &self.stack.name, &self.place.pinned())?;
-        Ok(self.report(&engine, &containers))
+        let mut containers = self.containers(&engine)?;
+        refresh(&mut containers, &engine);
+        self.report(&engine, containers)
     }
 
-    fn report(&self, engine: &Engine, containers: &[Service]) -> StackReport {
-        StackReport {
+    /// How it is.
+    pub fn health(&self) -> Result<health::StackHealth> {
+        health::health(&self.stack, &self.engine()?, &self.place)
+    }
+
+    /// The containers of this stack.
+    pub fn containers(&self, engine: &Engine) -> Result<Vec<Service>> {
+        own(engine, &self.stack.name, &self.place.pinned())
+    }
+
+    fn report(&self, engine: &Engine, containers: Vec<Service>) -> Result<StackReport> {
+        let sandbox = background::look(&self.place)?;
+        Ok(StackReport {
             stack: self.stack.name.clone(),
             engine: (!containers.is_empty()).then(|| engine.kind().to_string()),
-            services: containers.iter().map(ServiceReport::new).collect(),
-        }
+            services: containers.iter().map(ServiceReport::new).collect::<Vec<_>>().into_iter()
+                .chain(sandbox.as_ref().map(ServiceReport::sandbox)).collect(),
+        })
     }
 
     fn cast(&self, services: &[String], casting: &CastingArguments) -> Result<Vec<CastImage>> {
@@ -144,14 +217,26 @@ impl<'a> Stage<'a> {
     }
 
     #[allow(clippy::disallowed_methods, reason = "`~` in a path is this user's home")]
-    fn pins(&self, images: &[CastImage], engine: Option<Kind>) -> Result<Pins> {
-        let images: BTreeMap<_, _> =
-            images.iter().map(|image| (image.service.clone(), (image.name.clone(), image.healthcheck()))).collect();
-        Ok(Pins { images, sockets: None, home: std::env::var("HOME").ok(), engine })
+    fn pins(&self, images: BTreeMap<String, (String, Option<Json>)>, engine: Option<Kind>) -> Result<Pins> {
+        let sockets = sandbox(&self.stack)?.map(|_| self.place.sockets()).transpose()?;
+        Ok(Pins { images, sockets, home: std::env::var("HOME").ok(), engine })
     }
 
-    fn known(&self, services: &[String]) -> Result<()> {
-        let known: Vec<String> = self.stack.services().map(|(name, _)| name.to_string()).collect();
+    fn project(&self) -> ProviderProject {
+        let environment = BTreeMap::new();
+        ProviderProject { name: self.stack.name.clone(), file: self.place.pinned(), environment }
+    }
+
+    fn is_production(&self) -> bool {
+        self.args.env == Environment::Production
+    }
+
+    /// Fails for a service that the stack does not have.
+    pub fn known(&self, services: &[String], with_sandbox: bool) -> Result<()> {
+        let mut known: Vec<String> = self.stack.services().map(|(name, _)| name.to_string()).collect();
+        if with_sandbox && sandbox(&self.stack)?.is_some() {
+            known.push(SANDBOX.into());
+        }
         match services.iter().find(|service| !known.contains(service)) {
             None => Ok(()),
             Some(service) => {
@@ -167,7 +252,7 @@ impl<'a> Stage<'a> {
     }
 
     /// The engine that was asked for, or that runs the stack, or that there is.
-    fn engine(&self) -> Result<Engine> {
+    pub fn engine(&self) -> Result<Engine> {
         let running = self.place.running()?;
         let asked = self.asked_engine()?;
         Ok(Engine::detect(asked.or_else(|| running.and_then(|running| running.engine())))?)
@@ -177,19 +262,24 @@ impl<'a> Stage<'a> {
         let asked = &self.args.runner.provider;
         let provider = (asked != "auto").then(|| asked.parse::<ProviderKind>()).transpose()?;
         let (engine, running) = (self.asked_engine()?, self.place.running()?);
-        let Some(running) = running else { return Ok(Provider::detect(provider, engine)?) };
+        let Some(runs) = running.as_ref().and_then(Running::engine) else {
+            return Ok(Provider::detect(provider, engine)?);
+        };
         let wanted = provider.map(ProviderKind::engine).or(engine);
-        if let (Some(wanted), Some(runs)) = (wanted, running.engine())
-            && wanted != runs
-            && Engine::detect(Some(runs)).is_ok_and(|engine| engine.project(&self.stack.name).is_ok_and(|all| !all.is_empty()))
-        {
-            let (stack, engine, asked) = (self.stack.name.clone(), runs.to_string(), wanted.to_string());
-            return Err(Trouble::OtherEngine { stack, engine, asked }.into());
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != runs) {
+            let there = Engine::detect(Some(runs)).and_then(|engine| engine.project(&self.stack.name));
+            if there.is_ok_and(|there| !there.is_empty()) {
+                let (stack, engine, asked) = (self.stack.name.clone(), runs.to_string(), wanted.to_string());
+                return Err(Trouble::OtherEngine { stack, engine, asked }.into());
+            }
+            return Ok(Provider::detect(provider, engine)?);
         }
-        match (provider, engine) {
-            (None, None) => Ok(Provider::detect(running.provider(), None)
-                .or_else(|_| Provider::detect(None, running.engine()))?),
-            _ => Ok(Provider::detect(provider, engine)?),
-        }
+        // Containers of one provider are not called as those of another.
+        let same = provider.or_else(|| running.as_ref().and_then(Running::provider));
+        Ok(Provider::detect(same, None)?)
     }
+}
+
+fn names(images: &[CastImage]) -> BTreeMap<String, (String, Option<Json>)> {
+    images.iter().map(|image| (image.service.clone(), (image.name.clone(), image.healthcheck()))).collect()
 }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use crate::engine::{Health, Port, Service, State};
+use crate::stack::background::SandboxState;
+use crate::stack::ingot::SANDBOX;
 use crate::stack::up;
 use crate::text::{Align, Table};
 
@@ -54,6 +56,22 @@ impl ServiceReport {
             exit_code: ended.then_some(service.exit_code),
             restarts: service.restarts,
             ports: service.ports.clone(),
+        }
+    }
+
+    /// Of the stack's sandbox, which is no container.
+    pub fn sandbox(sandbox: &SandboxState) -> Self {
+        let health = if sandbox.healthy { Health::Healthy } else { Health::Unhealthy };
+        ServiceReport {
+            service: SANDBOX.into(),
+            container: sandbox.pid.map(|pid| format!("process {pid}")).unwrap_or_default(),
+            image: sandbox.image.clone(),
+            state: if sandbox.pid.is_some() { State::Running } else { State::Dead },
+            health: sandbox.pid.map(|_| health),
+            since: String::new(),
+            exit_code: None,
+            restarts: 0,
+            ports: Vec::new(),
         }
     }
 }

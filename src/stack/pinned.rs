@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
-use super::ingot::{KEY, extras};
+use super::ingot::{KEY, extras, is_cast};
 use super::load::Stack;
 use super::node::{Map, Node, Place, Value};
 use super::state::SOCKET;
@@ -96,6 +96,8 @@ pub fn pinned(stack: &Stack, pins: &Pins) -> Result<Node> {
     let nowhere = Place::default();
     map.insert("name".into(), (nowhere, Node::text(nowhere, stack.name.clone())));
     if let Some((_, Node { value: Value::Map(services), .. })) = map.get_mut("services") {
+        // One that was never cast cannot be started either.
+        services.retain(|name, (_, service)| !is_cast(service) || pins.images.contains_key(name));
         for (name, (_, node)) in services.iter_mut() {
             let before = node.clone();
             let Value::Map(service) = &mut node.value else { continue };
@@ -199,7 +201,8 @@ impl Pinner<'_> {
     /// Those that are not there need not be waited for.
     fn dependencies(&self, service: &mut Map) {
         if let Some((_, Node { value: Value::Map(on), .. })) = service.get_mut("depends_on") {
-            on.retain(|name, _| self.stack.services().any(|(other, _)| other == name));
+            let there = |name: &str, service: &Node| !is_cast(service) || self.pins.images.contains_key(name);
+            on.retain(|name, _| self.stack.services().any(|(other, service)| other == name && there(other, service)));
         }
     }
 

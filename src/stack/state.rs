@@ -2,9 +2,11 @@
 //! folder, closed to others, because the file has passwords in it; sockets are in a short folder of this user's own,
 //! because their paths have a limit.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use super::load::Stack;
 use super::trouble::Trouble;
@@ -15,9 +17,11 @@ use crate::layer::Store;
 use crate::oci::Digest;
 
 /// The most bytes of a note.
-const NOTE_LIMIT: u64 = 64 << 10;
+const NOTE_LIMIT: u64 = 1 << 20;
 /// The longest path of a socket, without the byte that ends it (`sun_path` in unix(7)).
 const SOCKET_PATH_LIMIT: usize = 107;
+/// The most bytes of a pinned file.
+pub const PINNED_LIMIT: u64 = 64 << 20;
 /// What this version writes.
 const SCHEMA: u32 = 1;
 /// The socket in its folder, on this machine and in containers.
@@ -31,6 +35,9 @@ pub struct Running {
     provider: String,
     /// The digest of the pinned file that was started whole; nothing while something is missing.
     pub whole: Option<String>,
+    /// By service: the image that was cast last, and what that says of its health check.
+    #[serde(default)]
+    pub images: BTreeMap<String, (String, Option<Json>)>,
 }
 
 impl Running {
@@ -41,6 +48,7 @@ impl Running {
             engine: provider.engine().to_string(),
             provider: provider.to_string(),
             whole: None,
+            images: BTreeMap::new(),
         }
     }
 

@@ -118,6 +118,14 @@ pub enum Trouble {
         /// Service and state.
         ill: Vec<String>,
     },
+    /// Logs that could not be read to their end.
+    #[error("{engine} could not show the logs of {count} containers to their end")]
+    NoLogs {
+        /// Which engine.
+        engine: Kind,
+        /// Of how many containers.
+        count: usize,
+    },
     /// The sandbox service does not come up.
     #[error("the stack's sandbox does not come up: {why}")]
     Sandbox {
@@ -207,6 +215,7 @@ impl Explain for Trouble {
             }
             Trouble::Left { .. } => "`ingot stack down` once more; `ingot stack ps` shows what is there".into(),
             Trouble::NotWell { .. } => "`ingot stack ps` shows all of it, `ingot stack logs SERVICE` what a service says".into(),
+            Trouble::NoLogs { engine, .. } => format!("what {engine} said itself stands among the lines"),
             Trouble::Sandbox { .. } => "`ingot sandbox check --image IMAGE` says whether sandboxes work here".into(),
             Trouble::Runtime { .. } => "set XDG_RUNTIME_DIR to a short folder that belongs to this user alone".into(),
             Trouble::State { path } => format!("remove `{path}`"),
@@ -261,6 +270,7 @@ mod tests {
             Trouble::OtherEngine { stack: text("app"), engine: text("podman"), asked: text("docker") },
             Trouble::Left { provider: text("podman-compose"), stack: text("app"), left: vec![text("app_web_1")] },
             Trouble::NotWell { stack: text("app"), ill: vec![text("web is unhealthy")] },
+            Trouble::NoLogs { engine: Kind::Docker, count: 2 },
             Trouble::Sandbox { why: text("it has ended"), log: Vec::new() },
             Trouble::Runtime { path: text("/tmp/ingot-7"), why: text("it belongs to somebody else") },
             Trouble::State { path: text("/c/state.json") },
@@ -304,6 +314,8 @@ mod tests {
           hint: `ingot stack down` once more; `ingot stack ps` shows what is there
         7 the stack `app` is not well: web is unhealthy
           hint: `ingot stack ps` shows all of it, `ingot stack logs SERVICE` what a service says
+        7 docker could not show the logs of 2 containers to their end
+          hint: what docker said itself stands among the lines
         7 the stack's sandbox does not come up: it has ended
           hint: `ingot sandbox check --image IMAGE` says whether sandboxes work here
         its log is empty

@@ -3,7 +3,6 @@
 //! ever (docs/stack.md).
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -267,9 +266,4 @@ fn rows(order: &Order, phases: &BTreeMap<String, Phase>, containers: &[Service],
         Row { service, state, health, age, line }
     };
     order.sequence().into_iter().map(row).collect()
-}
-
-/// The file that a stack was started from.
-pub fn project(name: &str, file: PathBuf) -> ProviderProject {
-    ProviderProject { name: name.into(), file, environment: BTreeMap::new() }
 }

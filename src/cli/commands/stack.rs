@@ -4,9 +4,11 @@ use crate::check::{self, Policy, Report};
 use crate::cli::findings::print;
 use crate::cli::settings::Session;
 use crate::cli::stack_args::{Action, Environment, Stack as Arguments};
+use crate::cli::stack_logs;
 use crate::cli::stacks::Stage;
 use crate::error::Result;
 use crate::project::RulesSpec;
+use crate::report::json;
 use crate::report::stack::{BuiltReport, StackReport};
 use crate::stack::{Request, Stack, render, rules};
 
@@ -36,6 +38,13 @@ pub fn run(args: &Arguments, session: &Session) -> Result<()> {
             session.printer.data(&stage(stack)?.up(up)?, StackReport::text)
         }
         Action::Down { volumes } => stage(stack)?.down(*volumes),
+        Action::Logs(logs) => stack_logs::show(&stage(stack)?, logs),
+        Action::Restart(restart) => session.printer.data(&stage(stack)?.restart(restart)?, StackReport::text),
+        Action::Health => {
+            let health = stage(stack)?.health()?;
+            session.printer.data(&health, json)?;
+            health.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
+        }
         Action::Ps => session.printer.data(&stage(stack)?.ps()?, StackReport::text),
     }
 }
