@@ -233,7 +233,6 @@ impl Detached {
         let failed = |source| Error::Start { program: program.clone(), source };
         let other = log.try_clone().map_err(failed)?;
         command.stdin(Stdio::null()).stdout(log).stderr(other);
-        let failed = |source| Error::Start { program: command.get_program().to_string_lossy().into_owned(), source };
         let mut child = command.spawn().map_err(failed)?;
         let pid = child.id();
         match birth(pid) {

@@ -70,7 +70,9 @@ impl<'a> Stage<'a> {
     pub fn up(&self, up: &Up) -> Result<StackReport> {
         if up.no_check && self.is_production() {
             let advice = "what is wrong is shown by `ingot stack check --env production`";
-            return Err(Error::usage("in production nothing starts unchecked: --no-check is not allowed", advice).into());
+            return Err(
+                Error::usage("in production nothing starts unchecked: --no-check is not allowed", advice).into()
+            );
         }
         self.known(&up.services, false)?;
         let provider = self.provider()?;
@@ -106,8 +108,9 @@ impl<'a> Stage<'a> {
         let digest = Digest::of(text.as_bytes()).to_string();
         let unchanged = before.is_some_and(|before| before.whole.as_ref() == Some(&digest));
         fs::write_private(&project.file, text.as_bytes())?;
-        let running =
-            Running { whole: unchanged.then_some(digest), images: all, ..Running::new(provider.kind()) };
+        let mut running = Running::new(provider.kind());
+        running.whole = unchanged.then_some(digest);
+        running.images = all;
         self.place.remember(&running)?;
         Ok((running, unchanged))
     }
@@ -129,7 +132,8 @@ impl<'a> Stage<'a> {
             }
         };
         let task = self.session.progress.task("sandbox service", None);
-        Background { spec: &spec, image, engine: engine.kind(), production: self.is_production() }.ensure(&self.place)?;
+        Background { spec: &spec, image, engine: engine.kind(), production: self.is_production() }
+            .ensure(&self.place)?;
         task.finish("serves");
         Ok(())
     }
@@ -205,8 +209,13 @@ impl<'a> Stage<'a> {
         Ok(StackReport {
             stack: self.stack.name.clone(),
             engine: (!containers.is_empty()).then(|| engine.kind().to_string()),
-            services: containers.iter().map(ServiceReport::new).collect::<Vec<_>>().into_iter()
-                .chain(sandbox.as_ref().map(ServiceReport::sandbox)).collect(),
+            services: containers
+                .iter()
+                .map(ServiceReport::new)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .chain(sandbox.as_ref().map(ServiceReport::sandbox))
+                .collect(),
         })
     }
 

@@ -145,7 +145,8 @@ impl Engine {
         }
         let words = [&["container", "inspect"], &ids[..]].concat();
         let command = self.command(words.iter().copied());
-        let output = process::run(command, b"", ASK_TIMEOUT).map_err(|source| Error::Run { kind: self.kind, source })?;
+        let output =
+            process::run(command, b"", ASK_TIMEOUT).map_err(|source| Error::Run { kind: self.kind, source })?;
         let asked = format!("{} container inspect", self.kind);
         // One that was removed meanwhile is an error for the engine, which still tells of the others.
         let found: Vec<Inspected> = match serde_json::from_slice(&output.stdout) {
@@ -179,7 +180,8 @@ impl Engine {
 
     fn asked(&self, verb: &str, words: &[&str]) -> Result<String, Error> {
         let command = self.command(words.iter().copied());
-        let output = process::run(command, b"", ASK_TIMEOUT).map_err(|source| Error::Run { kind: self.kind, source })?;
+        let output =
+            process::run(command, b"", ASK_TIMEOUT).map_err(|source| Error::Run { kind: self.kind, source })?;
         if output.status.success() {
             return Ok(output.stdout_text());
         }

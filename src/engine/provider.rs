@@ -246,7 +246,10 @@ fn numbers(version: &str) -> Option<(u32, u32)> {
 }
 
 fn clean_environment(command: &mut Command) {
-    #[allow(clippy::disallowed_methods, reason = "a provider obeys the file that it is given and no variable of its own")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a provider obeys the file that it is given and no variable of its own"
+    )]
     for (name, _) in std::env::vars_os() {
         if ITS_OWN.iter().any(|own| name.to_string_lossy().starts_with(own)) {
             command.env_remove(name);

@@ -156,7 +156,8 @@ impl Socket {
     /// Like [`Socket::bind`], but every user who gets to the socket may connect: its folder decides who that is.
     pub fn bind_shared(path: &Path) -> Result<Self, Error> {
         let socket = Self::bind(path)?;
-        let refuse = |error: fs::Error| Error::Socket { path: path.into(), source: io::Error::other(error.to_string()) };
+        let refuse =
+            |error: fs::Error| Error::Socket { path: path.into(), source: io::Error::other(error.to_string()) };
         fs::set_mode(path, SHARED).map_err(refuse)?;
         Ok(socket)
     }

@@ -80,14 +80,8 @@ impl StackReport {
     /// A table.
     pub fn text(&self) -> String {
         let left = |name| (name, Align::Left);
-        let mut table = Table::new([
-            left("SERVICE"),
-            left("STATE"),
-            left("HEALTH"),
-            left("SINCE"),
-            left("PORTS"),
-            left("IMAGE"),
-        ]);
+        let mut table =
+            Table::new([left("SERVICE"), left("STATE"), left("HEALTH"), left("SINCE"), left("PORTS"), left("IMAGE")]);
         for one in &self.services {
             let state = match one.exit_code {
                 Some(code) => format!("{} ({code})", up::state(one.state)),

@@ -117,7 +117,7 @@ pub fn health(stack: &Stack, engine: &Engine, place: &Place) -> Result<StackHeal
         let own: Vec<&Service> = containers.iter().filter(|one| one.service == name).collect();
         asked.push((name, own, extras(stack, name, service)?.health));
     }
-    let answers = in_parallel(&asked, AT_ONCE, |(_, own, endpoint)| Ok::<_, Trouble>(of(own, endpoint.as_ref())))?;
+    let answers = in_parallel(&asked, AT_ONCE, |(_, own, endpoint)| Ok(of(own, endpoint.as_ref())))?;
     let services: BTreeMap<String, ServiceHealth> =
         asked.iter().map(|(name, ..)| name.to_string()).zip(answers).collect();
     let sandbox = match super::ingot::sandbox(stack)? {

@@ -123,7 +123,12 @@ type Recipe = (PathBuf, Option<String>, BTreeMap<String, String>, Option<String>
 
 fn recipe(wanted: &Wanted) -> Recipe {
     let cast = &wanted.cast;
-    (fs::canonical(&cast.project), cast.variant.clone(), cast.args.clone(), wanted.platform.as_ref().map(ToString::to_string))
+    (
+        fs::canonical(&cast.project),
+        cast.variant.clone(),
+        cast.args.clone(),
+        wanted.platform.as_ref().map(ToString::to_string),
+    )
 }
 
 /// Casts the images, each once however many services have it. Hygiene and budgets hold as in `ingot build`.
@@ -230,7 +235,8 @@ pub fn load(images: &[CastImage], engine: &Engine, access: &Access) -> Result<us
             Kind::Podman => ImageName::ContainersStorage(image.name.clone()),
             Kind::Docker => ImageName::DockerDaemon(image.name.clone()),
         };
-        put(image, &name, access).during(|| format!("loading the image of `{}` into {}", image.service, engine.kind()))?;
+        put(image, &name, access)
+            .during(|| format!("loading the image of `{}` into {}", image.service, engine.kind()))?;
         if !has(image, engine)? {
             let (engine, name) = (engine.kind(), image.name.clone());
             return Err(Trouble::NotLoaded { engine, name, digest: image.digest() }.into());

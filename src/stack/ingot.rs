@@ -17,19 +17,8 @@ pub const SANDBOX: &str = "sandbox";
 
 const OF_SERVICE: [&str; 5] = ["args", "health", "project", "sandbox", "variant"];
 const OF_STACK: [&str; 1] = ["sandbox"];
-const OF_SANDBOX: [&str; 11] = [
-    "allow-weak",
-    "args",
-    "cpus",
-    "image",
-    "max-sessions",
-    "memory",
-    "pids",
-    "project",
-    "queue",
-    "timeout",
-    "variant",
-];
+const OF_SANDBOX: [&str; 11] =
+    ["allow-weak", "args", "cpus", "image", "max-sessions", "memory", "pids", "project", "queue", "timeout", "variant"];
 /// The keys of a sandbox that are options of `ingot sandbox serve` by the same name.
 const OPTIONS: [&str; 6] = ["cpus", "max-sessions", "memory", "pids", "queue", "timeout"];
 

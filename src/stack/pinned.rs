@@ -47,17 +47,8 @@ const FLAGS: [&str; 22] = [
     "append",
 ];
 /// Mappings whose keys are the user's own.
-const FREE: [&str; 9] = [
-    "annotations",
-    "driver_opts",
-    "environment",
-    "extra_hosts",
-    "labels",
-    "logging",
-    "options",
-    "sysctls",
-    "x-ingot",
-];
+const FREE: [&str; 9] =
+    ["annotations", "driver_opts", "environment", "extra_hosts", "labels", "logging", "options", "sysctls", "x-ingot"];
 /// Keys of a service that are nothing to a provider that builds nothing, and waits for nobody.
 const REMOVED: [&str; 6] = ["build", "develop", "extends", "profiles", "provider", "scale"];
 /// Keys of a service that must be text: podman-compose gives them to podman as they are.
@@ -92,7 +83,8 @@ pub struct Pins {
 /// The pinned file's content.
 pub fn pinned(stack: &Stack, pins: &Pins) -> Result<Node> {
     let Value::Map(map) = &stack.root.value else { return Ok(stack.root.clone()) };
-    let mut map: Map = map.iter().filter(|(key, _)| is_known(key)).map(|(key, node)| (key.clone(), node.clone())).collect();
+    let mut map: Map =
+        map.iter().filter(|(key, _)| is_known(key)).map(|(key, node)| (key.clone(), node.clone())).collect();
     let nowhere = Place::default();
     map.insert("name".into(), (nowhere, Node::text(nowhere, stack.name.clone())));
     if let Some((_, Node { value: Value::Map(services), .. })) = map.get_mut("services") {
@@ -302,7 +294,8 @@ impl Pinner<'_> {
         if let Value::List(volumes) = &mut volumes.1.value {
             volumes.push(mount(place, &folder.display().to_string(), SANDBOX_FOLDER));
         }
-        let variables = service.entry("environment".into()).or_insert((place, Node::new(place, Value::Map(Map::new()))));
+        let variables =
+            service.entry("environment".into()).or_insert((place, Node::new(place, Value::Map(Map::new()))));
         if let Value::Map(variables) = &mut variables.1.value {
             let socket = Node::text(place, format!("{SANDBOX_FOLDER}/{SOCKET}"));
             variables.insert(SANDBOX_VARIABLE.into(), (place, socket));
@@ -474,7 +467,8 @@ mod tests {
             sockets: Some("/run/ingot/app-1/sandbox".into()),
             ..Pins::default()
         };
-        let text = "name: app\nx-ingot: {sandbox: {image: s}}\nservices:\n  web: {x-ingot: {project: ., sandbox: true}}\n";
+        let text =
+            "name: app\nx-ingot: {sandbox: {image: s}}\nservices:\n  web: {x-ingot: {project: ., sandbox: true}}\n";
         let root = pinned(&stack(text), &pins).unwrap();
         insta::assert_snapshot!(yaml(&root), @r#"
         name: app

@@ -208,13 +208,16 @@ impl Explain for Trouble {
                  everything down"
             ),
             Trouble::OtherStack { .. } => {
-                "take that one down, or give this one another name (`name:` in the file, or COMPOSE_PROJECT_NAME)".into()
+                "take that one down, or give this one another name (`name:` in the file, or COMPOSE_PROJECT_NAME)"
+                    .into()
             }
             Trouble::OtherEngine { engine, .. } => {
                 format!("use it with `--engine {engine}`, or take it down first: `ingot stack down`")
             }
             Trouble::Left { .. } => "`ingot stack down` once more; `ingot stack ps` shows what is there".into(),
-            Trouble::NotWell { .. } => "`ingot stack ps` shows all of it, `ingot stack logs SERVICE` what a service says".into(),
+            Trouble::NotWell { .. } => {
+                "`ingot stack ps` shows all of it, `ingot stack logs SERVICE` what a service says".into()
+            }
             Trouble::NoLogs { engine, .. } => format!("what {engine} said itself stands among the lines"),
             Trouble::Sandbox { .. } => "`ingot sandbox check --image IMAGE` says whether sandboxes work here".into(),
             Trouble::Runtime { .. } => "set XDG_RUNTIME_DIR to a short folder that belongs to this user alone".into(),

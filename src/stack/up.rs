@@ -139,7 +139,8 @@ fn startable(order: &Order, phases: &BTreeMap<String, Phase>) -> Vec<String> {
 fn start(rise: &Rise<'_>, free: &[String], containers: &[Service], phases: &mut BTreeMap<String, Phase>) -> Result<()> {
     let runs = |name: &str| {
         let mut own = containers.iter().filter(|one| one.service == name).peekable();
-        own.peek().is_some() && own.all(|one| one.state == State::Running || one.state == State::Exited && one.exit_code == 0)
+        own.peek().is_some()
+            && own.all(|one| one.state == State::Running || one.state == State::Exited && one.exit_code == 0)
     };
     let names: Vec<&str> = free.iter().map(String::as_str).collect();
     let (there, missing): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| runs(name));
@@ -191,7 +192,7 @@ pub fn not_up(engine: &Engine, stack: &str, service: &str, why: String, containe
 /// "db (running, healthy)".
 pub fn told(service: &Service) -> String {
     let state = state(service.state);
-    match service.health {
+    match service.health.filter(|_| service.state == State::Running) {
         Some(health) => format!("{} ({state}, {})", service.service, self::health(health)),
         None => format!("{} ({state})", service.service),
     }
@@ -231,8 +232,9 @@ impl Lines {
             return;
         }
         self.read = Some(Instant::now());
-        let coming =
-            |one: &&Service| !matches!(phases.get(&one.service), Some(Phase::Started(_, Progress::Up | Progress::Done)));
+        let coming = |one: &&Service| {
+            !matches!(phases.get(&one.service), Some(Phase::Started(_, Progress::Up | Progress::Done)))
+        };
         for one in containers.iter().filter(coming) {
             if let Some(line) = engine.tail(&one.id, 1).ok().and_then(|mut lines| lines.pop()) {
                 self.last.insert(one.service.clone(), line);

@@ -90,7 +90,11 @@ impl Watch {
         let since = *self.running_since.get_or_insert_with(Instant::now);
         if self.completes {
             let patience = self.timeout.unwrap_or(Duration::MAX);
-            return if since.elapsed() < patience { Progress::Runs } else { Progress::Failed(late(patience, "has not ended")) };
+            return if since.elapsed() < patience {
+                Progress::Runs
+            } else {
+                Progress::Failed(late(patience, "has not ended"))
+            };
         }
         if containers.iter().all(|one| one.check.is_none()) {
             return if since.elapsed() >= SETTLING { Progress::Up } else { Progress::Runs };
@@ -215,7 +219,8 @@ impl Checks {
         }
         if self.running.is_none() && self.next.is_none_or(|next| Instant::now() >= next) {
             // Failures count in the check's own time, whoever wants to know sooner.
-            let pace = if starting { check.start_interval.unwrap_or(EAGER).min(check.interval) } else { check.interval };
+            let pace =
+                if starting { check.start_interval.unwrap_or(EAGER).min(check.interval) } else { check.interval };
             self.next = Some(Instant::now() + pace.max(LEAST));
             self.running = Some(run(service, check, engine));
         }
