@@ -40,12 +40,12 @@ pub struct Registries {
     pub logins: BTreeMap<String, Login>,
     /// What is to be known of settings that are not used.
     pub warnings: Vec<String>,
-    asked: Arc<Asked>,
+    pub(super) asked: Arc<Asked>,
 }
 
 /// What npm said of itself, asked at most once.
 #[derive(Debug, Default)]
-struct Asked {
+pub(super) struct Asked {
     /// The name of npm; another one in tests.
     npm: Option<String>,
     folder: PathBuf,
@@ -152,7 +152,7 @@ impl Registries {
 
     /// The host of the registry that npm uses if nobody configures one.
     fn default_host(&self) -> Option<String> {
-        let ask = || self.ask(&["--userconfig=/dev/null", "--globalconfig=/dev/null"])?.host_str().map(str::to_string);
+        let ask = || self.ask(&["--userconfig=/nonexistent/user", "--globalconfig=/nonexistent/global"])?.host_str().map(str::to_string);
         self.asked.default.get_or_init(ask).clone()
     }
 
