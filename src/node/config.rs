@@ -152,7 +152,11 @@ impl Registries {
 
     /// The host of the registry that npm uses if nobody configures one.
     fn default_host(&self) -> Option<String> {
-        let ask = || self.ask(&["--userconfig=/nonexistent/user", "--globalconfig=/nonexistent/global"])?.host_str().map(str::to_string);
+        let ask = || {
+            self.ask(&["--userconfig=/nonexistent/user", "--globalconfig=/nonexistent/global"])?
+                .host_str()
+                .map(str::to_string)
+        };
         self.asked.default.get_or_init(ask).clone()
     }
 

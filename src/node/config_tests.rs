@@ -84,7 +84,11 @@ fn scopes_logins_and_variables_come_from_all_sources() {
 fn a_bad_setting_is_named_and_not_repeated() {
     for (variables, files, expected) in [
         (&[("npm_config_registry", "canary")][..], &[][..], "npm_config_registry: a registry is not a URL"),
-        (&[], &[("project/.npmrc", "registry=ssh://canary@x/")], ".npmrc`: a registry has the scheme `ssh`, expected https"),
+        (
+            &[],
+            &[("project/.npmrc", "registry=ssh://canary@x/")],
+            ".npmrc`: a registry has the scheme `ssh`, expected https",
+        ),
         (&[], &[("project/.npmrc", "@s:registry=${GONE}")], ".npmrc`: the variable `GONE` is not set"),
     ] {
         let error = registries(variables, files, NO_NPM).unwrap_err();

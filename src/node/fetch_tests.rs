@@ -84,7 +84,9 @@ fn registries_that_fail_are_network_errors() {
         let (_folder, store) = store();
         let error = go(&[package("a", &bytes, None)], &at(&server), &store).unwrap_err();
         assert_eq!(error.class().code(), 5, "{error}");
-        assert!(error.to_string().starts_with("fetching `a@1.0.0`: ") && error.to_string().contains(&status.to_string()));
+        assert!(
+            error.to_string().starts_with("fetching `a@1.0.0`: ") && error.to_string().contains(&status.to_string())
+        );
         assert_eq!(server.seen().len(), times, "{:?}", server.lines());
     }
 }
@@ -149,8 +151,11 @@ fn a_login_is_sent_to_its_own_place_and_no_other() {
     go(&[other], &registries, &store).unwrap();
     forget();
     go(&[package("moved", &bytes, None)], &registries, &store).unwrap();
-    let authorized: Vec<(String, bool)> =
-        server.seen().iter().map(|seen| (seen.path().to_string(), seen.header("authorization") == Some("Bearer canary"))).collect();
+    let authorized: Vec<(String, bool)> = server
+        .seen()
+        .iter()
+        .map(|seen| (seen.path().to_string(), seen.header("authorization") == Some("Bearer canary")))
+        .collect();
     assert_eq!(
         authorized,
         [

@@ -63,7 +63,8 @@ fn files_are_unpacked_as_npm_unpacks_them() {
 
 #[test]
 fn what_git_ignores_is_what_npm_ignores() {
-    let renamed = files(RawTar::new().file("p/.gitignore", b"1").file("p/d/.gitignore", b"2").file("p/d/.npmignore", b"3"));
+    let renamed =
+        files(RawTar::new().file("p/.gitignore", b"1").file("p/d/.gitignore", b"2").file("p/d/.npmignore", b"3"));
     assert_eq!(renamed.unwrap(), ["- .npmignore 1", "- d/.npmignore 3"]);
     let kept = files(RawTar::new().file("p/.npmignore", b"1").file("p/.gitignore", b"2"));
     assert_eq!(kept.unwrap(), ["- .npmignore 1"]);

@@ -83,6 +83,42 @@ fn resolved(text: &str, variant: &str, args: &BuildArgs) -> Result<Variant, Erro
 }
 
 #[test]
+fn a_node_project_is_typed_and_its_files_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let toml = |node: &str| {
+        format!(
+            "[image]\nname = \"x\"\n[node]\n{node}\n[app]\nsource = \"web\"\ntarget = \"/srv\"\ncommand = [\"node\"]\n[variants.a]\nbase = \"b\"\n"
+        )
+    };
+    let read = |node: &str| {
+        write("ingot.toml", &toml(node));
+        let variant = Project::load(folder.path())?.variant("a", &BuildArgs::default())?;
+        Ok::<_, crate::error::Error>(variant.node.unwrap())
+    };
+    ["web/package-lock.json", "web/package.json", "other.json"].iter().for_each(|name| write(name, "{}"));
+    let node = read("lock = \"web/package-lock.json\"").unwrap();
+    assert_eq!(node.modules.value, "/srv/node_modules");
+    assert!(node.package.value.ends_with("web/package.json") && node.lock.value.ends_with("web/package-lock.json"));
+    let node = read("lock = \"web/package-lock.json\"\npackage = \"other.json\"\nmodules = \"/node_modules\"").unwrap();
+    assert!(node.modules.value == "/node_modules" && node.package.value.ends_with("other.json"));
+    for (node, expected) in [
+        ("", "`lock` is missing in `[node]`"),
+        ("lock = \"none.json\"", "the file `none.json` does not exist"),
+        ("lock = \"other.json\"", "the file `package.json` does not exist"),
+        ("lock = \"other.json\"\nmodules = \"/srv/modules\"", "`/srv/modules` is not where Node looks for packages"),
+        ("lock = \"other.json\"\nversion = \"20\"", "unknown key `version` in `[node]`"),
+    ] {
+        let error = read(node).unwrap_err();
+        assert!(error.to_string().contains(expected) && error.class().code() == 2, "{error}");
+    }
+}
+
+#[test]
 fn the_file_of_the_design_is_read_whole() {
     let dir = folder(FILE_NAME, DESIGN);
     let project = Project::load(dir.path()).unwrap();

@@ -60,7 +60,7 @@ impl Explain for Error {
             Error::Conflict { .. } => {
                 Some("set name, uid and gid in [user] to those of the base, or to ones that it does not have".into())
             }
-            Error::Shell => Some("use a base with a shell, or add [python], whose launcher needs none".into()),
+            Error::Shell => Some("add `dash` to the packages of [os], use a base with a shell, or add [python], whose launcher needs none".into()),
             Error::Folder { .. } => Some("choose another path in [app] writable".into()),
             Error::Interpreter { .. } => Some("choose a shorter [python] venv, without spaces".into()),
             Error::Name { .. } => None,

@@ -22,6 +22,7 @@
 //! - `lock`: what ingot.lock pins stays, although registries move on.
 //! - `machine`: the helpers themselves, and that this machine can do what the other tests need.
 //! - `memory`: peak memory is bounded, whatever the input.
+//! - `node`: packages of Node are what npm makes of the same lock, come from where npm would take them, and run.
 //! - `os_packages`: packages on a base and for another architecture, updates, and what is refused.
 //! - `outputs`: every kind of output, read by the programs that others use.
 //! - `overlap`: layers leave while others are made, but never before a budget allows it; `--timings` shows it.
@@ -67,6 +68,7 @@ mod lies;
 mod lock;
 mod machine;
 mod memory;
+mod node;
 mod os_packages;
 mod outputs;
 mod overlap;

@@ -8,7 +8,7 @@ PATH=$PATH:/usr/sbin:/sbin
 # program=package
 test="mmdebstrap=mmdebstrap python3=python3 curl=curl faketime=faketime podman=podman runc=runc netavark=netavark aardvark-dns=aardvark-dns iptables=iptables newuidmap=uidmap
 slirp4netns=slirp4netns skopeo=skopeo umoci=umoci buildah=buildah docker-registry=docker-registry dockerd=docker.io
-htpasswd=apache2-utils openssl=openssl gpg=gpg gpg-agent=gpg-agent gpgv=gpgv setpriv=util-linux git=git zstd=zstd pigz=pigz make=make strace=strace valgrind=valgrind time=time"
+htpasswd=apache2-utils openssl=openssl gpg=gpg gpg-agent=gpg-agent gpgv=gpgv setpriv=util-linux git=git zstd=zstd pigz=pigz make=make npm=npm strace=strace valgrind=valgrind time=time"
 browser="chromium=chromium chromedriver=chromium-driver"
 stack="python3=python3 podman=podman runc=runc netavark=netavark aardvark-dns=aardvark-dns iptables=iptables $browser"
 

@@ -156,12 +156,16 @@ fn of_other_libc(
     });
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let mut found = BTreeSet::new();
+    // Packages of Node that bring one for each, and choose when they are loaded.
+    let own = |object: &&Object<'_>| object.native && !object.elf.needed.iter().any(other);
+    let choosing: BTreeSet<&str> = world.objects.iter().filter(own).filter_map(|one| prebuilds(one.path)).collect();
     for (number, object) in world.objects.iter().enumerate().filter(|(_, object)| object.native) {
         let name = object.elf.needed.iter().find(|name| other(name));
         let Some(name) = name.filter(|name| has_libc && world.named(name).next().is_none()) else { continue };
         found.insert(number);
         // A program that has its own loader is told of that.
-        if object.elf.interpreter.is_none() {
+        let chosen = prebuilds(object.path).is_some_and(|folder| choosing.contains(folder));
+        if object.elf.interpreter.is_none() && !chosen {
             groups.entry(name.clone()).or_default().push(number);
         }
     }
@@ -177,6 +181,15 @@ fn of_other_libc(
         findings.add(with_files(Draft::new(LIBC, place, message), files.iter().map(String::as_str)));
     }
     found
+}
+
+/// `.../prebuilds` of a file in it: where `node-gyp-build` looks for the one that fits.
+fn prebuilds(path: &TreePath) -> Option<&str> {
+    let path = path.as_str();
+    let at = path.find("/node_modules/").or_else(|| path.starts_with("node_modules/").then_some(0))?;
+    let folder = "/prebuilds";
+    let found = path.get(at..)?.rfind("/prebuilds/")?;
+    path.get(..at + found + folder.len())
 }
 
 /// Programs whose loader is missing.

@@ -257,6 +257,23 @@ fn a_library_that_a_package_is_for_counts_as_a_module_and_a_plugin_does_not() {
 }
 
 #[test]
+fn packages_of_node_choose_among_their_prebuilds() {
+    let with = |files: &[(&str, &Made)]| {
+        let mut recipe = Recipe::good();
+        python(&mut recipe);
+        for (path, made) in files {
+            recipe.file(1, &format!("app/node_modules/a/{path}"), 0o644, made.bytes());
+        }
+        recipe.findings(LIBC).len()
+    };
+    let (own, other) = (library(&["libc.so.6"]), library(&["libc.musl-x86_64.so.1"]));
+    assert_eq!(with(&[("prebuilds/linux-x64/a.glibc.node", &own), ("prebuilds/linux-x64/a.musl.node", &other)]), 0);
+    // Nothing to choose from; and no package that chooses.
+    assert_eq!(with(&[("prebuilds/linux-x64/a.musl.node", &other)]), 1);
+    assert_eq!(with(&[("lib/a.node", &own), ("lib/b.node", &other)]), 1);
+}
+
+#[test]
 fn musl_looks_into_its_own_folders() {
     let image = |path: &str, text: Option<&str>| {
         let mut recipe = Recipe::good();

@@ -89,8 +89,8 @@ pub(in crate::validate) const RULES: &[Declared] = &[
     Declared {
         id: "start-module",
         severity: Severity::Warning,
-        title: "a Python module or script that is not found",
-        why: "The command is told to run it, and ends with \"No module named\" or \"can't open file\".",
+        title: "a module or script that is not found",
+        why: "Python or Node is told to run it, and ends with \"No module named\", \"can't open file\" or \"Cannot find module\".",
         fix: "Add the module to the image, or to PYTHONPATH, or correct its name.",
         breaks: "`python -m missing`",
         passes: "`python -m there`, with `there.py` in the working folder",

@@ -1,4 +1,4 @@
-//! What a Python command is told to run: `python -m NAME`, `python FILE`, `gunicorn NAME:APP`.
+//! What a command is told to run: `python -m NAME`, `python FILE`, `gunicorn NAME:APP`, `node FILE`.
 
 use super::program::Shell;
 use crate::layer::TreePath;
@@ -13,6 +13,18 @@ const ELSEWHERE: [&str; 7] = ["--chdir", "--pythonpath", "--app-dir", "--config"
 /// Endings of what can be imported, besides a folder.
 const ENDINGS: [&str; 3] = [".py", ".pyc", ".so"];
 
+/// Options of Node that take no word of their own.
+const NODE_OPTIONS: [&str; 6] = [
+    "--enable-source-maps",
+    "--no-warnings",
+    "--trace-warnings",
+    "--trace-uncaught",
+    "--use-openssl-ca",
+    "--use-system-ca",
+];
+/// What Node adds to the name of what it is told to run.
+const NODE_ENDINGS: [&str; 4] = ["", ".js", ".json", ".node"];
+
 /// Looks at a command whose program is there.
 pub(super) fn look(
     subject: &Subject,
@@ -26,6 +38,9 @@ pub(super) fn look(
     if name == "python" || name.strip_prefix("python3").is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
         let environment = environment(subject, shell, pythons, program);
         return python(subject, shell, pythons, (environment, arguments), findings);
+    }
+    if name == "node" || name == "nodejs" {
+        return node(subject, shell, arguments, findings);
     }
     let moved = arguments.iter().any(|word| ELSEWHERE.iter().any(|option| word.starts_with(option)));
     if SERVERS.contains(&name) && !moved {
@@ -68,6 +83,22 @@ fn python(
                 return;
             }
         }
+    }
+}
+
+/// `node FILE`, behind options that are known to take nothing.
+fn node(subject: &Subject, shell: &Shell<'_>, arguments: &[String], findings: &mut Findings<'_>) {
+    let plain =
+        |word: &&String| NODE_OPTIONS.contains(&word.as_str()) || (word.starts_with("--") && word.contains('='));
+    let Some(file) = arguments.iter().find(|word| !plain(word)).filter(|word| !word.starts_with('-')) else { return };
+    // `node inspect FILE` is another command.
+    if file == "inspect" {
+        return;
+    }
+    let at = |ending: &str| subject.root.follow(&shell.absolute(&format!("{file}{ending}"))).is_some();
+    if !NODE_ENDINGS.iter().any(|ending| at(ending)) {
+        let message = format!("node is told to run `{}`, which is not in the image", brief(file));
+        findings.add(Draft::new("start-module", "config.Cmd", message));
     }
 }
 

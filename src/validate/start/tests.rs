@@ -305,6 +305,37 @@ fn python_commands() {
 }
 
 #[test]
+fn node_commands() {
+    let run = |words: Value| {
+        fired(|recipe| {
+            recipe.file(1, "usr/bin/node", 0o755, program());
+            recipe.file(1, "app/main.js", 0o644, "");
+            recipe.config["Entrypoint"] = words.clone();
+        })
+    };
+    for missing in [
+        json!(["node", "server.js"]),
+        json!(["node", "--enable-source-maps", "--max-old-space-size=64", "/app/main.mjs"]),
+        json!(["/usr/bin/node", "app"]),
+    ] {
+        assert_eq!(run(missing.clone()), ["start-module"], "{missing}");
+    }
+    for fine in [
+        json!(["node", "main.js"]),
+        json!(["node", "main", "missing.js"]),
+        json!(["node", "/app"]),
+        json!(["node", "--no-warnings", "/app/main.js"]),
+        json!(["node", "-r", "missing", "main.js"]),
+        json!(["node", "-e", "1"]),
+        json!(["node", "--test"]),
+        json!(["node", "inspect", "missing.js"]),
+        json!(["node"]),
+    ] {
+        assert_eq!(run(fine.clone()), [""; 0], "{fine}");
+    }
+}
+
+#[test]
 fn environments_that_do_not_fit() {
     for (cfg, message) in [
         ("home = /usr/local/bin\nversion = 3.11.2\n", "`home = /usr/local/bin` is not in the image"),

@@ -8,8 +8,8 @@ use super::program::Ran;
 use super::{Scratch, TestUser};
 
 /// What passes into the program's environment: how this machine reaches its package index, and nothing else.
-const PASSED: [&str; 8] =
-    ["PIP_", "UV_", "SSL_CERT_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy"];
+const PASSED: [&str; 9] =
+    ["PIP_", "UV_", "npm_config_", "SSL_CERT_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy"];
 
 /// `ingot` as an unprivileged user with an empty HOME and store.
 pub struct Ingot {

@@ -23,7 +23,14 @@ type Handler = dyn Fn(&str) -> Option<Reply> + Send + Sync;
 /// It answers each request in a thread of its own, which the handler may hold up.
 pub struct Server {
     port: u16,
-    asked: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+/// A request.
+struct Asked {
+    path: String,
+    /// The value of its `Authorization` header.
+    login: Option<String>,
 }
 
 impl Server {
@@ -54,16 +61,29 @@ impl Server {
 
     /// The paths that were asked for.
     pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().unwrap().iter().map(|asked| asked.path.clone()).collect()
+    }
+
+    /// The paths that were asked for, and who asked: the value of the `Authorization` header.
+    pub fn asked_by(&self) -> Vec<(String, Option<String>)> {
+        self.asked.lock().unwrap().iter().map(|asked| (asked.path.clone(), asked.login.clone())).collect()
     }
 }
 
-fn answer(mut stream: TcpStream, handler: &Handler, asked: &Mutex<Vec<String>>) -> Option<()> {
+fn answer(mut stream: TcpStream, handler: &Handler, asked: &Mutex<Vec<Asked>>) -> Option<()> {
     let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
     let request = lines.next()?.ok()?;
-    while !lines.next()?.ok()?.is_empty() {}
+    let mut login = None;
+    loop {
+        let line = lines.next()?.ok()?;
+        match line.split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => login = Some(value.trim().to_string()),
+            None if line.is_empty() => break,
+            _ => {}
+        }
+    }
     let (method, path) = (request.split(' ').next()?, request.split(' ').nth(1)?.to_string());
-    asked.lock().unwrap().push(path.clone());
+    asked.lock().unwrap().push(Asked { path: path.clone(), login });
     let mut head = |status: &str, kind: &str, length: u64| {
         let head = format!(
             "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
