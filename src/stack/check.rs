@@ -22,16 +22,27 @@ pub(super) struct Checker<'a> {
     pub stack: &'a Stack,
     policy: &'a Policy,
     pub production: bool,
-    found: Vec<Finding>,
+    /// The service that is looked at, before each finding.
+    service: String,
+    found: Vec<(String, Finding)>,
 }
 
 /// Holds a stack against every rule that is on. `production`: what is let pass in development is an error.
 pub fn check(stack: &Stack, policy: &Policy, production: bool) -> Report {
-    let mut checker = Checker { stack, policy, production, found: Vec::new() };
+    let findings = inspect(stack, policy, production).into_iter().map(|(_, finding)| finding).collect();
+    let mut report = Report { findings, files: stack.files.len(), ..Report::default() };
+    report.sort();
+    report
+}
+
+/// The findings, each with the service that it is about.
+pub(super) fn inspect(stack: &Stack, policy: &Policy, production: bool) -> Vec<(String, Finding)> {
+    let mut checker = Checker { stack, policy, production, service: String::new(), found: Vec::new() };
     for (name, place) in &stack.unset {
         checker.add("variable-unset", *place, format!("`{name}` has no value"));
     }
     for (name, service) in stack.services() {
+        checker.service = name.to_string();
         privileges(&mut checker, name, service);
         namespaces(&mut checker, name, service);
         aside(&mut checker, name, service);
@@ -42,9 +53,7 @@ pub fn check(stack: &Stack, policy: &Policy, production: bool) -> Report {
         gpus(&mut checker, name, service);
         secrets::look(&mut checker, name, service);
     }
-    let mut report = Report { findings: checker.found, files: stack.files.len(), ..Report::default() };
-    report.sort();
-    report
+    checker.found
 }
 
 impl Checker<'_> {
@@ -66,7 +75,7 @@ impl Checker<'_> {
             if worse {
                 finding.severity = Severity::Error;
             }
-            self.found.push(finding);
+            self.found.push((self.service.clone(), finding));
         }
     }
 }

@@ -48,6 +48,16 @@ pub fn check(stack: &Stack) -> Result<(), Error> {
             return Err(unfit(stack, mode.place, what, "keep one of the two"));
         }
         dependencies(stack, name, service)?;
+        for (key, between) in [("links", ':'), ("volumes_from", ':')] {
+            for node in service.get(key).and_then(Node::list).into_iter().flatten() {
+                let other = node.scalar().unwrap_or_default().split(between).next().unwrap_or_default();
+                if other != "container" && !stack.services().any(|(known, _)| known == other) {
+                    let other: String = other.escape_debug().take(100).collect();
+                    let what = format!("`{name}` names `{other}` in `{key}`, which is not there, or not in the profiles");
+                    return Err(unfit(stack, node.place, what, "correct the name, or name its profile with --profile"));
+                }
+            }
+        }
     }
     let mut done = BTreeSet::new();
     stack.services().try_for_each(|(name, _)| acyclic(stack, name, &mut Vec::new(), &mut done))
@@ -58,7 +68,7 @@ fn unfit(stack: &Stack, place: Place, what: String, hint: &'static str) -> Error
 }
 
 fn source(stack: &Stack, name: &str, service: &Node) -> Result<(), Error> {
-    let has = |key: &str| service.get(key).is_some_and(|node| node.value != Value::Null);
+    let has = |key: &str| service.get(key).is_some_and(|node| node.value != Value::Null && node.scalar() != Some(""));
     if ["image", "build", "x-ingot", "provider"].into_iter().any(has) {
         return Ok(());
     }
@@ -166,6 +176,9 @@ mod tests {
     fn what_is_named_must_be_there() {
         for (text, expected) in [
             ("services: {a: {tty: true}}", "`compose.yaml`, line 1: nothing says which image `a` runs"),
+            ("services: {a: {image: ''}}", "nothing says which image `a` runs"),
+            ("services: {a: {image: i, links: ['b:c']}}", "`a` names `b` in `links`"),
+            ("services: {a: {image: i, volumes_from: ['b:ro']}}", "`a` names `b` in `volumes_from`"),
             ("services: {a: {image: i, networks: [n]}}", "`n` is used, but is not among the file's `networks`"),
             ("services: {a: {image: i, volumes: ['v:/x']}}", "`v` is used, but is not among the file's `volumes`"),
             ("services: {a: {image: i, secrets: [s]}}", "`s` is used, but is not among the file's `secrets`"),

@@ -1,4 +1,4 @@
-//! `${NAME}` in the values of a Compose file (Compose Specification, "Interpolation"), and `.env` files.
+//! `${NAME}` in the values of a Compose file (Compose Specification, "Interpolation").
 //!
 //! A value is put in as text and never read as YAML again, so it cannot add keys. Nothing is expanded twice.
 
@@ -30,6 +30,18 @@ impl Variables {
         Variables { values, expanded: 0, unset: BTreeMap::new() }
     }
 
+    /// Those that are not known yet.
+    pub fn add(&mut self, more: BTreeMap<String, String>) {
+        for (name, value) in more {
+            self.values.entry(name).or_insert(value);
+        }
+    }
+
+    /// All that are known.
+    pub fn values(&self) -> &BTreeMap<String, String> {
+        &self.values
+    }
+
     /// Their values.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
@@ -59,7 +71,8 @@ impl Variables {
         Ok(())
     }
 
-    fn text(&mut self, text: &str, place: Place, depth: usize) -> Result<String, String> {
+    /// Expands one text; `depth` is how many defaults it stands in.
+    pub(super) fn text(&mut self, text: &str, place: Place, depth: usize) -> Result<String, String> {
         if depth > DEPTH_LIMIT {
             return Err(format!("defaults stand more than {DEPTH_LIMIT} deep in one another"));
         }
@@ -77,11 +90,11 @@ impl Variables {
                 behind.get(1..).unwrap_or_default()
             } else {
                 let (name, behind) = name(after);
-                if name.is_empty() {
-                    return Err(format!("`$` without a name in `{}`: write `$$` for a dollar", shown(text)));
+                // `$(date)`, `$?`, `$2`: Compose lets a dollar be one where no name can begin.
+                match name.is_empty() {
+                    true => out.push('$'),
+                    false => out.push_str(&self.value(name, place)),
                 }
-                let value = self.value(name, place);
-                out.push_str(&value);
                 behind
             };
             if out.len() > TEXT_LIMIT {
@@ -153,85 +166,8 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
-}
-
-/// Reads a `.env` file: `NAME=VALUE` lines, with `export`, quotes and comments. In double quotes and without quotes,
-/// variables of the file above and of `known` are expanded.
-pub fn dotenv(text: &str, name: &str, known: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
-    let mut found = BTreeMap::new();
-    let mut lines = text.lines().enumerate();
-    while let Some((number, line)) = lines.next() {
-        let wrong = |what: &str| Error::Yaml { file: name.into(), line: number + 1, what: what.into() };
-        let line = line.trim();
-        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let (key, value) = line.split_once('=').ok_or_else(|| wrong("a line without `=`"))?;
-        let key = key.trim();
-        if key.is_empty()
-            || !self::name(key).1.is_empty()
-                && !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
-        {
-            return Err(wrong("a name that no variable can have"));
-        }
-        let value = value.trim_start();
-        let (raw, expanded) = match value.chars().next() {
-            Some(quote @ ('\'' | '"')) => {
-                let mut inner = value.get(1..).unwrap_or_default().to_string();
-                while unquoted(&inner, quote).is_none() {
-                    let (_, next) = lines.next().ok_or_else(|| wrong("a quote is not closed"))?;
-                    inner = inner + "\n" + next;
-                }
-                let end = unquoted(&inner, quote).unwrap_or_default();
-                let inner = inner.get(..end).unwrap_or_default().to_string();
-                if quote == '"' { (unescaped(&inner), true) } else { (inner, false) }
-            }
-            _ => {
-                let end = value.find(" #").or_else(|| value.starts_with('#').then_some(0)).unwrap_or(value.len());
-                (value.get(..end).unwrap_or_default().trim_end().to_string(), true)
-            }
-        };
-        let value = if expanded && raw.contains('$') {
-            let mut variables = Variables::new(found.clone(), known.clone());
-            variables.text(&raw, Place::default(), 0).map_err(|what| wrong(&what))?
-        } else {
-            raw
-        };
-        found.insert(key.to_string(), value);
-    }
-    Ok(found)
-}
-
-/// Where the quote closes.
-fn unquoted(text: &str, quote: char) -> Option<usize> {
-    let mut escaped = false;
-    text.char_indices().find_map(|(at, c)| {
-        let closes = c == quote && !escaped;
-        escaped = quote == '"' && c == '\\' && !escaped;
-        closes.then_some(at)
-    })
-}
-
-fn unescaped(text: &str) -> String {
-    let mut out = String::new();
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\\' => match letters.next() {
-                Some('n') => out.push('\n'),
-                Some('r') => out.push('\r'),
-                Some('t') => out.push('\t'),
-                Some('$') => out.push_str("$$"),
-                Some(other) => out.push(other),
-                None => out.push('\\'),
-            },
-            letter => out.push(letter),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -258,12 +194,11 @@ mod tests {
             ("$YAML", "x: {y: ["),
             ("${NONE:-$$}", "$"),
             ("no dollar", "no dollar"),
+            ("$(date) $? $2a$ '^x$'", "$(date) $? $2a$ '^x$'"),
         ] {
             assert_eq!(variables().text(text, Place::default(), 0).as_deref(), Ok(expected), "{text}");
         }
         for (text, expected) in [
-            ("$", "without a name"),
-            ("$1", "without a name"),
             ("${A", "without `}`"),
             ("${}", "has no name"),
             ("${A!}", "no form that Compose knows"),
@@ -283,33 +218,5 @@ mod tests {
         let place = Place { file: 0, line: 7 };
         unset.text("${NONE}${NONE:-}$OTHER", place, 0).unwrap();
         assert_eq!(unset.unset.keys().collect::<Vec<_>>(), ["NONE", "OTHER"]);
-    }
-
-    #[test]
-    fn env_files_are_read_as_compose_reads_them() {
-        let text = "# c\n\nexport A=1\nB = two words # c\nC='$A \"x\"'\nD=\"$A \\\"x\\\"\\n\\$A\"\nE=\"two\nlines\"\nF=${A}${HOST}\nG=\nH=a#b\nI=#c\n";
-        let known = BTreeMap::from([("HOST".to_string(), "h".to_string())]);
-        let found = dotenv(text, ".env", &known).unwrap();
-        let expected = [
-            ("A", "1"),
-            ("B", "two words"),
-            ("C", "$A \"x\""),
-            ("D", "1 \"x\"\n$A"),
-            ("E", "two\nlines"),
-            ("F", "1h"),
-            ("G", ""),
-            ("H", "a#b"),
-            ("I", ""),
-        ];
-        assert_eq!(found, expected.map(|(name, value)| (name.to_string(), value.to_string())).into());
-        for (text, expected) in [
-            ("A", "line 1: a line without `=`"),
-            ("\nA B=1", "line 2: a name"),
-            ("A='x", "a quote is not closed"),
-            ("A=${", "without `}`"),
-        ] {
-            let error = dotenv(text, ".env", &known).unwrap_err().to_string();
-            assert!(error.contains(expected), "{text}: {error}");
-        }
     }
 }

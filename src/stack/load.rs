@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use super::interpolate::{Variables, dotenv};
+use super::dotenv::dotenv;
+use super::interpolate::Variables;
 use super::node::{Map, Node, Place, Value};
-use super::{fit, merge, normal, schema, yaml};
+use super::{environment, fit, merge, normal, paths, schema, yaml};
 use crate::error::Result;
 use crate::fs;
 
@@ -21,7 +22,7 @@ const PRODUCTION: [&str; 2] = ["compose.production.yaml", "compose.production.ym
 /// How many services may extend one another in a row, and how deep files may include others.
 const CHAIN_LIMIT: usize = 16;
 /// The most files of a stack, with those that are included.
-const FILES_LIMIT: usize = 100;
+const FILES_LIMIT: usize = 500;
 
 /// Which files make a stack.
 #[derive(Clone, Debug, Default)]
@@ -49,39 +50,73 @@ pub struct Stack {
     pub folder: PathBuf,
     /// The files' names, in the order of [`Place::file`].
     pub files: Vec<String>,
-    texts: Vec<String>,
-    variables: Variables,
+    /// What was read under each of these names.
+    pub(super) sources: Vec<Read>,
     /// Everything, in one form, with the services of the profiles only.
     pub root: Node,
     /// Variables without value and default, and where they are used.
     pub unset: BTreeMap<String, Place>,
 }
 
-struct Loader {
-    folder: PathBuf,
-    files: Vec<String>,
-    texts: Vec<String>,
-    variables: Variables,
+/// A file that was read.
+#[derive(Clone, Debug)]
+pub(super) struct Read {
+    pub path: PathBuf,
+    pub text: String,
+    pub role: Role,
+}
+
+/// Why a file was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It is one of the stack's files, or included by one.
+    Part,
+    /// A service of it is extended elsewhere.
+    Extended,
+    /// `env_file`.
+    Variables,
+}
+
+/// Texts that stand for those of files.
+pub(super) type Overlay = BTreeMap<PathBuf, String>;
+
+pub(super) struct Loader<'a> {
+    pub folder: PathBuf,
+    pub files: Vec<String>,
+    pub sources: Vec<Read>,
+    pub variables: Variables,
+    overlay: &'a Overlay,
 }
 
 impl Stack {
     /// Reads a stack. Nothing outside the project's folder is read, but the files that are named on the command line.
     pub fn load(request: &Request) -> Result<Stack> {
+        Stack::load_over(request, &Overlay::new())
+    }
+
+    /// The same, as if these files had other texts.
+    pub(super) fn load_over(request: &Request, overlay: &Overlay) -> Result<Stack> {
         let files = files(request)?;
         let first = files.first().cloned().unwrap_or_default();
         let parent = || first.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = fs::canonical(request.folder.as_deref().unwrap_or_else(parent));
         let variables = variables(request, &folder)?;
-        let mut loader = Loader { folder: folder.clone(), files: Vec::new(), texts: Vec::new(), variables };
+        let (names, sources) = (Vec::new(), Vec::new());
+        let mut loader = Loader { folder: folder.clone(), files: names, sources, variables, overlay };
+        let name = loader.name(&files)?;
+        loader.variables.add([("COMPOSE_PROJECT_NAME".to_string(), name.clone())].into());
         let mut root = Node::new(Place::default(), Value::Map(Map::new()));
         for file in &files {
-            let over = loader.file(file, 0)?;
+            let over = loader.file(file, &folder, 0)?;
             root = merge::merge(root, over);
         }
-        let name = name(&root, &loader.variables, &folder);
-        let Loader { files, texts, variables, .. } = loader;
-        let mut stack = Stack { name, folder, files, texts, root, unset: variables.unset.clone(), variables };
-        fit::profiles(&mut stack.root, &request.profiles);
+        let usual = loader.variables.get("COMPOSE_PROFILES").filter(|_| request.profiles.is_empty()).unwrap_or_default();
+        let usual = usual.split(',').map(|profile| profile.trim().to_string());
+        let profiles: Vec<String> = request.profiles.iter().cloned().chain(usual).collect();
+        fit::profiles(&mut root, &profiles);
+        environment::resolve(&mut root, &mut loader)?;
+        let Loader { files, sources, variables, .. } = loader;
+        let stack = Stack { name, folder, files, sources, root, unset: variables.unset };
         fit::check(&stack)?;
         Ok(stack)
     }
@@ -104,9 +139,14 @@ impl Stack {
 
     /// Whether a value stands in the file as it is, and did not come out of a variable.
     pub fn is_literal(&self, place: Place, value: &str) -> bool {
-        let lines = self.texts.get(place.file).map_or("", String::as_str).lines();
+        let lines = self.sources.get(place.file).map_or("", |source| source.text.as_str()).lines();
         let first = value.lines().next().unwrap_or_default();
         lines.skip(place.line.saturating_sub(1)).take(2).any(|line| line.contains(first))
+    }
+
+    /// Whether a place is in a file of variables.
+    pub(super) fn is_in_variables(&self, place: Place) -> bool {
+        self.sources.get(place.file).is_some_and(|source| source.role == Role::Variables)
     }
 
     /// The name of the file of a place.
@@ -119,6 +159,10 @@ fn files(request: &Request) -> Result<Vec<PathBuf>> {
     let there =
         |folder: &Path, names: &[&str]| names.iter().map(|name| folder.join(name)).find(|path| fs::exists(path));
     let mut files = request.files.clone();
+    if let Some(named) = request.environment.get("COMPOSE_FILE").filter(|named| files.is_empty() && !named.is_empty()) {
+        let between = request.environment.get("COMPOSE_PATH_SEPARATOR").map_or(":", String::as_str);
+        files = named.split(between).map(PathBuf::from).collect();
+    }
     if files.is_empty() {
         let folder = request.folder.clone().unwrap_or_else(|| ".".into());
         let first = there(&folder, &USUAL).ok_or_else(|| Error::NoFile { folder: folder.display().to_string() })?;
@@ -138,32 +182,52 @@ fn variables(request: &Request, folder: &Path) -> Result<Variables> {
     for file in files {
         let text = fs::read_text(&file, yaml::FILE_LIMIT)?;
         let known: BTreeMap<String, String> = found.clone().into_iter().chain(request.environment.clone()).collect();
-        found.extend(dotenv(&text, &file.display().to_string(), &known)?);
+        let more = dotenv(&text, &file.display().to_string(), &known)?;
+        found.extend(more.into_iter().map(|(name, (_, value))| (name, value)));
     }
     Ok(Variables::new(found, request.environment.clone()))
 }
 
-/// COMPOSE_PROJECT_NAME, `name:`, or the folder's name, in the letters that engines allow.
-fn name(root: &Node, variables: &Variables, folder: &Path) -> String {
-    let written = root.get("name").and_then(Node::scalar);
-    let usual = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let name = variables.get("COMPOSE_PROJECT_NAME").or(written).unwrap_or(&usual).to_lowercase();
-    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).collect();
-    let name = name.trim_start_matches(['_', '-']);
-    if name.is_empty() { "stack".into() } else { name.to_string() }
-}
+impl Loader<'_> {
+    /// COMPOSE_PROJECT_NAME, `name:` of the last file that has one, or the folder's name, in the letters that engines
+    /// allow.
+    fn name(&self, files: &[PathBuf]) -> Result<String> {
+        let mut written = None;
+        for file in files {
+            let text = self.text(file)?;
+            let named = yaml::parse(&text, 0, &file.display().to_string())?
+                .iter()
+                .filter_map(|document| document.get("name")?.scalar().map(str::to_string))
+                .next_back();
+            if let Some(name) = named {
+                let expanded = self.variables.clone().text(&name, Place::default(), 0);
+                written = expanded.ok().or(written);
+            }
+        }
+        let usual = self.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = self.variables.get("COMPOSE_PROJECT_NAME").or(written.as_deref()).filter(|name| !name.is_empty());
+        let name = name.unwrap_or(&usual).to_lowercase();
+        let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).collect();
+        let name = name.trim_start_matches(['_', '-']);
+        Ok(if name.is_empty() { "stack".into() } else { name.to_string() })
+    }
 
-impl Loader {
-    /// One file, ready to be laid over others.
-    fn file(&mut self, path: &Path, depth: usize) -> Result<Node> {
-        let mut root = self.read(path)?;
+    fn text(&self, path: &Path) -> Result<String> {
+        match self.overlay.get(&fs::canonical(path)) {
+            Some(text) => Ok(text.clone()),
+            None => Ok(fs::read_text(path, yaml::FILE_LIMIT)?),
+        }
+    }
+
+    /// One file, ready to be laid over others. Its relative paths begin at `base`.
+    pub fn file(&mut self, path: &Path, base: &Path, depth: usize) -> Result<Node> {
+        let mut root = self.read(path, Role::Part)?;
         let name = self.files.last().cloned().unwrap_or_default();
-        let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
         let services: Vec<String> =
             root.get("services").and_then(Node::map).into_iter().flatten().map(|(name, _)| name.clone()).collect();
         let own = root.clone();
         for service in services {
-            let extended = self.extended(&own, &service, &folder, &name, 0)?;
+            let extended = self.extended(&own, &service, base, &name, 0)?;
             if let Value::Map(map) = &mut root.value
                 && let Some((_, Node { value: Value::Map(all), .. })) = map.get_mut("services")
                 && let Some((_, node)) = all.get_mut(&service)
@@ -171,36 +235,45 @@ impl Loader {
                 *node = extended;
             }
         }
-        self.included(root, &folder, &name, depth)
+        self.included(root, base, &name, depth)
     }
 
-    fn read(&mut self, path: &Path) -> Result<Node> {
+    /// Remembers a text that was read, under the number that it returns.
+    pub fn remember(&mut self, path: &Path, text: String, role: Role, place: Place) -> Result<usize> {
         let shown = path.strip_prefix(&self.folder).or_else(|_| path.strip_prefix(".")).unwrap_or(path);
         let name = shown.display().to_string();
         let number = self.files.len();
         if number >= FILES_LIMIT {
-            return Err(wrong(
-                &name,
-                Place { file: number, line: 1 },
-                format!("a stack of more than {FILES_LIMIT} files"),
-            )
-            .into());
+            let file = self.files.get(place.file).unwrap_or(&name);
+            return Err(wrong(file, place, format!("a stack of more than {FILES_LIMIT} files")).into());
         }
-        let text = fs::read_text(path, yaml::FILE_LIMIT)?;
-        self.files.push(name.clone());
-        let mut root = yaml::parse(&text, number, &name)?;
-        self.texts.push(text);
-        self.variables.expand(&mut root, &name)?;
-        if root.value == Value::Null {
-            root.value = Value::Map(Map::new());
+        self.files.push(name);
+        self.sources.push(Read { path: fs::canonical(path), text, role });
+        Ok(number)
+    }
+
+    fn read(&mut self, path: &Path, role: Role) -> Result<Node> {
+        let text = self.text(path)?;
+        let number = self.remember(path, text.clone(), role, Place { file: self.files.len(), line: 1 })?;
+        let name = self.files.last().cloned().unwrap_or_default();
+        let mut all: Option<Node> = None;
+        for mut root in yaml::parse(&text, number, &name)? {
+            self.variables.expand(&mut root, &name)?;
+            if root.value == Value::Null {
+                root.value = Value::Map(Map::new());
+            }
+            schema::check(&root, &name)?;
+            normal::normalise(&mut root, &name)?;
+            all = Some(match all {
+                Some(under) => merge::merge(under, root),
+                None => root,
+            });
         }
-        schema::check(&root, &name)?;
-        normal::normalise(&mut root, &name)?;
-        Ok(root)
+        Ok(all.unwrap_or_else(|| Node::new(Place { file: number, line: 1 }, Value::Map(Map::new()))))
     }
 
     /// A service laid over the one that it extends.
-    fn extended(&mut self, root: &Node, service: &str, folder: &Path, file: &str, chain: usize) -> Result<Node> {
+    fn extended(&mut self, root: &Node, service: &str, base: &Path, file: &str, chain: usize) -> Result<Node> {
         let found = root.get("services").and_then(|services| services.get(service));
         let Some(node) = found else {
             let what = format!("`{service}` is extended, but there is no such service");
@@ -213,13 +286,15 @@ impl Loader {
         }
         let below = extends.get("service").and_then(Node::scalar).unwrap_or(service).to_string();
         let under = match extends.get("file").and_then(Node::scalar) {
-            None => self.extended(root, &below, folder, file, chain + 1)?,
+            None => self.extended(root, &below, base, file, chain + 1)?,
             Some(other) => {
-                let path = self.local(other, folder, extends.place, file)?;
-                let other = self.read(&path)?;
+                let path = self.local(other, base, extends.place, file)?;
+                let other = self.read(&path, Role::Extended)?;
                 let name = self.files.last().cloned().unwrap_or_default();
                 let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
-                self.extended(&other, &below, &folder, &name, chain + 1)?
+                let mut under = self.extended(&other, &below, &folder, &name, chain + 1)?;
+                paths::service(&mut under, &paths::between(base, &folder));
+                under
             }
         };
         let (mut under, mut over) = (under, node.clone());
@@ -233,7 +308,7 @@ impl Loader {
     }
 
     /// The file under what it includes.
-    fn included(&mut self, mut root: Node, folder: &Path, file: &str, depth: usize) -> Result<Node> {
+    fn included(&mut self, mut root: Node, base: &Path, file: &str, depth: usize) -> Result<Node> {
         let Value::Map(map) = &mut root.value else { return Ok(root) };
         let Some((place, include)) = map.remove("include") else { return Ok(merge::settle(root)) };
         if depth > CHAIN_LIMIT {
@@ -241,23 +316,51 @@ impl Loader {
         }
         let mut all = Node::new(place, Value::Map(Map::new()));
         for one in include.list().unwrap_or(std::slice::from_ref(&include)) {
-            let path = one.get("path").unwrap_or(one);
-            for path in path.list().unwrap_or(std::slice::from_ref(path)) {
-                let Some(text) = path.scalar() else {
-                    return Err(
-                        wrong(file, path.place, format!("`include` has {}, expected a path", path.kind())).into()
-                    );
-                };
-                let path = self.local(text, folder, path.place, file)?;
-                let included = self.file(&path, depth + 1)?;
-                all = merge::merge(all, included);
-            }
+            let included = self.include(one, base, file, depth)?;
+            all = merge::merge(all, included);
         }
         Ok(merge::merge(all, root))
     }
 
+    /// One entry of `include`: files over one another, with a folder and variables of their own.
+    fn include(&mut self, one: &Node, base: &Path, file: &str, depth: usize) -> Result<Node> {
+        let mut paths = Vec::new();
+        for path in list(one.get("path").unwrap_or(one)) {
+            let Some(text) = path.scalar() else {
+                return Err(wrong(file, path.place, format!("`include` has {}, expected a path", path.kind())).into());
+            };
+            paths.push(self.local(text, base, path.place, file)?);
+        }
+        let folder = match one.get("project_directory").and_then(|node| Some((node.scalar()?, node.place))) {
+            Some((text, place)) => self.local(text, base, place, file)?,
+            None => paths.first().and_then(|path| path.parent()).unwrap_or(base).to_path_buf(),
+        };
+        let outer = self.variables.clone();
+        let usual = folder.join(".env");
+        let named = one.get("env_file").map(list).unwrap_or_default();
+        let mut files = if named.is_empty() && fs::exists(&usual) { vec![usual] } else { Vec::new() };
+        for node in named {
+            files.push(self.local(node.scalar().unwrap_or_default(), base, node.place, file)?);
+        }
+        for path in files {
+            let text = fs::read_text(&path, yaml::FILE_LIMIT)?;
+            let found = dotenv(&text, &path.display().to_string(), self.variables.values())?;
+            self.variables.add(found.into_iter().map(|(name, (_, value))| (name, value)).collect());
+        }
+        let mut all = Node::new(one.place, Value::Map(Map::new()));
+        for path in paths {
+            let over = self.file(&path, &folder, depth + 1)?;
+            all = merge::merge(all, over);
+        }
+        paths::file(&mut all, &paths::between(base, &folder));
+        // What was found out in vain is told all the same.
+        let inner = std::mem::replace(&mut self.variables, outer);
+        self.variables.unset.extend(inner.unset);
+        Ok(all)
+    }
+
     /// A file of the project, relative to the one that names it.
-    fn local(&self, text: &str, folder: &Path, place: Place, file: &str) -> Result<PathBuf> {
+    pub fn local(&self, text: &str, folder: &Path, place: Place, file: &str) -> Result<PathBuf> {
         let refuse = |what: String| {
             let (file, line) = (file.to_string(), place.line);
             let hint = "only files of the project's folder are read: copy it there";
@@ -277,113 +380,14 @@ impl Loader {
     }
 }
 
-fn wrong(file: &str, place: Place, what: String) -> Error {
+/// The items of a list, or the one value that stands for a list of it.
+fn list(node: &Node) -> &[Node] {
+    node.list().unwrap_or(std::slice::from_ref(node))
+}
+
+pub(super) fn wrong(file: &str, place: Place, what: String) -> Error {
     Error::Yaml { file: file.into(), line: place.line, what }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::stack::render::json;
-
-    fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            let path = folder.path().join("app").join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        folder
-    }
-
-    fn load(files: &[(&str, &str)], change: impl FnOnce(&mut Request)) -> Result<Stack> {
-        let folder = project(files);
-        let mut request = Request { folder: Some(folder.path().join("app")), ..Request::default() };
-        change(&mut request);
-        request.files.iter_mut().for_each(|file| *file = folder.path().join("app").join(&*file));
-        Stack::load(&request)
-    }
-
-    fn refused(text: &str) -> String {
-        load(&[("compose.yaml", text)], |_| {}).map(|_| ()).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn files_variables_and_profiles_make_one_stack() {
-        let base = "services:\n  web:\n    image: web:${TAG:-1}\n    environment: [MODE=$MODE, \"B=${B}\"]\n  debug: {image: d, profiles: [dev]}\n";
-        let over = "services:\n  web: {environment: [C=3]}\n";
-        let files = [("compose.yaml", base), ("compose.override.yaml", over), (".env", "MODE=prod\nTAG=2\n")];
-        let stack = load(&files, |request| {
-            request.environment.insert("TAG".into(), "3".into());
-        })
-        .unwrap();
-        assert_eq!(
-            json(&stack.root).to_string(),
-            r#"{"services":{"web":{"environment":{"B":"","C":"3","MODE":"prod"},"image":"web:3"}}}"#
-        );
-        assert_eq!(
-            (stack.name.as_str(), stack.files.join(" ").as_str()),
-            ("app", "compose.yaml compose.override.yaml")
-        );
-        assert_eq!((stack.unset.len(), stack.unset["B"].line), (1, 4));
-        let stack = load(&files, |request| request.profiles.push("dev".into())).unwrap();
-        assert_eq!(stack.services().map(|(name, _)| name).collect::<Vec<_>>(), ["debug", "web"]);
-        let stack = load(&files, |request| request.files = vec!["compose.yaml".into()]).unwrap();
-        assert_eq!(stack.files.len(), 1);
-    }
-
-    #[test]
-    fn in_production_its_file_lies_over_the_others_once() {
-        let files = [
-            ("compose.yaml", "services: {a: {image: i, tty: true}}\n"),
-            ("other.yaml", "services: {a: {image: j}}\n"),
-            ("compose.production.yaml", "services: {a: {tty: false}}\n"),
-        ];
-        let printed = |change: fn(&mut Request)| load(&files, change).unwrap().files.join(" ");
-        assert_eq!(printed(|request| request.production = true), "compose.yaml compose.production.yaml");
-        assert_eq!(printed(|_| {}), "compose.yaml");
-        let named = |request: &mut Request| {
-            request.production = true;
-            request.files = vec!["compose.yaml".into(), "other.yaml".into()];
-        };
-        let stack = load(&files, named).unwrap();
-        assert_eq!(stack.files.join(" "), "compose.yaml other.yaml compose.production.yaml");
-        assert_eq!(json(&stack.root).to_string(), r#"{"services":{"a":{"image":"j","tty":false}}}"#);
-        let twice = |request: &mut Request| {
-            request.production = true;
-            request.files = vec!["compose.yaml".into(), "compose.production.yaml".into()];
-        };
-        assert_eq!(load(&files, twice).unwrap().files.len(), 2);
-    }
-
-    #[test]
-    fn services_extend_and_files_include_one_another_inside_the_project() {
-        let files = [
-            (
-                "compose.yaml",
-                "include: [parts/db.yaml]\nservices:\n  a: {extends: {file: parts/base.yaml, service: base}, environment: {B: 2}}\n  c: {extends: a, tty: true}\n",
-            ),
-            (
-                "parts/base.yaml",
-                "services:\n  base: {image: i, environment: {A: 1, B: 1}, depends_on: [nobody], extends: root}\n  root: {init: true}\n",
-            ),
-            ("parts/db.yaml", "services:\n  db: {image: db}\n"),
-        ];
-        let stack = load(&files, |_| {}).unwrap();
-        let expected = r#"{"a":{"environment":{"A":1,"B":2},"image":"i","init":true},"c":{"environment":{"A":1,"B":2},"image":"i","init":true,"tty":true},"db":{"image":"db"}}"#;
-        assert_eq!(json(stack.root.get("services").unwrap()).to_string(), expected);
-        for (text, expected) in [
-            ("include: ['https://x.example/c.yaml']", "is not on this machine"),
-            ("include: ['oci://x.example/c']", "is not on this machine"),
-            ("services: {a: {extends: {file: ../x.yaml, service: s}}}", "is outside of the project's folder"),
-            ("services: {a: {extends: a}}", "extends itself"),
-            ("services: {a: {extends: b}}", "`b` is extended, but there is no such service"),
-            ("include: [compose.yaml]", "include one another more than 16 deep"),
-        ] {
-            assert!(refused(text).contains(expected), "{text}: {}", refused(text));
-        }
-        assert!(
-            load(&[("x", "")], |_| {}).map(|_| ()).unwrap_err().to_string().starts_with("there is no Compose file in ")
-        );
-    }
-}
+mod tests;

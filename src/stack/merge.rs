@@ -91,7 +91,7 @@ mod tests {
 
     fn merged(under: &str, over: &str) -> String {
         let read = |text: &str| {
-            let mut root = yaml::parse(&format!("services:\n  a: {{{text}}}\n"), 0, "c.yaml").unwrap();
+            let mut root = yaml::parse(&format!("services:\n  a: {{{text}}}\n"), 0, "c.yaml").unwrap().remove(0);
             normal::normalise(&mut root, "c.yaml").unwrap();
             root
         };
@@ -114,7 +114,7 @@ mod tests {
             (
                 "volumes: ['a:/x']",
                 "volumes: ['b:/x', 'c:/y']",
-                r#"{"volumes":[{"source":"b","target":"/x","type":"volume"},{"source":"c","target":"/y","type":"volume"}]}"#,
+                r#"{"volumes":[{"source":"b","target":"/x","type":"volume","volume":{}},{"source":"c","target":"/y","type":"volume","volume":{}}]}"#,
             ),
             (
                 "ports: ['80:80']",

@@ -10,7 +10,8 @@
 
 pub mod background;
 mod check;
-pub mod down;
+mod dotenv;
+mod environment;
 mod error;
 mod fit;
 pub mod foreign;
@@ -22,9 +23,7 @@ mod load;
 mod merge;
 mod node;
 mod normal;
-mod order;
-pub mod pinned;
-mod ports;
+mod paths;
 pub mod render;
 mod rule;
 mod schema;

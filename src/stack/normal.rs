@@ -142,6 +142,7 @@ fn ports(node: Node, file: &str) -> Result<Vec<Node>, Error> {
         },
     };
     let published = published.filter(|published| !published.is_empty());
+    let host = host.filter(|host| !host.is_empty());
     let (first, last) = range(target).ok_or_else(wrong)?;
     let outside = published.map(|published| range(published).ok_or_else(wrong)).transpose()?;
     let single = outside.is_some_and(|(low, high)| high - low != last - first);
@@ -179,26 +180,57 @@ fn range(text: &str) -> Option<(u16, u16)> {
 /// `[SOURCE:]TARGET[:OPTIONS]`.
 fn volume(node: Node, file: &str) -> Result<Node, Error> {
     let Some(text) = node.scalar() else { return Ok(node) };
-    let parts: Vec<&str> = text.split(':').collect();
+    let wrong = || {
+        let what = format!("`{}` is no volume: expected [SOURCE:]TARGET[:OPTIONS]", shown(text));
+        Error::Yaml { file: file.into(), line: node.place.line, what }
+    };
+    // `C:` of Windows is no source.
+    let drive = text.len() > 2 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.get(1..2) == Some(":");
+    let (drive, rest) = text.split_at_checked(if drive { 2 } else { 0 }).ok_or_else(wrong)?;
+    let parts: Vec<&str> = rest.split(':').collect();
     let (source, target, options) = match parts[..] {
         [target] => (None, target, ""),
         [source, target] => (Some(source), target, ""),
         [source, target, options] => (Some(source), target, options),
-        _ => {
-            let what = format!("`{}` is no volume: expected [SOURCE:]TARGET[:OPTIONS]", shown(text));
-            return Err(Error::Yaml { file: file.into(), line: node.place.line, what });
-        }
+        _ => return Err(wrong()),
     };
-    let is_path = |source: &str| source.starts_with(['.', '/', '~']);
-    let kind = if source.is_some_and(is_path) { "bind" } else { "volume" };
-    let read_only = options.split(',').any(|option| option == "ro").then_some("true");
-    let shared = options.split(',').find(|option| matches!(*option, "shared" | "rshared" | "slave" | "rslave"));
-    let mut long = table(
+    if target.is_empty() || source.is_some_and(str::is_empty) {
+        return Err(wrong());
+    }
+    let source = source.map(|source| format!("{drive}{source}"));
+    let is_path = !drive.is_empty() || source.as_ref().is_some_and(|source| source.starts_with(['.', '/', '~', '\\']));
+    let has = |known: &[&'static str]| options.split(',').find_map(|option| known.iter().copied().find(|one| *one == option));
+    let read_only = has(&["ro"]).map(|_| "true");
+    let kind = if is_path { "bind" } else { "volume" };
+    let mut long =
+        table(node.place, &[("source", source.as_deref()), ("target", Some(target)), ("type", Some(kind))]);
+    let Value::Map(map) = &mut long.value else { return Ok(long) };
+    let flag = || (node.place, Node::new(node.place, Value::Bool(true)));
+    if read_only.is_some() {
+        map.insert("read_only".into(), flag());
+    }
+    let mut bind = table(
         node.place,
-        &[("read_only", read_only), ("source", source), ("target", Some(target)), ("type", Some(kind))],
+        &[
+            ("propagation", has(&["rprivate", "private", "rshared", "shared", "rslave", "slave"])),
+            ("selinux", has(&["z", "Z"])),
+        ],
     );
-    if let (Value::Map(map), Some(shared)) = (&mut long.value, shared) {
-        map.insert("bind".into(), (node.place, table(node.place, &[("propagation", Some(shared))])));
+    let mut volume = table(node.place, &[]);
+    if let (Value::Map(bind), Value::Map(volume)) = (&mut bind.value, &mut volume.value) {
+        // In the short form, a folder that is not there is made.
+        if is_path {
+            bind.insert("create_host_path".into(), flag());
+        }
+        if has(&["nocopy"]).is_some() {
+            volume.insert("nocopy".into(), flag());
+        }
+    }
+    if bind.map().is_some_and(|bind| !bind.is_empty()) {
+        map.insert("bind".into(), (node.place, bind));
+    }
+    if !is_path || volume.map().is_some_and(|volume| !volume.is_empty()) {
+        map.insert("volume".into(), (node.place, volume));
     }
     Ok(long)
 }
@@ -214,7 +246,7 @@ mod tests {
     use crate::stack::yaml;
 
     fn service(text: &str) -> Result<String, Error> {
-        let mut root = yaml::parse(&format!("services:\n  a: {{{text}}}\n"), 0, "c.yaml").unwrap();
+        let mut root = yaml::parse(&format!("services:\n  a: {{{text}}}\n"), 0, "c.yaml").unwrap().remove(0);
         normalise(&mut root, "c.yaml")?;
         Ok(json(root.get("services").unwrap().get("a").unwrap()).to_string())
     }
@@ -236,12 +268,17 @@ mod tests {
             ("ports: ['8000-8009:80']", r#"{"ports":[{"protocol":"tcp","published":"8000-8009","target":"80"}]}"#),
             (
                 "volumes: ['data:/d', './x:/y:ro', /only]",
-                r#"{"volumes":[{"source":"data","target":"/d","type":"volume"},{"read_only":"true","source":"./x","target":"/y","type":"bind"},{"target":"/only","type":"volume"}]}"#,
+                r#"{"volumes":[{"source":"data","target":"/d","type":"volume","volume":{}},{"bind":{"create_host_path":true},"read_only":true,"source":"./x","target":"/y","type":"bind"},{"target":"/only","type":"volume","volume":{}}]}"#,
             ),
             (
                 "volumes: ['/:/h:rw,rshared']",
-                r#"{"volumes":[{"bind":{"propagation":"rshared"},"source":"/","target":"/h","type":"bind"}]}"#,
+                r#"{"volumes":[{"bind":{"create_host_path":true,"propagation":"rshared"},"source":"/","target":"/h","type":"bind"}]}"#,
             ),
+            (
+                "volumes: ['./x:/y:Z,ro', 'd:/e:nocopy', 'C:\\x:/y']",
+                r#"{"volumes":[{"bind":{"create_host_path":true,"selinux":"Z"},"read_only":true,"source":"./x","target":"/y","type":"bind"},{"source":"d","target":"/e","type":"volume","volume":{"nocopy":true}},{"bind":{"create_host_path":true},"source":"C:\\x","target":"/y","type":"bind"}]}"#,
+            ),
+            ("ports: [':80:80']", r#"{"ports":[{"protocol":"tcp","published":"80","target":"80"}]}"#),
             ("environment: [A=1=2, B]", r#"{"environment":{"A":"1=2","B":null}}"#),
             ("extra_hosts: ['h:1.2.3.4']", r#"{"extra_hosts":{"h":"1.2.3.4"}}"#),
             ("depends_on: [b]", r#"{"depends_on":{"b":{"condition":"service_started"}}}"#),
@@ -261,6 +298,8 @@ mod tests {
             "ports: ['1-60000']",
             "ports: ['-1']",
             "volumes: ['a:b:c:d']",
+            "volumes: [':/x']",
+            "volumes: ['x:']",
         ] {
             let error = service(bad).unwrap_err().to_string();
             assert!(error.starts_with("`c.yaml`, line 2: `"), "{error}");

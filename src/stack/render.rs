@@ -77,14 +77,19 @@ fn flat(node: &Node) -> String {
 }
 
 /// A scalar: plain if it can be nothing but text for YAML 1.1 and 1.2.
-fn text(value: &str) -> String {
+pub(super) fn text(value: &str) -> String {
     let words = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
     let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);
     let plain = value.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_')
         && value.bytes().all(letters)
         && !words.contains(&value.to_ascii_lowercase().as_str());
     // JSON's strings are YAML's, and have every character.
-    if plain { value.to_string() } else { object!(value).to_string() }
+    if plain { value.to_string() } else { quoted(value) }
+}
+
+/// In double quotes, whatever it is.
+pub(super) fn quoted(value: &str) -> String {
+    object!(value).to_string()
 }
 
 #[cfg(test)]
@@ -95,9 +100,9 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let source = "a: {b: [1, '1', yes, 'true', true, null, '', \"x\\ny\\e\", [a, [b]], {c: d, e: {f: g}}], h: {}, i: []}\n'k: l': \"# $x: {\"\nz: -1.5\n";
-        let node = yaml::parse(source, 0, "c.yaml").unwrap();
+        let node = yaml::parse(source, 0, "c.yaml").unwrap().remove(0);
         let written = yaml(&node);
-        let mut again = yaml::parse(&written, 0, "c.yaml").unwrap();
+        let mut again = yaml::parse(&written, 0, "c.yaml").unwrap().remove(0);
         assert!(written.contains("$$x"), "{written}");
         crate::stack::interpolate::Variables::default().expand(&mut again, "c.yaml").unwrap();
         assert_eq!(json(&again), json(&node), "{written}");

@@ -3,7 +3,7 @@
 //! A key that is not known is a mistake: engines ignore some, and a security option with a typing error is none.
 
 use super::error::Error;
-use super::node::{Map, Node, Place, Value};
+use super::node::{Map, Merge, Node, Place, Value};
 use crate::project::suggestion;
 
 /// What may stand under a key.
@@ -301,6 +301,8 @@ impl Shape {
             |what: &str| Err(wrong(file, node.place, format!("`{path}` is {}, expected {what}", node.kind())));
         let all_scalars = |list: &[Node]| list.iter().all(|one| one.scalar().is_some());
         match (self, &node.value) {
+            // What is taken away may be anything.
+            _ if node.merge == Merge::Reset => Ok(()),
             (Any, _) | (_, Value::Null) => Ok(()),
             (Scalar | Scalars | ScalarOr(_), _) if node.scalar().is_some() => Ok(()),
             (Scalar, _) => expected("text"),
@@ -355,7 +357,7 @@ mod tests {
     use crate::stack::yaml;
 
     fn checked(text: &str) -> Result<(), Error> {
-        check(&yaml::parse(text, 0, "c.yaml").unwrap(), "c.yaml")
+        check(&yaml::parse(text, 0, "c.yaml").unwrap().remove(0), "c.yaml")
     }
 
     #[test]

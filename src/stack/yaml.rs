@@ -1,9 +1,10 @@
-//! YAML 1.2 to a tree: one document, no key twice, and aliases that cannot grow beyond a limit.
+//! YAML 1.2 to trees: a document each, no key twice, and aliases that cannot grow beyond a limit.
 //!
 //! The parser is a library's; the tree is made here because every value needs its line, and because an alias that is
 //! copied in counts against a limit (a file of a kilobyte can stand for gigabytes).
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
@@ -21,27 +22,71 @@ pub const DEPTH_LIMIT: usize = 64;
 /// The key that merges mappings (YAML 1.1, as Compose files use it).
 const MERGE_KEY: &str = "<<";
 
-/// Reads the only document of `text`, which is file number `file` with this name.
-pub fn parse(text: &str, file: usize, name: &str) -> Result<Node, Error> {
+/// The most documents of a file.
+pub const DOCUMENTS_LIMIT: usize = 100;
+/// How much may be read again because brackets close further left than the parser likes, in bytes.
+const MENDING_LIMIT: usize = 64 << 20;
+/// What is put before such a bracket: more than anybody indents.
+const MENDING: usize = 256;
+
+/// Reads the documents of `text`, which is file number `file` with this name. There is always one.
+pub fn parse(text: &str, file: usize, name: &str) -> Result<Vec<Node>, Error> {
+    let (text, _) = mended(text);
     let mut reader =
-        Reader { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), size: Size::default(), file, name };
-    let mut root = None;
+        Reader { parser: Parser::new_from_str(&text), anchors: BTreeMap::new(), size: Size::default(), file, name };
+    let mut documents = Vec::new();
     loop {
         let (event, span) = reader.next()?;
         match event {
             Event::StreamEnd => break,
-            Event::DocumentStart(_) if root.is_some() => {
-                return Err(reader.wrong(span, "a second document begins here"));
+            Event::DocumentStart(_) if documents.len() == DOCUMENTS_LIMIT => {
+                return Err(reader.wrong(span, &format!("more than {DOCUMENTS_LIMIT} documents")));
             }
             Event::DocumentStart(_) => {
                 let first = reader.next()?;
-                root = Some(reader.node(first, 0)?);
+                documents.push(reader.node(first, 0)?);
             }
             _ => {}
         }
     }
-    Ok(root.unwrap_or_else(|| Node::new(Place { file, line: 1 }, Value::Null)))
+    if documents.is_empty() {
+        documents.push(Node::new(Place { file, line: 1 }, Value::Null));
+    }
+    Ok(documents)
 }
+
+/// A text whose brackets close far enough right, and the lines (from 1) that got space for it.
+///
+/// YAML wants what is in brackets to be indented more than the key before them. libyaml, and so every engine, does not
+/// care, and `]` below its key is how many people write. Space between brackets means nothing, so it can be added where
+/// the parser stops; lines keep their numbers.
+pub fn mended(text: &str) -> (Cow<'_, str>, BTreeSet<usize>) {
+    let mut lines = BTreeSet::new();
+    let mut out = Cow::Borrowed(text);
+    let mut work = 0usize;
+    while let Some(line) = left_of_its_key(&out) {
+        work += out.len();
+        if work > MENDING_LIMIT || !lines.insert(line) {
+            break;
+        }
+        let start = out.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+        out.to_mut().insert_str(start, &" ".repeat(MENDING));
+    }
+    (out, lines)
+}
+
+/// Where in a line the parser found what stands in brackets too far left.
+fn left_of_its_key(text: &str) -> Option<usize> {
+    Parser::new_from_str(text).find_map(|event| match event {
+        Err(error) if error.info() == "invalid indentation" => Some(Some(error.marker().line())),
+        Err(_) => Some(None),
+        Ok((Event::StreamEnd, _)) => Some(None),
+        Ok(_) => None,
+    })?
+}
+
+/// How many bytes [`mended`] puts before a line.
+pub const MENDED: usize = MENDING;
 
 /// How much there is of a value: values and bytes of text.
 #[derive(Clone, Copy, Default)]
@@ -234,7 +279,7 @@ mod tests {
     use crate::error::Explain;
 
     fn read(text: &str) -> Node {
-        parse(text, 0, "compose.yaml").unwrap()
+        parse(text, 0, "compose.yaml").unwrap().remove(0)
     }
 
     fn refused(text: &str) -> String {
@@ -289,6 +334,25 @@ mod tests {
     }
 
     #[test]
+    fn brackets_may_close_where_people_close_them() {
+        let text = "a:\n  b: [\n    x,\n  ]\n  c: {\n  d: [y\n],\n  }\ne: [\n]\nf: |\n  ]\n";
+        let node = read(text);
+        assert_eq!(crate::stack::render::json(&node).to_string(), r#"{"a":{"b":["x"],"c":{"d":["y"]}},"e":[],"f":"]\n"}"#);
+        assert_eq!(node.get("f").unwrap().place.line, 11);
+        assert!(refused("a:\n  b: [\n  x\n c: d\n").contains("line "), "what is not closed stays a mistake");
+        let many = format!("a:\n{}", "  - [\n  x\n  ]\n".repeat(2000));
+        let started = std::time::Instant::now();
+        let _ = parse(&many, 0, "c.yaml");
+        assert!(started.elapsed().as_secs() < 60, "work is bounded");
+    }
+
+    #[test]
+    fn a_file_may_have_several_documents() {
+        let all = parse("a: 1\n---\nb: 2\n", 0, "c.yaml").unwrap();
+        assert_eq!((all.len(), all[1].get("b").unwrap().place.line), (2, 3));
+    }
+
+    #[test]
     fn bombs_and_mistakes_are_refused_at_their_line() {
         let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for n in 1..10 {
@@ -303,7 +367,7 @@ mod tests {
         let nested = format!("a: {}{}", "[".repeat(70), "]".repeat(70));
         assert!(refused(&nested).contains("more than 64 deep"), "{}", refused(&nested));
         assert_eq!(refused("a: 1\nb: 2\na: 3\n"), "`compose.yaml`, line 3: the key `a` is there twice");
-        assert!(refused("a: 1\n---\nb: 2\n").contains("a second document begins here"));
+        assert!(refused(&"---\na: 1\n".repeat(101)).contains("line 201: more than 100 documents"));
         assert!(refused("a: !secret x\n").contains("line 1: a tag that is not known: `!secret`"));
         assert!(refused("a: &x [*x]\n").contains("line 1: "));
         assert!(refused("? [a]\n: b\n").contains("a key that is a list"));

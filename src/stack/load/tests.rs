@@ -1,0 +1,103 @@
+use super::*;
+use crate::stack::render::json;
+
+fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join("app").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+fn load(files: &[(&str, &str)], change: impl FnOnce(&mut Request)) -> Result<Stack> {
+    let folder = project(files);
+    let mut request = Request { folder: Some(folder.path().join("app")), ..Request::default() };
+    change(&mut request);
+    request.files.iter_mut().for_each(|file| *file = folder.path().join("app").join(&*file));
+    Stack::load(&request)
+}
+
+fn refused(text: &str) -> String {
+    load(&[("compose.yaml", text)], |_| {}).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn files_variables_and_profiles_make_one_stack() {
+    let base = "services:\n  web:\n    image: web:${TAG:-1}\n    environment: [MODE=$MODE, \"B=${B}\"]\n  debug: {image: d, profiles: [dev]}\n";
+    let over = "services:\n  web: {environment: [C=3]}\n";
+    let files = [("compose.yaml", base), ("compose.override.yaml", over), (".env", "MODE=prod\nTAG=2\n")];
+    let stack = load(&files, |request| {
+        request.environment.insert("TAG".into(), "3".into());
+    })
+    .unwrap();
+    assert_eq!(
+        json(&stack.root).to_string(),
+        r#"{"services":{"web":{"environment":{"B":"","C":"3","MODE":"prod"},"image":"web:3"}}}"#
+    );
+    assert_eq!(
+        (stack.name.as_str(), stack.files.join(" ").as_str()),
+        ("app", "compose.yaml compose.override.yaml")
+    );
+    assert_eq!((stack.unset.len(), stack.unset["B"].line), (1, 4));
+    let stack = load(&files, |request| request.profiles.push("dev".into())).unwrap();
+    assert_eq!(stack.services().map(|(name, _)| name).collect::<Vec<_>>(), ["debug", "web"]);
+    let stack = load(&files, |request| request.files = vec!["compose.yaml".into()]).unwrap();
+    assert_eq!(stack.files.len(), 1);
+}
+
+#[test]
+fn in_production_its_file_lies_over_the_others_once() {
+    let files = [
+        ("compose.yaml", "services: {a: {image: i, tty: true}}\n"),
+        ("other.yaml", "services: {a: {image: j}}\n"),
+        ("compose.production.yaml", "services: {a: {tty: false}}\n"),
+    ];
+    let printed = |change: fn(&mut Request)| load(&files, change).unwrap().files.join(" ");
+    assert_eq!(printed(|request| request.production = true), "compose.yaml compose.production.yaml");
+    assert_eq!(printed(|_| {}), "compose.yaml");
+    let named = |request: &mut Request| {
+        request.production = true;
+        request.files = vec!["compose.yaml".into(), "other.yaml".into()];
+    };
+    let stack = load(&files, named).unwrap();
+    assert_eq!(stack.files.join(" "), "compose.yaml other.yaml compose.production.yaml");
+    assert_eq!(json(&stack.root).to_string(), r#"{"services":{"a":{"image":"j","tty":false}}}"#);
+    let twice = |request: &mut Request| {
+        request.production = true;
+        request.files = vec!["compose.yaml".into(), "compose.production.yaml".into()];
+    };
+    assert_eq!(load(&files, twice).unwrap().files.len(), 2);
+}
+
+#[test]
+fn services_extend_and_files_include_one_another_inside_the_project() {
+    let files = [
+        (
+            "compose.yaml",
+            "include: [parts/db.yaml]\nservices:\n  a: {extends: {file: parts/base.yaml, service: base}, environment: {B: 2}}\n  c: {extends: a, tty: true}\n",
+        ),
+        (
+            "parts/base.yaml",
+            "services:\n  base: {image: i, environment: {A: 1, B: 1}, depends_on: [nobody], extends: root}\n  root: {init: true}\n",
+        ),
+        ("parts/db.yaml", "services:\n  db: {image: db}\n"),
+    ];
+    let stack = load(&files, |_| {}).unwrap();
+    let expected = r#"{"a":{"environment":{"A":1,"B":2},"image":"i","init":true},"c":{"environment":{"A":1,"B":2},"image":"i","init":true,"tty":true},"db":{"image":"db"}}"#;
+    assert_eq!(json(stack.root.get("services").unwrap()).to_string(), expected);
+    for (text, expected) in [
+        ("include: ['https://x.example/c.yaml']", "is not on this machine"),
+        ("include: ['oci://x.example/c']", "is not on this machine"),
+        ("services: {a: {extends: {file: ../x.yaml, service: s}}}", "is outside of the project's folder"),
+        ("services: {a: {extends: a}}", "extends itself"),
+        ("services: {a: {extends: b}}", "`b` is extended, but there is no such service"),
+        ("include: [compose.yaml]", "include one another more than 16 deep"),
+    ] {
+        assert!(refused(text).contains(expected), "{text}: {}", refused(text));
+    }
+    assert!(
+        load(&[("x", "")], |_| {}).map(|_| ()).unwrap_err().to_string().starts_with("there is no Compose file in ")
+    );
+}
