@@ -446,6 +446,21 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     temporary.persist(path)
 }
 
+/// Like [`write_atomic`], over a file that is there: what a link names, with the mode and the owner that it has.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let path = &canonical(path);
+    let old = symlink_metadata(path)?;
+    let mut temporary = Temporary::new_in(path.parent().unwrap_or(Path::new(".")))?;
+    temporary.write_all(bytes).map_err(failed("write", path))?;
+    let settled = temporary.settle(path)?;
+    // Only root can give a file away; whoever cannot, owns what he wrote.
+    let _ = std::os::unix::fs::chown(&settled.path, Some(old.uid()), Some(old.gid()));
+    fs::set_permissions(&settled.path, old.permissions()).map_err(failed("set the mode of", path))?;
+    settled.rename(path)?;
+    sync_parent(path)
+}
+
 /// So many bytes of a mapped file may have been read and not be released.
 const PASSED: usize = 16 << 20;
 

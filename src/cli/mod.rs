@@ -12,9 +12,7 @@ mod sandboxes;
 mod settings;
 mod signals;
 mod stack_args;
-mod stack_logs;
-mod stack_view;
-mod stacks;
+mod stack_checks;
 mod timings;
 mod validation;
 

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod doctor;
 pub mod files;
+pub mod fix;
 pub mod image;
 pub mod junit;
 pub mod lock;

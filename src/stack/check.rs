@@ -1,9 +1,16 @@
 //! Every service of a stack, held against the rules.
 
+use super::error::Error;
 use super::load::Stack;
 use super::node::{Node, Place, Value};
+use super::rule::rules;
 use super::secrets;
 use crate::check::{Evidence, Finding, Policy, Report, Severity};
+use crate::error::Result;
+use crate::project::RulesSpec;
+
+/// The rule that cannot be switched off.
+const ENGINE_SOCKET: &str = "engine-socket";
 
 /// Capabilities that are no way out of a container.
 const HARMLESS: [&str; 8] =
@@ -33,6 +40,14 @@ pub fn check(stack: &Stack, policy: &Policy, production: bool) -> Report {
     let mut report = Report { findings, files: stack.files.len(), ..Report::default() };
     report.sort();
     report
+}
+
+/// The rules with those of `--skip` off. Nobody can switch off that a service gets the engine.
+pub fn policy(skip: &[String]) -> Result<Policy> {
+    if let Some(rule) = skip.iter().find(|rule| *rule == ENGINE_SOCKET) {
+        return Err(Error::Always { rule: rule.clone() }.into());
+    }
+    Policy::new(rules(), &RulesSpec::default(), skip, "docs/stack.md")
 }
 
 /// The findings, each with the service that it is about.
@@ -236,7 +251,7 @@ fn mounts(checker: &mut Checker<'_>, name: &str, service: &Node) {
 }
 
 /// The folder of the host that a named volume is bound to.
-fn bound<'a>(stack: &'a Stack, volume: &str) -> Option<&'a str> {
+pub(super) fn bound<'a>(stack: &'a Stack, volume: &str) -> Option<&'a str> {
     let options = stack.root.get("volumes")?.get(volume)?.get("driver_opts")?;
     let text = |key: &str| options.get(key).and_then(Node::scalar).unwrap_or_default();
     let is_bind = text("type") == "none" || text("o").split(',').any(|option| matches!(option, "bind" | "rbind"));

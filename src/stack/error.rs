@@ -33,6 +33,18 @@ pub enum Error {
         /// Where it was looked for.
         folder: String,
     },
+    /// Somebody else wrote a file while it was looked at.
+    #[error("`{file}` was changed by somebody else, and is not written")]
+    Changed {
+        /// The file.
+        file: String,
+    },
+    /// A rule that holds always.
+    #[error("the rule `{rule}` cannot be switched off")]
+    Always {
+        /// Its id.
+        rule: String,
+    },
     /// Something of a stack that does not fit together.
     #[error("`{file}`, line {line}: {what}")]
     Unfit {
@@ -57,6 +69,10 @@ impl Explain for Error {
             Error::Yaml { .. } => None,
             Error::UnknownKey { hint, .. } => Some(hint.clone()).filter(|hint| !hint.is_empty()),
             Error::NoFile { .. } => Some("name one with `-f FILE`, or write compose.yaml".into()),
+            Error::Changed { .. } => Some("run it again".into()),
+            Error::Always { .. } => {
+                Some("who can talk to the engine is root on the host; `ingot sandbox serve` is there for such services".into())
+            }
             Error::Unfit { hint, .. } => Some(hint.to_string()),
         }
     }

@@ -52,6 +52,7 @@ pub struct Stack {
     pub files: Vec<String>,
     /// What was read under each of these names.
     pub(super) sources: Vec<Read>,
+    variables: Variables,
     /// Everything, in one form, with the services of the profiles only.
     pub root: Node,
     /// Variables without value and default, and where they are used.
@@ -116,7 +117,7 @@ impl Stack {
         fit::profiles(&mut root, &profiles);
         environment::resolve(&mut root, &mut loader)?;
         let Loader { files, sources, variables, .. } = loader;
-        let stack = Stack { name, folder, files, sources, root, unset: variables.unset };
+        let stack = Stack { name, folder, files, sources, root, unset: variables.unset.clone(), variables };
         fit::check(&stack)?;
         Ok(stack)
     }

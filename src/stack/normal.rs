@@ -185,7 +185,7 @@ fn volume(node: Node, file: &str) -> Result<Node, Error> {
         Error::Yaml { file: file.into(), line: node.place.line, what }
     };
     // `C:` of Windows is no source.
-    let drive = text.len() > 2 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.get(1..2) == Some(":");
+    let drive = text.len() > 2 && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.get(1..3) == Some(":\\");
     let (drive, rest) = text.split_at_checked(if drive { 2 } else { 0 }).ok_or_else(wrong)?;
     let parts: Vec<&str> = rest.split(':').collect();
     let (source, target, options) = match parts[..] {

@@ -1,51 +1,18 @@
 //! `ingot stack`: Compose files, resolved, checked, and run.
 
-use crate::check::{self, Policy, Report};
-use crate::cli::findings::print;
 use crate::cli::settings::Session;
 use crate::cli::stack_args::{Action, Environment, Stack as Arguments};
-use crate::cli::stack_logs;
-use crate::cli::stacks::Stage;
+use crate::cli::stack_checks;
 use crate::error::Result;
-use crate::project::RulesSpec;
-use crate::report::json;
-use crate::report::stack::{BuiltReport, StackReport};
-use crate::stack::{Request, Stack, render, rules};
+use crate::stack::{Request, Stack, render};
 
 /// Runs the command.
 pub fn run(args: &Arguments, session: &Session) -> Result<()> {
     let stack = Stack::load(&request(args))?;
     let stage = |stack| Stage::new(stack, args, session);
     match &args.action {
-        Action::Config { pinned: false } => config(&stack, session),
-        Action::Config { pinned: true } => {
-            let node = stage(stack)?.pinned()?;
-            session.printer.data(&render::json(&node), |_| render::yaml(&node))
-        }
-        Action::Check { skip } => {
-            let report = report(&stack, skip, args.env)?;
-            print(&report, "ingot stack check", rules(), false, session)?;
-            check::Error::refused(&report, check::STACK, true).map_or(Ok(()), |error| Err(error.into()))
-        }
-        Action::Build { services, casting } => {
-            session.printer.data(&stage(stack)?.build(services, casting)?, BuiltReport::text)
-        }
-        Action::Up(up) => {
-            if !up.no_check || args.env == Environment::Production {
-                let report = report(&stack, &[], args.env)?;
-                check::Error::refused(&report, check::STACK, false).map_or(Ok(()), Err)?;
-            }
-            session.printer.data(&stage(stack)?.up(up)?, StackReport::text)
-        }
-        Action::Down { volumes } => stage(stack)?.down(*volumes),
-        Action::Logs(logs) => stack_logs::show(&stage(stack)?, logs),
-        Action::Restart(restart) => session.printer.data(&stage(stack)?.restart(restart)?, StackReport::text),
-        Action::Health => {
-            let health = stage(stack)?.health()?;
-            session.printer.data(&health, json)?;
-            health.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
-        }
-        Action::Ps => session.printer.data(&stage(stack)?.ps()?, StackReport::text),
+        Action::Config => config(&stack, session),
+        Action::Check(check) => stack_checks::run(check, &stack, &request(args), session),
     }
 }
 

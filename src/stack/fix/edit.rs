@@ -21,7 +21,7 @@ pub fn edit(source: &Source, service: &str, change: &Change) -> Result<String, R
 
 /// Whether the value of a path stands in the service itself.
 pub fn has(source: &Source, service: &str, path: &[&'static str]) -> bool {
-    let Some((_, mut at)) = source.service(service) else { return false };
+    let Some((_, mut at)) = source.service(service).map(|(key, value)| (key, value)) else { return false };
     for key in path {
         match source.entry(at, key) {
             Some((_, value)) => at = value,
@@ -194,6 +194,11 @@ fn short_port(source: &Source, item: &Part) -> Result<Option<Edit>, Reason> {
     })
 }
 
+fn is_size(text: &str) -> bool {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    unit.len() < text.len() && matches!(unit.to_ascii_lowercase().as_str(), "s" | "k" | "m" | "g" | "kb" | "mb" | "gb")
+}
+
 /// Writes values as the author of a file does.
 struct Writer {
     habit: Habit,
@@ -231,6 +236,8 @@ impl Writer {
         let is_plain = !plain.starts_with('"');
         match () {
             () if self.quoted => render::quoted(&text),
+            // `512m`, `10s`: no number in any YAML.
+            () if is_size(&text) => text,
             () if is_plain => plain,
             () if self.habit.single_quotes && !text.contains(['\'', '\n']) => format!("'{text}'"),
             () => plain,

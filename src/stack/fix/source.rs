@@ -2,11 +2,12 @@
 //!
 //! [`super::super::yaml`] forgets how a value was written; an edit must know. Aliases stay aliases here.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
-use crate::stack::yaml::DEPTH_LIMIT;
+use crate::stack::yaml::{DEPTH_LIMIT, MENDED, mended};
 
 /// A value and where its text is.
 #[derive(Clone, Debug)]
@@ -45,8 +46,9 @@ pub type Reason = String;
 impl Source {
     /// Reads a file that [`super::super::yaml::parse`] has read before.
     pub fn parse(text: &str) -> Result<Source, Reason> {
-        let bytes = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
-        let mut reader = Reader { parser: Parser::new_from_str(text), bytes, text };
+        let (mended, lines) = mended(text);
+        let bytes = origins(text, &lines);
+        let mut reader = Reader { parser: Parser::new_from_str(&mended), bytes, text };
         let mut root = None;
         loop {
             match reader.next()? {
@@ -117,8 +119,10 @@ impl Source {
     /// Empty lines behind a literal or folded text are its own if it keeps them (`|+`).
     fn after_block(&self, part: &Part) -> (usize, bool) {
         let written = self.written(part);
-        let header = written.lines().next().unwrap_or_default();
-        let keeps = header.split('#').next().unwrap_or_default().contains('+');
+        // The parser begins at the text; `|+` stands in the line above.
+        let before = self.text.get(..part.at.start).unwrap_or_default().trim_end();
+        let header = before.rsplit('\n').next().unwrap_or_default().split(" #").next().unwrap_or_default();
+        let keeps = header.split_whitespace().next_back().is_some_and(|word| word.contains('+'));
         if let Some(at) = written.rfind('\n').filter(|_| keeps) {
             return (part.at.start + at + 1, false);
         }
@@ -224,6 +228,21 @@ impl Part {
     }
 }
 
+/// Where each character of a mended text stands in the text itself.
+fn origins(text: &str, lines: &BTreeSet<usize>) -> Vec<usize> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut start = 0;
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        if lines.contains(&(number + 1)) {
+            out.extend(std::iter::repeat_n(start, MENDED));
+        }
+        out.extend(line.char_indices().map(|(at, _)| start + at));
+        start += line.len();
+    }
+    out.push(text.len());
+    out
+}
+
 fn visit<'a>(part: &'a Part, see: &mut impl FnMut(&'a Part)) {
     see(part);
     match &part.kind {
@@ -259,6 +278,14 @@ impl<'a> Reader<'a> {
         if depth > DEPTH_LIMIT {
             return Err("it is too deep".into());
         }
+        // Anchors and tags stand before a value, and are none of it.
+        let has_more = match &event {
+            Event::Scalar(_, _, anchor, tag) | Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => {
+                *anchor != 0 || tag.is_some()
+            }
+            _ => false,
+        };
+        let at = if has_more { self.without_properties(at) } else { at };
         match event {
             Event::Scalar(text, ScalarStyle::Plain, ..) if text.is_empty() => {
                 Ok(Part { at: after..after, kind: Kind::Scalar(ScalarStyle::Plain) })
@@ -305,6 +332,16 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+    }
+
+    fn without_properties(&self, at: Range<usize>) -> Range<usize> {
+        let mut start = at.start;
+        while let Some(rest) = self.text.get(start..at.end).filter(|rest| rest.starts_with(['&', '!'])) {
+            let word = rest.find(char::is_whitespace).unwrap_or(rest.len());
+            let gap = rest.get(word..).unwrap_or_default();
+            start += word + gap.len() - gap.trim_start().len();
+        }
+        start..at.end.max(start)
     }
 
     fn begins(&self, at: &Range<usize>, with: char) -> bool {
