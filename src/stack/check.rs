@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::load::Stack;
-use super::node::{Node, Place, Value};
+use super::node::{Node, Place};
 use super::rule::rules;
 use super::secrets;
 use crate::check::{Evidence, Finding, Policy, Report, Severity};
@@ -15,15 +15,6 @@ const ENGINE_SOCKET: &str = "engine-socket";
 /// Capabilities that are no way out of a container.
 const HARMLESS: [&str; 8] =
     ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"];
-/// Folders of the host that decide over the host. What is below counts, but for `/home`.
-const HOST: [&str; 8] = ["/etc", "/proc", "/sys", "/dev", "/boot", "/root", "/usr", "/var/lib"];
-/// Names in a path that hold keys of a user.
-const KEYS: [&str; 6] = [".ssh", ".docker", ".aws", ".kube", ".gnupg", ".config"];
-/// Sockets of engines, and the folders that they are in.
-const SOCKETS: [&str; 4] = ["docker.sock", "podman.sock", "containerd.sock", "crio.sock"];
-const SOCKET_FOLDERS: [&str; 6] =
-    ["/run", "/var/run", "/run/podman", "/run/containerd", "/var/run/podman", "/run/docker"];
-
 /// Collects the findings of one stack.
 pub(super) struct Checker<'a> {
     pub stack: &'a Stack,
@@ -61,13 +52,15 @@ pub(super) fn inspect(stack: &Stack, policy: &Policy, production: bool) -> Vec<(
         privileges(&mut checker, name, service);
         namespaces(&mut checker, name, service);
         aside(&mut checker, name, service);
-        mounts(&mut checker, name, service);
+        mounts::look(&mut checker, name, service);
         ports(&mut checker, name, service);
         limits(&mut checker, name, service);
         upkeep(&mut checker, name, service);
-        gpus(&mut checker, name, service);
+        gpu::look(&mut checker, name, service);
         secrets::look(&mut checker, name, service);
+        development::look(&mut checker, name, service);
     }
+    secrets::files(&mut checker);
     checker.found
 }
 
@@ -196,7 +189,7 @@ fn aside(checker: &mut Checker<'_>, name: &str, service: &Node) {
             checker.add("host-network", build.place, format!("the image of `{name}` is built in the host's network"));
         }
         if let Some(context) = build.get("context").and_then(Node::scalar).filter(|context| !context.contains("://")) {
-            host_path(checker, name, context, build.place);
+            mounts::host_path(checker, name, context, build.place);
         }
     }
     for (group, place) in texts(service, "group_add").filter(|(group, _)| is_root(group) || *group == "docker") {
@@ -214,92 +207,13 @@ fn is_root(who: &str) -> bool {
     who == "root" || who.parse::<u64>() == Ok(0)
 }
 
-fn mounts(checker: &mut Checker<'_>, name: &str, service: &Node) {
-    if let Some(node) = service.get("use_api_socket").filter(|node| is_true(Some(node))) {
-        checker.add("engine-socket", node.place, format!("`{name}` gets the engine's socket"));
-    }
-    for mount in service.get("volumes").and_then(Node::list).unwrap_or_default() {
-        let field = |key: &str| mount.get(key).and_then(Node::scalar).unwrap_or_default();
-        if mount
-            .get("bind")
-            .and_then(|bind| bind.get("propagation"))
-            .and_then(Node::scalar)
-            .is_some_and(|how| how.ends_with("shared") || how.ends_with("slave"))
-        {
-            checker.add("propagation", mount.place, format!("`{name}` shares `{}`", field("source")));
-        }
-        let written = match field("type") {
-            "bind" => field("source"),
-            // A named volume may be a folder of the host in other words.
-            "volume" => match bound(checker.stack, field("source")) {
-                Some(device) => device,
-                None => continue,
-            },
-            _ => continue,
-        };
-        host_path(checker, name, written, mount.place);
-    }
-    for table in ["secrets", "configs"] {
-        for grant in service.get(table).and_then(Node::list).unwrap_or_default() {
-            let source = grant.get("source").and_then(Node::scalar).unwrap_or_default();
-            let stack = checker.stack;
-            if let Some(file) = stack.root.get(table).and_then(|all| all.get(source)?.get("file")) {
-                host_path(checker, name, file.scalar().unwrap_or_default(), file.place);
-            }
-        }
-    }
-}
-
-/// The folder of the host that a named volume is bound to.
-pub(super) fn bound<'a>(stack: &'a Stack, volume: &str) -> Option<&'a str> {
-    let options = stack.root.get("volumes")?.get(volume)?.get("driver_opts")?;
-    let text = |key: &str| options.get(key).and_then(Node::scalar).unwrap_or_default();
-    let is_bind = text("type") == "none" || text("o").split(',').any(|option| matches!(option, "bind" | "rbind"));
-    is_bind.then(|| text("device"))
-}
-
-/// Whether a path of the host is one that nobody should get.
-fn host_path(checker: &mut Checker<'_>, name: &str, written: &str, place: Place) {
-    let real = checker.stack.real(written);
-    // A relative path begins at the project's folder, which only the real one has.
-    let paths: Vec<String> =
-        written.starts_with(['/', '~']).then(|| plain(written)).into_iter().chain([real]).collect();
-    let is_socket = |path: &String| {
-        SOCKETS.iter().any(|socket| path.ends_with(&format!("/{socket}"))) || SOCKET_FOLDERS.contains(&path.as_str())
-    };
-    let decides = |path: &String| {
-        path == "/"
-            || HOST.iter().any(|host| path == host || path.starts_with(&format!("{host}/")))
-            || path == "/var"
-            || path == "/home"
-            || path.split('/').any(|part| KEYS.contains(&part))
-    };
-    if paths.iter().any(is_socket) {
-        checker.add("engine-socket", place, format!("`{name}` gets `{written}`"));
-    } else if paths.iter().any(decides) || written == "~" {
-        checker.add("host-mount", place, format!("`{name}` gets `{written}` of the host"));
-    }
-}
-
-/// A path without empty components, `.` and `/` at its end.
-fn plain(path: &str) -> String {
-    let mut out: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(out.pop()),
-            part => out.push(part),
-        }
-    }
-    format!("/{}", out.join("/"))
-}
-
 fn ports(checker: &mut Checker<'_>, name: &str, service: &Node) {
     for port in service.get("ports").and_then(Node::list).unwrap_or_default() {
         let field = |key: &str| port.get(key).and_then(Node::scalar).unwrap_or_default();
         let (published, host) = (field("published"), field("host_ip"));
         let shown = if published.is_empty() { field("target") } else { published };
-        if !matches!(host, "127.0.0.1" | "::1" | "localhost") {
+        // An address that somebody chose is a choice.
+        if matches!(host, "" | "0.0.0.0" | "::") {
             checker.add("port-public", port.place, format!("`{name}` publishes {shown} on every address"));
         }
         let first = published.split('-').next().and_then(|port| port.parse::<u16>().ok());
@@ -346,33 +260,10 @@ fn upkeep(checker: &mut Checker<'_>, name: &str, service: &Node) {
     }
 }
 
-fn gpus(checker: &mut Checker<'_>, name: &str, service: &Node) {
-    let reserved =
-        service.get("deploy").and_then(|deploy| deploy.get("resources")?.get("reservations")?.get("devices"));
-    for device in reserved.and_then(Node::list).unwrap_or_default() {
-        let words = |key: &str| -> Vec<&str> {
-            device.get(key).and_then(Node::list).unwrap_or_default().iter().filter_map(Node::scalar).collect()
-        };
-        let is_gpu = words("capabilities").contains(&"gpu");
-        let both = device.get("count").is_some() && device.get("device_ids").is_some();
-        if !is_gpu || both {
-            let what =
-                if both { "has `count` and `device_ids`" } else { "asks for a device without `capabilities: [gpu]`" };
-            checker.add("gpu-ignored", device.place, format!("`{name}` {what}"));
-        }
-    }
-    let wish = service.get("environment").and_then(|environment| environment.get("NVIDIA_VISIBLE_DEVICES"));
-    let wants = wish.and_then(Node::scalar).is_some_and(|devices| !matches!(devices, "" | "none" | "void"));
-    let asks = reserved.is_some()
-        || service.get("gpus").is_some()
-        || service.get("runtime").and_then(Node::scalar) == Some("nvidia");
-    if let Some(wish) = wish.filter(|_| wants && !asks) {
-        checker.add("gpu-ignored", wish.place, format!("`{name}` sets NVIDIA_VISIBLE_DEVICES, but asks for no GPU"));
-    }
-    if let Some(gpus) = service.get("gpus").filter(|gpus| gpus.value == Value::List(Vec::new())) {
-        checker.add("gpu-ignored", gpus.place, format!("`{name}` asks for no GPU in `gpus`"));
-    }
-}
-
+mod development;
+mod gpu;
+mod mounts;
 #[cfg(test)]
 mod tests;
+
+pub(super) use mounts::bound;

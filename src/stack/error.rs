@@ -70,9 +70,10 @@ impl Explain for Error {
             Error::UnknownKey { hint, .. } => Some(hint.clone()).filter(|hint| !hint.is_empty()),
             Error::NoFile { .. } => Some("name one with `-f FILE`, or write compose.yaml".into()),
             Error::Changed { .. } => Some("run it again".into()),
-            Error::Always { .. } => {
-                Some("who can talk to the engine is root on the host; `ingot sandbox serve` is there for such services".into())
-            }
+            Error::Always { .. } => Some(
+                "who can talk to the engine is root on the host; `ingot sandbox serve` is there for such services"
+                    .into(),
+            ),
             Error::Unfit { hint, .. } => Some(hint.to_string()),
         }
     }

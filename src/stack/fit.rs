@@ -53,7 +53,8 @@ pub fn check(stack: &Stack) -> Result<(), Error> {
                 let other = node.scalar().unwrap_or_default().split(between).next().unwrap_or_default();
                 if other != "container" && !stack.services().any(|(known, _)| known == other) {
                     let other: String = other.escape_debug().take(100).collect();
-                    let what = format!("`{name}` names `{other}` in `{key}`, which is not there, or not in the profiles");
+                    let what =
+                        format!("`{name}` names `{other}` in `{key}`, which is not there, or not in the profiles");
                     return Err(unfit(stack, node.place, what, "correct the name, or name its profile with --profile"));
                 }
             }

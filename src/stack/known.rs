@@ -53,7 +53,10 @@ const KNOWN: &[Known] = &[
         user: Some("postgres"),
         capabilities: DROPS,
         writes: &["/var/run/postgresql"],
-        health: &["CMD-SHELL", "pg_isready -U \"${POSTGRES_USER:-postgres}\" -d \"${POSTGRES_DB:-${POSTGRES_USER:-postgres}}\""],
+        health: &[
+            "CMD-SHELL",
+            "pg_isready -U \"${POSTGRES_USER:-postgres}\" -d \"${POSTGRES_DB:-${POSTGRES_USER:-postgres}}\"",
+        ],
         start: "30s",
         secret: Some(Required {
             one_of: &["POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE"],
@@ -71,11 +74,7 @@ const KNOWN: &[Known] = &[
         start: "60s",
         memory: "1g",
         secret: Some(Required {
-            one_of: &[
-                "MYSQL_ROOT_PASSWORD",
-                "MYSQL_ROOT_PASSWORD_FILE",
-                "MYSQL_RANDOM_ROOT_PASSWORD",
-            ],
+            one_of: &["MYSQL_ROOT_PASSWORD", "MYSQL_ROOT_PASSWORD_FILE", "MYSQL_RANDOM_ROOT_PASSWORD"],
             otherwise: "the image does not start",
             opens: &[("MYSQL_ALLOW_EMPTY_PASSWORD", "")],
         }),
@@ -182,7 +181,10 @@ const KNOWN: &[Known] = &[
     },
     Known {
         names: &["elasticsearch", "elasticsearch/elasticsearch"],
-        health: &["CMD-SHELL", "curl -s http://127.0.0.1:9200 >/dev/null || curl -sk https://127.0.0.1:9200 >/dev/null"],
+        health: &[
+            "CMD-SHELL",
+            "curl -s http://127.0.0.1:9200 >/dev/null || curl -sk https://127.0.0.1:9200 >/dev/null",
+        ],
         start: "60s",
         memory: "2g",
         ..NOTHING

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::error::Error;
 use super::dotenv::dotenv;
+use super::error::Error;
 use super::interpolate::Variables;
 use super::node::{Map, Node, Place, Value};
 use super::{environment, fit, merge, normal, paths, schema, yaml};
+use crate::engine::Kind;
 use crate::error::Result;
 use crate::fs;
 
@@ -37,6 +38,8 @@ pub struct Request {
     pub profiles: Vec<String>,
     /// `--env production`: `compose.production.yaml` beside the first file lies over the others, if it is there.
     pub production: bool,
+    /// The engine that is to run it, if that is known: some rules are about one of them.
+    pub engine: Option<Kind>,
     /// The environment.
     pub environment: BTreeMap<String, String>,
 }
@@ -57,6 +60,8 @@ pub struct Stack {
     pub root: Node,
     /// Variables without value and default, and where they are used.
     pub unset: BTreeMap<String, Place>,
+    /// The engine that is to run it, if that is known.
+    pub engine: Option<Kind>,
 }
 
 /// A file that was read.
@@ -111,13 +116,23 @@ impl Stack {
             let over = loader.file(file, &folder, 0)?;
             root = merge::merge(root, over);
         }
-        let usual = loader.variables.get("COMPOSE_PROFILES").filter(|_| request.profiles.is_empty()).unwrap_or_default();
+        let usual =
+            loader.variables.get("COMPOSE_PROFILES").filter(|_| request.profiles.is_empty()).unwrap_or_default();
         let usual = usual.split(',').map(|profile| profile.trim().to_string());
         let profiles: Vec<String> = request.profiles.iter().cloned().chain(usual).collect();
         fit::profiles(&mut root, &profiles);
         environment::resolve(&mut root, &mut loader)?;
         let Loader { files, sources, variables, .. } = loader;
-        let stack = Stack { name, folder, files, sources, root, unset: variables.unset.clone(), variables };
+        let stack = Stack {
+            name,
+            folder,
+            files,
+            sources,
+            root,
+            unset: variables.unset.clone(),
+            engine: request.engine,
+            variables,
+        };
         fit::check(&stack)?;
         Ok(stack)
     }

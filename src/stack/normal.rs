@@ -199,11 +199,11 @@ fn volume(node: Node, file: &str) -> Result<Node, Error> {
     }
     let source = source.map(|source| format!("{drive}{source}"));
     let is_path = !drive.is_empty() || source.as_ref().is_some_and(|source| source.starts_with(['.', '/', '~', '\\']));
-    let has = |known: &[&'static str]| options.split(',').find_map(|option| known.iter().copied().find(|one| *one == option));
+    let has =
+        |known: &[&'static str]| options.split(',').find_map(|option| known.iter().copied().find(|one| *one == option));
     let read_only = has(&["ro"]).map(|_| "true");
     let kind = if is_path { "bind" } else { "volume" };
-    let mut long =
-        table(node.place, &[("source", source.as_deref()), ("target", Some(target)), ("type", Some(kind))]);
+    let mut long = table(node.place, &[("source", source.as_deref()), ("target", Some(target)), ("type", Some(kind))]);
     let Value::Map(map) = &mut long.value else { return Ok(long) };
     let flag = || (node.place, Node::new(node.place, Value::Bool(true)));
     if read_only.is_some() {

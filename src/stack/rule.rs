@@ -10,7 +10,7 @@ type Declared = (&'static str, Severity, &'static str, &'static str, &'static st
 
 use Severity::{Error, Info, Warning};
 
-pub(super) const RULES: [Declared; 26] = [
+pub(super) const RULES: [Declared; 29] = [
     (
         "capability-added",
         Error,
@@ -40,6 +40,13 @@ pub(super) const RULES: [Declared; 26] = [
         "write `cpus: 1.0`, or `deploy.resources.limits.cpus`",
     ),
     (
+        "development",
+        Error,
+        "in production: a setting, a command, a port or a mount of development (`FLASK_DEBUG=1`, `NODE_ENV=development`, `--reload`, `nodemon`, 9229, `develop`, source that lies over the image)",
+        "It shows strangers the inside of the program, or runs code that nobody cast.",
+        "take it out of production: write compose.production.yaml, with `!reset` or `!override` for what must go",
+    ),
+    (
         "device",
         Error,
         "a device of the host, or leave for some",
@@ -49,14 +56,14 @@ pub(super) const RULES: [Declared; 26] = [
     (
         "engine-socket",
         Error,
-        "the socket of docker, podman or containerd, also through a folder above it",
+        "the socket of docker, podman or containerd: itself, a folder above it, a link, a volume, another service's volumes, or a client's variable (`DOCKER_HOST`)",
         "Who can talk to the engine is root on the host.",
-        "leave it out: `ingot sandbox serve` runs code for a service that must not see the engine",
+        "leave it out: `ingot sandbox serve` runs code for a service that must not see the engine. This rule cannot be switched off",
     ),
     (
         "gpu-ignored",
         Error,
-        "a request for GPUs that engines do not understand, or a wish for GPUs without a request",
+        "a request for GPUs that the engine does not hear: without `capabilities`, with `count` and `device_ids`, `runtime: nvidia`, a swarm's words, a wish (`NVIDIA_VISIBLE_DEVICES`) without a request, podman without CDI",
         "The service starts without GPU, and nobody is told.",
         "write `deploy.resources.reservations.devices: [{driver: nvidia, count: 1, capabilities: [gpu]}]`",
     ),
@@ -166,9 +173,23 @@ pub(super) const RULES: [Declared; 26] = [
         "write `user: \"1001:1001\"`",
     ),
     (
+        "secret-file",
+        Warning,
+        "a secret's file that is missing, empty, weak or readable by everybody; an error in production",
+        "Whoever can guess or read it, has the service.",
+        "write a long random value, and `chmod 600 FILE`",
+    ),
+    (
+        "secret-missing",
+        Warning,
+        "a well-known image without the password that it insists on, or open to everybody; an error in production",
+        "It does not start, or lets in whoever knows its documentation.",
+        "set the variable that the finding names, better its form with `_FILE` and a secret",
+    ),
+    (
         "secret-value",
         Warning,
-        "a password or key that stands in the file, is a usual one, or is missing; an error in production",
+        "a password or key that stands in the file, is a usual or a short one, or is empty, also of an `env_file` or a variable; an error in production",
         "Whoever has the file, or can guess, has the service.",
         "take it from the environment, `${NAME:?}`, or better from `secrets`",
     ),

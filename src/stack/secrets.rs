@@ -1,11 +1,16 @@
 //! Passwords and keys of a service: those that stand in the file, that everybody knows, or that are missing.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
 use super::check::Checker;
+use super::known::known;
 use super::node::{Node, Value};
 use crate::check::{Evidence, secrets_in_lines};
+use crate::fs;
 
 /// How the names of variables end that hold a secret.
-const ENDS: [&str; 10] = [
+const ENDS: [&str; 15] = [
     "PASSWORD",
     "PASSWD",
     "PASS",
@@ -16,9 +21,16 @@ const ENDS: [&str; 10] = [
     "ACCESS_KEY",
     "PRIVATE_KEY",
     "SIGNING_KEY",
+    "ENCRYPTION_KEY",
+    "SECRET_KEY_BASE",
+    "MASTER_KEY",
+    "APP_KEY",
+    "PASSPHRASE",
 ];
+/// Words in names that end like a secret's and say whether there is one at all.
+const SWITCHES: [&str; 7] = ["ALLOW", "RANDOM", "REQUIRE", "ENABLE", "DISABLE", "USE", "NO"];
 /// Values that everybody tries first, in lower case without digits and signs at their end.
-const USUAL: [&str; 18] = [
+const USUAL: [&str; 25] = [
     "password",
     "passwd",
     "pass",
@@ -37,39 +49,146 @@ const USUAL: [&str; 18] = [
     "default",
     "letmein",
     "supersecret",
+    "guest",
+    "minioadmin",
+    "mongo",
+    "redis",
+    "qwerty",
+    "replace",
+    "yoursecret",
 ];
+/// The largest file of a secret, in bytes (engines have the same limit).
+const FILE_LIMIT: u64 = 500 << 10;
 /// A shorter secret can be guessed.
 const SHORT: usize = 12;
 
 /// Looks at the variables of a service.
 pub(super) fn look(checker: &mut Checker<'_>, name: &str, service: &Node) {
     let production = checker.production;
+    insists(checker, name, service);
     for (variable, (_, node)) in service.get("environment").and_then(Node::map).into_iter().flatten() {
         let place = node.place;
         let value = node.scalar().unwrap_or_default();
+        if is_secret(variable) && is_switch(variable, value) {
+            continue;
+        }
         if !is_secret(variable) {
             // A password in a URL, a token by its form.
             let line = format!("{variable}={}", value.replace(['\n', '\r'], " "));
-            for secret in secrets_in_lines(&line, true).into_iter().filter(|_| checker.stack.is_literal(place, value)) {
+            for secret in secrets_in_lines(&line, true)
+                .into_iter()
+                .filter(|_| checker.stack.is_literal(place, value) && !checker.stack.is_in_variables(place))
+            {
                 let message = format!("`{variable}` of `{name}` has {}", secret.title);
                 checker.add_secret("secret-value", place, message, Some(secret.evidence), production);
             }
             continue;
         }
-        let weak = value.trim_end_matches(|c: char| !c.is_ascii_alphabetic()).to_ascii_lowercase();
-        let weak = USUAL.iter().any(|usual| weak.split(['-', '_', ' ', '.']).any(|part| part == *usual));
+        let in_variables = checker.stack.is_in_variables(place);
         let problem = match &node.value {
-            // It comes from the environment of whoever starts the stack.
+            // It comes from the environment of whoever starts the stack, and is not there now.
+            Value::Null if production => "has no value",
             Value::Null => continue,
-            _ if value.is_empty() => "is empty",
-            _ if weak => "has a value that everybody tries first",
-            _ if value.len() < SHORT => "is short enough to be guessed",
-            _ if checker.stack.is_literal(place, value) => "stands in the file",
-            _ => continue,
+            _ if value.starts_with("/run/secrets/") => continue,
+            _ => match weakness(value) {
+                Some(problem) => problem,
+                None if !in_variables && checker.stack.is_literal(place, value) => "stands in the file",
+                None => continue,
+            },
         };
         let evidence = (!value.is_empty()).then(|| Evidence::of(value.as_bytes()));
         checker.add_secret("secret-value", place, format!("`{variable}` of `{name}` {problem}"), evidence, production);
     }
+}
+
+/// Why a secret is none.
+fn weakness(value: &str) -> Option<&'static str> {
+    let weak = value.trim_end_matches(|c: char| !c.is_ascii_alphabetic()).to_ascii_lowercase();
+    let usual = USUAL.iter().any(|usual| weak.split(['-', '_', ' ', '.']).any(|part| part == *usual));
+    let few = value.chars().collect::<BTreeSet<char>>().len() < 4;
+    match () {
+        () if value.trim().is_empty() => Some("is empty"),
+        () if usual || few => Some("has a value that everybody tries first"),
+        () if value.len() < SHORT => Some("is short enough to be guessed"),
+        () => None,
+    }
+}
+
+/// What a well-known image insists on and does not get, and what takes its password away.
+fn insists(checker: &mut Checker<'_>, name: &str, service: &Node) {
+    let Some(required) = known(service).and_then(|known| known.secret.as_ref()) else { return };
+    let production = checker.production;
+    let environment = service.get("environment");
+    let value = |variable: &str| environment.and_then(|environment| environment.get(variable));
+    for (variable, opens) in required.opens {
+        let Some(node) = value(variable) else { continue };
+        let text = node.scalar().unwrap_or_default().to_ascii_lowercase();
+        let is_off = matches!(text.as_str(), "" | "0" | "no" | "false");
+        if !is_off && (opens.is_empty() || text == *opens) {
+            let message = format!("`{name}` lets everybody in: {variable}={}", text.escape_debug());
+            checker.add_secret("secret-missing", node.place, message, None, production);
+            return;
+        }
+    }
+    let is_set = |variable: &&&str| value(variable).is_some_and(|node| node.value != Value::Null);
+    if required.one_of.iter().find(is_set).is_none() {
+        let first = required.one_of.first().copied().unwrap_or_default();
+        let message = format!("`{name}` has no {first}: {}", required.otherwise);
+        checker.add_secret("secret-missing", service.place, message, None, production);
+    }
+}
+
+/// Looks at the files and variables of the stack's `secrets`.
+pub(super) fn files(checker: &mut Checker<'_>) {
+    let (stack, production) = (checker.stack, checker.production);
+    for (name, (_, secret)) in stack.root.get("secrets").and_then(Node::map).into_iter().flatten() {
+        let text = |key: &str| Some((secret.get(key)?.scalar()?, secret.get(key)?.place));
+        if let Some((variable, place)) = text("environment") {
+            let problem = match stack.variable(variable) {
+                None if !production => None,
+                value => weakness(value.unwrap_or_default()),
+            };
+            if let Some(problem) = problem {
+                checker.add_secret(
+                    "secret-file",
+                    place,
+                    format!("`{variable}` of the secret `{name}` {problem}"),
+                    None,
+                    production,
+                );
+            }
+        }
+        if let Some((written, place)) = text("file") {
+            let real = PathBuf::from(stack.real(written));
+            // Nothing outside of the project is read.
+            let problem = if real.starts_with(&stack.folder) { file(&real) } else { None };
+            if let Some(problem) = problem {
+                let message = format!("`{}` of the secret `{name}` {problem}", written.escape_debug());
+                checker.add_secret("secret-file", place, message, None, production);
+            }
+        }
+    }
+}
+
+/// Why the file of a secret is no good one.
+fn file(path: &Path) -> Option<&'static str> {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(found) = fs::symlink_metadata(path) else { return Some("is not there") };
+    if !found.is_file() {
+        return Some("is no file");
+    }
+    let Ok(bytes) = fs::read(path, FILE_LIMIT) else { return Some("cannot be read, or is too large for a secret") };
+    let text = String::from_utf8_lossy(&bytes);
+    let weak = if text.trim().lines().count() > 1 { None } else { weakness(text.trim()) };
+    weak.or_else(|| (found.permissions().mode() & 0o004 != 0).then_some("can be read by everybody on this machine"))
+}
+
+/// `MYSQL_ALLOW_EMPTY_PASSWORD=yes`.
+fn is_switch(variable: &str, value: &str) -> bool {
+    let upper = variable.to_ascii_uppercase();
+    let is_flag =
+        matches!(value.to_ascii_lowercase().as_str(), "0" | "1" | "yes" | "no" | "true" | "false" | "on" | "off");
+    is_flag && upper.split('_').any(|word| SWITCHES.contains(&word))
 }
 
 /// `POSTGRES_PASSWORD`, `JWT_SECRET`; not `PASSWORD_FILE`, which names a file.

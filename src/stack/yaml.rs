@@ -337,7 +337,10 @@ mod tests {
     fn brackets_may_close_where_people_close_them() {
         let text = "a:\n  b: [\n    x,\n  ]\n  c: {\n  d: [y\n],\n  }\ne: [\n]\nf: |\n  ]\n";
         let node = read(text);
-        assert_eq!(crate::stack::render::json(&node).to_string(), r#"{"a":{"b":["x"],"c":{"d":["y"]}},"e":[],"f":"]\n"}"#);
+        assert_eq!(
+            crate::stack::render::json(&node).to_string(),
+            r#"{"a":{"b":["x"],"c":{"d":["y"]}},"e":[],"f":"]\n"}"#
+        );
         assert_eq!(node.map().unwrap()["f"].0.line, 11);
         assert!(refused("a:\n  b: [\n  x\n c: d\n").contains("line "), "what is not closed stays a mistake");
         let many = format!("a:\n{}", "  - [\n  x\n  ]\n".repeat(2000));

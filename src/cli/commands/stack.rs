@@ -40,6 +40,7 @@ fn request(args: &Arguments) -> Request {
         env_files: args.env_file.clone(),
         profiles: args.profile.clone(),
         production: args.env == Environment::Production,
+        engine: None,
         environment: std::env::vars_os().filter_map(variable).collect(),
     }
 }

@@ -20,8 +20,22 @@ const GOOD: &str = "services:
 ";
 
 fn findings(text: &str, production: bool) -> Vec<Finding> {
+    use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("compose.yaml"), text).unwrap();
+    std::fs::create_dir(folder.path().join("src")).unwrap();
+    for (name, text, mode) in [
+        ("weak.env", "# c\nDB_PASSWORD=postgres\n", 0o600),
+        ("good.env", "DB_PASSWORD=k2J9xQ7vRt4Wm8Zs\n", 0o600),
+        ("weak.txt", "changeme\n", 0o600),
+        ("empty.txt", "\n", 0o600),
+        ("open.txt", "k2J9xQ7vRt4Wm8Zs\n", 0o644),
+        ("good.txt", "k2J9xQ7vRt4Wm8Zs\n", 0o600),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
     std::os::unix::fs::symlink("/var/run", folder.path().join("innocent")).unwrap();
     let environment = [("FROM_OUTSIDE".to_string(), "k2J9xQ7vRt4Wm8Zs".to_string())].into();
     let request = Request { folder: Some(folder.path().into()), environment, ..Request::default() };
@@ -30,8 +44,8 @@ fn findings(text: &str, production: bool) -> Vec<Finding> {
     check(&stack, &policy, production).findings
 }
 
-fn fired(text: &str) -> Vec<String> {
-    findings(text, false).into_iter().map(|finding| finding.rule).collect()
+fn fired(text: &str, production: bool) -> Vec<String> {
+    findings(text, production).into_iter().map(|finding| finding.rule).collect()
 }
 
 /// The good service with a line more, or without one.
@@ -60,6 +74,31 @@ fn every_rule_fires_and_only_where_it_should() {
         ("capabilities-kept", &["- cap_drop"], &[]),
         ("cgroup-parent", &["cgroup_parent: x"], &[]),
         ("cpu-limit", &["- cpus"], &["deploy: {resources: {limits: {cpus: '1'}}}"]),
+        (
+            "development",
+            &[
+                "environment: {FLASK_DEBUG: 1}",
+                "environment: [NODE_ENV=development]",
+                "environment: {debug: 'True'}",
+                "command: flask run --host 0.0.0.0",
+                "command: [python, -m, flask, run]",
+                "command: ['sh', '-c', 'npm ci && ./node_modules/.bin/nodemon app.js']",
+                "command: uvicorn app:app --reload",
+                "entrypoint: [node, '--inspect=0.0.0.0', app.js]",
+                "ports: ['127.0.0.1:9229:9229']",
+                "volumes: ['.:/srv']",
+                "volumes: ['./src:/app']",
+                "build: ./src\n    volumes: ['./src:/x']",
+                "develop: {watch: [{path: ., action: rebuild}]}",
+            ],
+            &[
+                "environment: {FLASK_DEBUG: 0, NODE_ENV: production, DEBUG: ''}",
+                "command: [gunicorn, 'app:app']",
+                "command: echo air is fine",
+                "volumes: ['./nginx.conf:/etc/nginx/nginx.conf:ro', 'data:/app']\nvolumes: {data: }",
+                "volumes: ['./data:/data']",
+            ],
+        ),
         ("device", &["devices: ['/dev/sda:/dev/sda']", "device_cgroup_rules: ['c 1:3 mr']"], &["devices: []"]),
         (
             "engine-socket",
@@ -69,8 +108,24 @@ fn every_rule_fires_and_only_where_it_should() {
                 "volumes: ['/var/../run/./podman:/x']",
                 "volumes: ['./innocent:/x']",
                 "use_api_socket: true",
+                "volumes: ['/:/host:ro']",
+                "volumes: ['/var:/x']",
+                "volumes: ['/run/user/1000:/x']",
+                "volumes: ['/run/user/1000/podman:/x']",
+                "volumes: ['/srv/docker.sock:/x']",
+                "volumes: ['v:/x']\nvolumes: {v: {driver_opts: {type: none, o: 'bind,ro', device: /var/run}}}",
+                "volumes: ['v:/x']\nvolumes: {v: {driver_opts: {type: none, o: bind, device: ./innocent}}}",
+                "volumes_from: [b]\n  b: {image: i, volumes: ['/var/run/docker.sock:/x']}",
+                "environment: {DOCKER_HOST: 'tcp://proxy:2375'}",
+                "environment: [\"CONTAINER_HOST=unix://@abstract\"]",
+                "secrets: [k]\nsecrets: {k: {file: /var/run/docker.sock}}",
             ],
-            &["volumes: ['./data:/run']", "volumes: ['./docker:/x']"],
+            &[
+                "volumes: ['./data:/run']",
+                "volumes: ['./docker:/x']",
+                "environment: {DOCKER_HOST: ''}",
+                "volumes_from: [b]\n  b: {image: i, volumes: ['./x:/x']}",
+            ],
         ),
         (
             "gpu-ignored",
@@ -78,9 +133,18 @@ fn every_rule_fires_and_only_where_it_should() {
                 "deploy: {resources: {reservations: {devices: [{driver: nvidia, count: 1}]}}}",
                 "deploy: {resources: {reservations: {devices: [{count: 1, device_ids: ['0'], capabilities: [gpu]}]}}}",
                 "environment: {NVIDIA_VISIBLE_DEVICES: all}",
+                "runtime: nvidia",
+                "gpus: []",
+                "deploy: {resources: {reservations: {devices: [{driver: nvidia, capabilities: [tpu]}]}}}",
+                "deploy: {resources: {reservations: {devices: [{count: 0, capabilities: [gpu]}]}}}",
+                "deploy: {resources: {reservations: {generic_resources: [{discrete_resource_spec: {kind: gpu, value: 1}}]}}}",
+                "deploy: {resources: {limits: {devices: [{count: 1, capabilities: [gpu]}]}}}",
             ],
             &[
                 "deploy: {resources: {reservations: {devices: [{driver: nvidia, count: 1, capabilities: [gpu]}]}}}",
+                "deploy: {resources: {reservations: {devices: [{driver: cdi, device_ids: [nvidia.com/gpu=all], capabilities: [gpu]}]}}}",
+                "gpus: all",
+                "gpus: [{count: 2}]",
                 "environment: {NVIDIA_VISIBLE_DEVICES: none}",
             ],
         ),
@@ -117,7 +181,7 @@ fn every_rule_fires_and_only_where_it_should() {
         (
             "port-public",
             &["ports: ['8080:80']", "ports: [80]", "ports: ['0.0.0.0:8080:80']"],
-            &["ports: ['[::1]:8080:80']"],
+            &["ports: ['[::1]:8080:80']", "ports: ['192.168.1.5:8080:80']"],
         ),
         (
             "privileged",
@@ -137,6 +201,40 @@ fn every_rule_fires_and_only_where_it_should() {
         ("restart-always", &["restart: always"], &["restart: 'no'"]),
         ("root-user", &["- user", "user: root", "user: '0:0'", "user: '00:1'", "group_add: ['0']"], &["user: app"]),
         (
+            "secret-file",
+            &[
+                "tty: true\nsecrets: {k: {file: ./weak.txt}}",
+                "tty: true\nsecrets: {k: {file: ./empty.txt}}",
+                "tty: true\nsecrets: {k: {file: ./open.txt}}",
+                "tty: true\nsecrets: {k: {file: ./none.txt}}",
+                "tty: true\nsecrets: {k: {file: ./src}}",
+            ],
+            &[
+                "tty: true\nsecrets: {k: {file: ./good.txt}, l: {file: /somewhere/else}, m: {environment: FROM_OUTSIDE}}",
+                "tty: true\nsecrets: {k: {external: true}}",
+            ],
+        ),
+        (
+            "secret-missing",
+            &[
+                "image: postgres:16",
+                "image: docker.io/library/postgres:16@sha256:1\n    environment: {POSTGRES_HOST_AUTH_METHOD: trust}",
+                "image: mysql\n    environment: {MYSQL_ALLOW_EMPTY_PASSWORD: 'yes'}",
+                "image: rabbitmq:3-management",
+                "image: quay.io/minio/minio\n    environment: {MINIO_ROOT_USER: me}",
+                "image: mongo",
+                "image: postgres\n    environment: [POSTGRES_PASSWORD]",
+            ],
+            &[
+                "image: postgres\n    environment: {POSTGRES_PASSWORD_FILE: /run/secrets/x}",
+                "image: postgres\n    environment: {POSTGRES_PASSWORD: '${FROM_OUTSIDE}'}",
+                "image: mysql\n    environment: {MYSQL_RANDOM_ROOT_PASSWORD: 'yes'}",
+                "image: bitnami/postgresql",
+                "image: postgres\n    build: .",
+                "image: redis",
+            ],
+        ),
+        (
             "secret-value",
             &[
                 "environment: {DB_PASSWORD: hunter2x9}",
@@ -145,12 +243,20 @@ fn every_rule_fires_and_only_where_it_should() {
                 "environment: {API_KEY: k2J9xQ7vRt4Wm8ZsX}",
                 "environment: {A_SECRET: change-me-please-1}",
                 "environment: {URL: 'postgres://u:k2J9xQ7vRt4Wm8Zs@db/x'}",
+                "environment: {FLASK_SECRET_KEY: '${UNSET_ONE:-dev}'}",
+                "environment: {JWT_SECRET: '${UNSET_ONE}'}",
+                "environment: {JWT_SECRET: '${UNSET_ONE:-k2J9xQ7vRt4Wm8ZsX}'}",
+                "environment: {JWT_SECRET: aaaaaaaaaaaaaaaa}",
+                "env_file: weak.env",
             ],
             &[
                 "environment: {DB_PASSWORD: '${FROM_OUTSIDE}'}",
                 "environment: [DB_PASSWORD]",
                 "environment: {DB_PASSWORD_FILE: /run/secrets/x}",
                 "environment: {TOKENS: 3}",
+                "environment: {MYSQL_ALLOW_EMPTY_PASSWORD: 'no', MYSQL_RANDOM_ROOT_PASSWORD: 1}",
+                "environment: {DB_PASSWORD: /run/secrets/db}",
+                "env_file: good.env",
             ],
         ),
         (
@@ -183,15 +289,14 @@ fn every_rule_fires_and_only_where_it_should() {
             let base = if change.starts_with("- ") { GOOD.to_string() } else { changed(&format!("- {key}:")) };
             if change.starts_with("- ") { changed(change) } else { format!("{base}    {change}\n") }
         };
+        let production = *rule == "development";
         for change in *breaking {
-            assert!(
-                fired(&with(change)).contains(&rule.to_string()),
-                "{rule} does not fire: {change}: {:?}",
-                fired(&with(change))
-            );
+            let fired = fired(&with(change), production);
+            assert!(fired.contains(&rule.to_string()), "{rule} does not fire: {change}: {fired:?}");
         }
         for change in *passing {
-            assert!(!fired(&with(change)).contains(&rule.to_string()), "{rule} fires: {change}");
+            let fired = fired(&with(change), production);
+            assert!(!fired.contains(&rule.to_string()), "{rule} fires: {change}");
         }
     }
 }
@@ -204,6 +309,47 @@ fn findings_have_their_line_and_no_secret() {
         assert_eq!((found.len(), found[0].severity, found[0].place().as_str()), (1, severity, "compose.yaml:15"));
         assert_eq!(found[0].told(), "`DB_PASSWORD` of `a` stands in the file: `k2J9...`, 17 characters");
     }
+}
+
+#[test]
+fn production_is_strict_and_development_is_not_asked_for_more() {
+    let missing = changed("environment: [DB_PASSWORD]");
+    assert_eq!(findings(&missing, false), []);
+    let found = findings(&missing, true);
+    assert_eq!(
+        (found.len(), found[0].severity, found[0].told().as_str()),
+        (1, Severity::Error, "`DB_PASSWORD` of `a` has no value")
+    );
+    let secret = changed("tty: true\nsecrets: {k: {environment: NOT_THERE}}");
+    assert_eq!(findings(&secret, false), []);
+    assert_eq!(findings(&secret, true)[0].told(), "`NOT_THERE` of the secret `k` is empty");
+    assert_eq!(fired(&changed("command: flask run"), false), [""; 0]);
+    let weak = findings(&changed("env_file: weak.env"), true);
+    assert_eq!((weak[0].place().as_str(), weak[0].severity), ("weak.env:2", Severity::Error));
+}
+
+#[test]
+fn the_rule_of_the_socket_cannot_be_switched_off() {
+    let error = policy(&["engine-socket".into()]).unwrap_err();
+    assert_eq!(
+        (error.to_string().as_str(), error.class().code()),
+        ("the rule `engine-socket` cannot be switched off", 2)
+    );
+    assert!(policy(&["image-moves".into()]).is_ok() && policy(&["nothing".into()]).is_err());
+}
+
+#[test]
+fn podman_hears_of_gpus_by_cdi_only() {
+    let text = changed("gpus: all");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("compose.yaml"), text).unwrap();
+    let told = |engine| {
+        let request = Request { folder: Some(folder.path().into()), engine, ..Request::default() };
+        check(&Stack::load(&request).unwrap(), &policy(&[]).unwrap(), false).findings.len()
+    };
+    let is_described = std::path::Path::new("/etc/cdi").exists() || std::path::Path::new("/var/run/cdi").exists();
+    assert_eq!((told(None), told(Some(crate::engine::Kind::Docker))), (0, 0));
+    assert_eq!(told(Some(crate::engine::Kind::Podman)), usize::from(!is_described));
 }
 
 #[test]

@@ -88,7 +88,8 @@ fn add(source: &Source, key: &Part, value: &Part, vals: &[Val]) -> Result<Edit, 
             None => Ok((value.at.clone(), format!("[{}]", new.join(", ")))),
         },
         Kind::List(false, items) => {
-            let dash = items.iter().find_map(|item| source.dash(item)).ok_or("its list is written in an unusual way")?;
+            let dash =
+                items.iter().find_map(|item| source.dash(item)).ok_or("its list is written in an unusual way")?;
             let lines: Vec<String> = new.iter().map(|item| format!("{dash}- {item}")).collect();
             Ok(lines_after(source, value, &lines))
         }
@@ -116,7 +117,8 @@ fn insert(source: &Source, map: &Part, key: &str, val: &Val) -> Result<Edit, Rea
             None => (map.at.clone(), format!("{{{text}}}")),
         });
     }
-    let margin = entries.first().and_then(|(key, _)| margin(source, key)).ok_or("it does not begin on a line of its own")?;
+    let margin =
+        entries.first().and_then(|(key, _)| margin(source, key)).ok_or("it does not begin on a line of its own")?;
     let lines: Vec<String> = writer.block(key, val).into_iter().map(|line| format!("{margin}{line}")).collect();
     Ok(lines_after(source, map, &lines))
 }

@@ -265,11 +265,13 @@ impl<'a> Fixer<'a> {
                 continue;
             }
             if other == name {
-                return Err("the file would not have become what it should: the value is put together from several places".into());
+                return Err(
+                    "the file would not have become what it should: the value is put together from several places"
+                        .into(),
+                );
             }
-            self.shared(&other, &want, &got).map_err(|key| {
-                format!("`{other}` shares it, and `{key}` is not what that service needs")
-            })?;
+            self.shared(&other, &want, &got)
+                .map_err(|key| format!("`{other}` shares it, and `{key}` is not what that service needs"))?;
         }
         let (before, after) = (self.fired(&self.all), self.fired(&tried.all));
         let (Ok(before), Ok(after)) = (before, after) else { return Err("it could not be checked".into()) };

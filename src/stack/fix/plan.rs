@@ -17,7 +17,8 @@ const TEMPORARY: &str = "/tmp:size=64m";
 /// The fixes for the rules that fired at a service, in the order in which they are written.
 pub fn fixes(stack: &Stack, service: &Node, fired: &BTreeSet<&str>) -> Vec<Fix> {
     let known = known(service);
-    let user = known.and_then(|known| known.user).filter(|_| fired.contains("root-user") && may_be_user(stack, service));
+    let user =
+        known.and_then(|known| known.user).filter(|_| fired.contains("root-user") && may_be_user(stack, service));
     let mut all = Vec::new();
     let mut fix = |rule: &'static str, changes: Vec<Change>| {
         if fired.contains(rule) && !changes.is_empty() {
@@ -50,7 +51,9 @@ fn may_be_user(stack: &Stack, service: &Node) -> bool {
     let is_given = |mount: &Node| {
         let field = |key: &str| mount.get(key).and_then(Node::scalar).unwrap_or_default();
         let is_read = field("read_only") == "true";
-        is_read || field("type") == "tmpfs" || field("type") == "volume" && check::bound(stack, field("source")).is_none()
+        is_read
+            || field("type") == "tmpfs"
+            || field("type") == "volume" && check::bound(stack, field("source")).is_none()
     };
     // A secret's file on the host may be its owner's alone.
     ["user", "secrets", "entrypoint"].iter().all(|key| service.get(key).is_none())
@@ -68,7 +71,9 @@ fn read_only(service: &Node, known: Option<&Known>) -> Vec<Change> {
         .filter_map(|target| target.split(':').next())
         .collect();
     let writes = known.map(|known| known.writes).unwrap_or_default();
-    let lacks = |path: &&&str| !targets.iter().any(|target| target.trim_end_matches('/') == path.split(':').next().unwrap_or_default());
+    let lacks = |path: &&&str| {
+        !targets.iter().any(|target| target.trim_end_matches('/') == path.split(':').next().unwrap_or_default())
+    };
     let folders: Vec<&str> = [TEMPORARY].iter().chain(writes).filter(lacks).copied().collect();
     let mut changes = vec![set(&["read_only"], Val::Bool(true))];
     if !folders.is_empty() {
@@ -155,7 +160,9 @@ fn health(known: &Known) -> Vec<Change> {
 /// What a person has to decide, where no edit is right for everybody.
 pub fn decision(rule: &str) -> &'static str {
     match rule {
-        "root-user" => "which user the image can run as is not known: try `user: \"1001:1001\"` and look at what it writes",
+        "root-user" => {
+            "which user the image can run as is not known: try `user: \"1001:1001\"` and look at what it writes"
+        }
         "healthcheck-missing" => "how the health of this image is asked is not known",
         "image-moves" => "the digest is in a registry, which is not asked",
         "variable-unset" | "secret-value" | "secret-missing" | "secret-file" => "only you know the value",
@@ -170,8 +177,12 @@ pub fn decision(rule: &str) -> &'static str {
 /// What to look at after a fix, a line for each kind of it that was made.
 pub fn advice(rule: &str) -> Option<&'static str> {
     Some(match rule {
-        "writable-root" => "only /tmp and what well-known images need can be written to: give a service a volume or `tmpfs` for the rest",
-        "capabilities-kept" => "no service has a capability but those that well-known images need: write `cap_add` where one is missed",
+        "writable-root" => {
+            "only /tmp and what well-known images need can be written to: give a service a volume or `tmpfs` for the rest"
+        }
+        "capabilities-kept" => {
+            "no service has a capability but those that well-known images need: write `cap_add` where one is missed"
+        }
         "memory-limit" | "cpu-limit" | "pids-limit" => "limits are where to begin: measure, and write what is needed",
         "root-user" => "well-known images run as their own user: their data must be in a volume that the engine made",
         "port-public" => "ports are published on this machine only: put a proxy before what others shall reach",
@@ -186,7 +197,10 @@ mod tests {
 
     #[test]
     fn sizes_are_compared_as_numbers() {
-        assert_eq!((bytes("512m"), bytes("1GB"), bytes("7"), bytes("x")), (Some(512 << 20), Some(1 << 30), Some(7), None));
+        assert_eq!(
+            (bytes("512m"), bytes("1GB"), bytes("7"), bytes("x")),
+            (Some(512 << 20), Some(1 << 30), Some(7), None)
+        );
         assert_eq!(bytes("99999999999999999999g"), None);
     }
 

@@ -83,7 +83,9 @@ fn the_hand_of_the_author_is_kept() {
     assert!(after.starts_with("\u{feff}services:\r\n  web:\r\n"), "{after:?}");
     assert!(after.ends_with("    image: web \t\r\n    read_only: true\r\n    tmpfs: [\"/tmp:size=64m\"]\r\n    cap_drop: [ALL]\r\n    security_opt: [\"no-new-privileges:true\"]\r\n    mem_limit: 512m\r\n    cpus: 1.0\r\n    pids_limit: 200"), "{after:?}");
     // Text of several lines at the end, of which the last keeps its empty lines.
-    let after = fixed("services:\n  a:\n    image: a\n    command: |\n      x\n      # no comment\n\n\n  b:\n    image: b\n    command: |+\n      y\n\n\n# end\n");
+    let after = fixed(
+        "services:\n  a:\n    image: a\n    command: |\n      x\n      # no comment\n\n\n  b:\n    image: b\n    command: |+\n      y\n\n\n# end\n",
+    );
     assert!(after.contains("      # no comment\n    read_only: true\n"), "{after}");
     assert!(after.contains("      y\n\n\n    read_only: true\n"), "{after}");
     let node = yaml::parse(&after, 0, "c").unwrap().remove(0);
@@ -111,7 +113,9 @@ fn values_that_stand_there_are_changed_where_they_stand() {
 
 #[test]
 fn well_known_images_get_what_they_need() {
-    let after = fixed("services:\n  db:\n    image: postgres:16\n    volumes: [\"data:/var/lib/postgresql/data\"]\n  cache:\n    image: docker.io/library/redis\n    volumes: [\"./data:/data\"]\nvolumes:\n  data:\n");
+    let after = fixed(
+        "services:\n  db:\n    image: postgres:16\n    volumes: [\"data:/var/lib/postgresql/data\"]\n  cache:\n    image: docker.io/library/redis\n    volumes: [\"./data:/data\"]\nvolumes:\n  data:\n",
+    );
     for expected in [
         "    user: postgres\n    read_only: true\n    tmpfs: [\"/tmp:size=64m\", /var/run/postgresql]\n    cap_drop: [ALL]\n    security_opt",
         "    healthcheck:\n      test: [CMD-SHELL, \"pg_isready -U \\\"$${POSTGRES_USER:-postgres}\\\" -d \\\"$${POSTGRES_DB:-$${POSTGRES_USER:-postgres}}\\\"\"]\n      interval: 10s\n      timeout: 5s\n      retries: 5\n      start_period: 30s\n",
@@ -126,14 +130,19 @@ fn well_known_images_get_what_they_need() {
 #[test]
 fn what_is_shared_is_not_changed_for_others() {
     // An own key wins over a merged one; a merged list is written as a whole.
-    let after = fixed("x-base: &base\n  restart: always\n  security_opt: [\"label:type:x\"]\nservices:\n  a:\n    <<: *base\n    image: a\n  b: &b\n    image: b\n  c: *b\n  d:\n    <<: *b\n    tty: true\n");
+    let after = fixed(
+        "x-base: &base\n  restart: always\n  security_opt: [\"label:type:x\"]\nservices:\n  a:\n    <<: *base\n    image: a\n  b: &b\n    image: b\n  c: *b\n  d:\n    <<: *b\n    tty: true\n",
+    );
     assert!(after.contains("x-base: &base\n  restart: always\n  security_opt: [\"label:type:x\"]\n"), "{after}");
     assert!(after.contains("    security_opt: [\"label:type:x\", \"no-new-privileges:true\"]\n"), "{after}");
     assert!(after.contains("    restart: \"on-failure:5\"\n"), "{after}");
     // What c and d take from b, they get with b.
     assert_eq!(after.matches("read_only: true").count(), 2, "{after}");
     // Ports that come from elsewhere, and an alias that would give a postgres' health to another image.
-    let project = Project::new(&[("compose.yaml", "x-p: &p [\"80:80\"]\nservices:\n  a:\n    image: a\n    ports: *p\n  db: &db\n    image: postgres\n    environment: {POSTGRES_PASSWORD: x}\n  other:\n    <<: *db\n    image: other\n")]);
+    let project = Project::new(&[(
+        "compose.yaml",
+        "x-p: &p [\"80:80\"]\nservices:\n  a:\n    image: a\n    ports: *p\n  db: &db\n    image: postgres\n    environment: {POSTGRES_PASSWORD: x}\n  other:\n    <<: *db\n    image: other\n",
+    )]);
     let left = left(&project);
     assert!(left.iter().any(|line| line.starts_with("port-public: left: its ports are an alias")), "{left:#?}");
     assert!(left.iter().any(|line| line.starts_with("healthcheck-missing: left: `other` shares it")), "{left:#?}");
@@ -143,7 +152,10 @@ fn what_is_shared_is_not_changed_for_others() {
 #[test]
 fn each_service_is_edited_where_it_stands() {
     let project = Project::new(&[
-        ("compose.yaml", "include: [parts/db.yaml]\nservices:\n  a:\n    extends: {file: base.yaml, service: base}\n  b:\n    image: b\n    restart: always\n"),
+        (
+            "compose.yaml",
+            "include: [parts/db.yaml]\nservices:\n  a:\n    extends: {file: base.yaml, service: base}\n  b:\n    image: b\n    restart: always\n",
+        ),
         ("compose.override.yaml", "services:\n  b:\n    restart: unless-stopped\n  c:\n    image: c\n"),
         ("base.yaml", "services:\n  base:\n    image: a\n    restart: always\n    ports: ['80:80']\n"),
         ("parts/db.yaml", "services:\n  db:\n    image: db\n"),
@@ -156,21 +168,42 @@ fn each_service_is_edited_where_it_stands() {
     assert!(first.contains("service: base}\n    read_only: true\n"), "{first}");
     assert!(first.contains("    restart: \"on-failure:5\"\n  b:\n"), "an own key wins over an extended one\n{first}");
     assert!(first.contains("    image: b\n    restart: always\n    read_only: true\n"), "{first}");
-    assert!(over.starts_with("services:\n  b:\n    restart: \"on-failure:5\"\n  c:\n    image: c\n    read_only: true\n"), "{over}");
+    assert!(
+        over.starts_with("services:\n  b:\n    restart: \"on-failure:5\"\n  c:\n    image: c\n    read_only: true\n"),
+        "{over}"
+    );
     assert!(project.read("parts/db.yaml").contains("    read_only: true\n"));
     assert!(project.read("base.yaml").ends_with("ports: ['80:80']\n"), "others may extend it");
     let left = left(&project);
-    assert!(left.iter().any(|line| line.starts_with("port-public: left: its ports stand in a service or an anchor")), "{left:#?}");
+    assert!(
+        left.iter().any(|line| line.starts_with("port-public: left: its ports stand in a service or an anchor")),
+        "{left:#?}"
+    );
 }
 
 #[test]
 fn what_cannot_be_edited_is_left_with_a_reason() {
     for (text, expected) in [
-        ("services:\n  a:\n    image: a\n---\nservices:\n  a: {tty: true}\n", "writable-root: left: the file has several documents"),
-        ("services:\n  a:\n    image: a\n    restart: ${R:-always}\n", "restart-always: left: its value comes from a variable"),
-        ("services:\n  a:\n    image: a\n    ports: [\"${IP:-0.0.0.0}:80:80\"]\n", "port-public: left: the address of a port comes from a variable"),
-        ("x-d: &d {labels: [a]}\nservices:\n  a:\n    image: a\n    deploy: *d\n", "memory-limit: left: it is shared with others by an alias"),
-        ("services:\n  a:\n    image: a\n    read_only: |\n      false\n", "writable-root: left: it is a text of several lines"),
+        (
+            "services:\n  a:\n    image: a\n---\nservices:\n  a: {tty: true}\n",
+            "writable-root: left: the file has several documents",
+        ),
+        (
+            "services:\n  a:\n    image: a\n    restart: ${R:-always}\n",
+            "restart-always: left: its value comes from a variable",
+        ),
+        (
+            "services:\n  a:\n    image: a\n    ports: [\"${IP:-0.0.0.0}:80:80\"]\n",
+            "port-public: left: the address of a port comes from a variable",
+        ),
+        (
+            "x-d: &d {labels: [a]}\nservices:\n  a:\n    image: a\n    deploy: *d\n",
+            "memory-limit: left: it is shared with others by an alias",
+        ),
+        (
+            "services:\n  a:\n    image: a\n    read_only: |\n      false\n",
+            "writable-root: left: it is a text of several lines",
+        ),
     ] {
         let project = Project::new(&[("compose.yaml", text)]);
         let left = left(&project);
@@ -191,7 +224,10 @@ fn a_file_is_written_whole_with_its_mode_or_not_at_all() {
     assert_eq!(std::fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
     assert_eq!(std::fs::read_dir(project.folder.path()).unwrap().count(), 2, "nothing else stays");
     let error = result.write().unwrap_err();
-    assert_eq!((error.to_string().as_str(), error.class().code()), ("`compose.yaml` was changed by somebody else, and is not written", 2));
+    assert_eq!(
+        (error.to_string().as_str(), error.class().code()),
+        ("`compose.yaml` was changed by somebody else, and is not written", 2)
+    );
 }
 
 /// A service in one of the styles that people write.
@@ -199,12 +235,32 @@ fn service(name: &str) -> impl Strategy<Value = String> + use<> {
     let name = name.to_string();
     let lines = prop::sample::subsequence(
         vec![
-            "restart: always", "restart_: x", "ports: [\"8080:80\"]", "ports:\n  - 80\n  - target: 81\n    published: 8081",
-            "read_only: false", "cap_drop: [NET_RAW]", "cap_drop:\n- NET_RAW", "tmpfs: /tmp", "tmpfs:\n  - /run",
-            "security_opt: ['label:type:t']", "deploy: {replicas: 1}", "deploy:\n  resources:\n    limits:\n      memory: 1g",
-            "mem_limit: 0", "pids_limit: -1", "user: \"0\"", "environment: {A: \"x # y\", B: '$$'}", "command: |\n  a\n\n  b",
-            "command: >-\n  a\n  b", "# a comment", "", "labels:\n  - \"a=b: c\" # why", "healthcheck: {test: [CMD, x]}",
-            "command: [\n  a\n]", "volumes: [\"./x:/x\"]", "<<: *base", "build: .",
+            "restart: always",
+            "restart_: x",
+            "ports: [\"8080:80\"]",
+            "ports:\n  - 80\n  - target: 81\n    published: 8081",
+            "read_only: false",
+            "cap_drop: [NET_RAW]",
+            "cap_drop:\n- NET_RAW",
+            "tmpfs: /tmp",
+            "tmpfs:\n  - /run",
+            "security_opt: ['label:type:t']",
+            "deploy: {replicas: 1}",
+            "deploy:\n  resources:\n    limits:\n      memory: 1g",
+            "mem_limit: 0",
+            "pids_limit: -1",
+            "user: \"0\"",
+            "environment: {A: \"x # y\", B: '$$'}",
+            "command: |\n  a\n\n  b",
+            "command: >-\n  a\n  b",
+            "# a comment",
+            "",
+            "labels:\n  - \"a=b: c\" # why",
+            "healthcheck: {test: [CMD, x]}",
+            "command: [\n  a\n]",
+            "volumes: [\"./x:/x\"]",
+            "<<: *base",
+            "build: .",
         ],
         0..9,
     );
@@ -229,16 +285,21 @@ fn service(name: &str) -> impl Strategy<Value = String> + use<> {
 }
 
 fn file() -> impl Strategy<Value = String> {
-    (service("web"), service("db"), 0..3usize, any::<bool>(), any::<bool>()).prop_map(|(web, db, services, crlf, end)| {
-        // Services of one file are indented alike.
-        let step = |text: &str| text.len() - text.trim_start().len();
-        let both = services > 0 && step(&web) == step(&db);
-        let mut text = format!("x-base: &base\n  restart: always\n  cap_drop: [MKNOD]\nservices:\n{web}{}", if both { db } else { String::new() });
-        if !end {
-            text.truncate(text.trim_end().len());
-        }
-        if crlf { text.replace('\n', "\r\n") } else { text }
-    })
+    (service("web"), service("db"), 0..3usize, any::<bool>(), any::<bool>()).prop_map(
+        |(web, db, services, crlf, end)| {
+            // Services of one file are indented alike.
+            let step = |text: &str| text.len() - text.trim_start().len();
+            let both = services > 0 && step(&web) == step(&db);
+            let mut text = format!(
+                "x-base: &base\n  restart: always\n  cap_drop: [MKNOD]\nservices:\n{web}{}",
+                if both { db } else { String::new() }
+            );
+            if !end {
+                text.truncate(text.trim_end().len());
+            }
+            if crlf { text.replace('\n', "\r\n") } else { text }
+        },
+    )
 }
 
 proptest! {

@@ -36,10 +36,7 @@ fn files_variables_and_profiles_make_one_stack() {
         json(&stack.root).to_string(),
         r#"{"services":{"web":{"environment":{"B":"","C":"3","MODE":"prod"},"image":"web:3"}}}"#
     );
-    assert_eq!(
-        (stack.name.as_str(), stack.files.join(" ").as_str()),
-        ("app", "compose.yaml compose.override.yaml")
-    );
+    assert_eq!((stack.name.as_str(), stack.files.join(" ").as_str()), ("app", "compose.yaml compose.override.yaml"));
     assert_eq!((stack.unset.len(), stack.unset["B"].line), (1, 4));
     let stack = load(&files, |request| request.profiles.push("dev".into())).unwrap();
     assert_eq!(stack.services().map(|(name, _)| name).collect::<Vec<_>>(), ["debug", "web"]);
