@@ -13,6 +13,9 @@ mod settings;
 mod signals;
 mod stack_args;
 mod stack_checks;
+mod stack_logs;
+mod stack_view;
+mod stacks;
 mod timings;
 mod validation;
 

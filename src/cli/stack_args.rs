@@ -54,6 +54,85 @@ pub enum Action {
     },
     /// Hold the stack against the rules for hardened services
     Check(Check),
+    /// Cast the images of the services that have a project (`x-ingot`), side by side
+    Build {
+        /// These services only
+        #[arg(value_name = "SERVICE")]
+        services: Vec<String>,
+        /// How.
+        #[command(flatten)]
+        casting: Casting,
+    },
+    /// Cast, load and start: each service when those that it waits for are well
+    Up(Up),
+    /// Remove the containers and networks; volumes, and the data in them, stay
+    Down {
+        /// Remove the named volumes, too, with all data in them
+        #[arg(long)]
+        volumes: bool,
+    },
+    /// List the services, with state, health and ports
+    Ps,
+    /// Show what the services say
+    Logs(Logs),
+    /// End services and start them again, in order
+    Restart(Restart),
+    /// Ask every service how it is; the answer is one JSON document
+    Health,
+}
+
+/// How images are cast.
+#[derive(Debug, Args)]
+pub struct Casting {
+    /// Use only what each ingot.lock has, and fail if one is missing or stale
+    #[arg(long)]
+    pub locked: bool,
+}
+
+/// `ingot stack up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// These services, and those that they wait for
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// How.
+    #[command(flatten)]
+    pub casting: Casting,
+    /// How long each service may take until it is well; its health check's own time otherwise
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Start although `ingot stack check` finds errors, but for the engine's socket; not with --env production
+    #[arg(long)]
+    pub no_check: bool,
+}
+
+/// `ingot stack logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// These services only
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Go on with what comes, until Ctrl-C or the end of the services
+    #[arg(short, long)]
+    pub follow: bool,
+    /// A Compose file; before `logs` it is `-f` as everywhere
+    // The same as the option of all, but for the letter.
+    #[arg(long, value_name = "FILE")]
+    pub file: Vec<PathBuf>,
+    /// Begin with so many of the last lines of each
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    pub tail: Option<u32>,
+}
+
+/// `ingot stack restart`.
+#[derive(Debug, Args)]
+pub struct Restart {
+    /// These services only
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// How long each service may take until it is well; its health check's own time otherwise
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
 }
 
 /// `ingot stack check`.

@@ -3,7 +3,7 @@
 use crate::check::{self, Report};
 use crate::error::Result;
 use crate::report::fix::FixReport;
-use crate::stack::{Fixed, Request, Stack, fix, policy, rules};
+use crate::stack::{ENGINE_SOCKET, Fixed, Request, Stack, fix, policy, rules};
 
 use super::args::Format;
 use super::findings::print;
@@ -33,6 +33,15 @@ pub fn run(args: &Check, stack: &Stack, request: &Request, session: &Session) ->
     }
     tell(&fixed, args.dry_run, session);
     refused(&fixed.report)
+}
+
+/// Refuses a stack that must not be started. `lenient` lets everything pass, in development, but the engine's socket.
+pub fn before_start(stack: &Stack, lenient: bool, production: bool) -> Result<()> {
+    let mut report = crate::stack::check(stack, &policy(&[])?, production);
+    if lenient && !production {
+        report.findings.retain(|finding| finding.rule == ENGINE_SOCKET);
+    }
+    check::Error::refused(&report, check::STACK, false).map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn tell(fixed: &Fixed, dry_run: bool, session: &Session) {

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::project::RulesSpec;
 
 /// The rule that cannot be switched off.
-const ENGINE_SOCKET: &str = "engine-socket";
+pub const ENGINE_SOCKET: &str = "engine-socket";
 
 /// Capabilities that are no way out of a container.
 const HARMLESS: [&str; 8] =

@@ -3,7 +3,12 @@
 use crate::cli::settings::Session;
 use crate::cli::stack_args::{Action, Environment, Stack as Arguments};
 use crate::cli::stack_checks;
+use crate::cli::stack_logs;
+use crate::cli::stacks::Stage;
+use crate::engine::Kind;
 use crate::error::Result;
+use crate::report::json;
+use crate::report::stack::{BuiltReport, StackReport};
 use crate::stack::{Request, Stack, render};
 
 /// Runs the command.
@@ -11,14 +16,29 @@ pub fn run(args: &Arguments, session: &Session) -> Result<()> {
     let stack = Stack::load(&request(args))?;
     let stage = |stack| Stage::new(stack, args, session);
     match &args.action {
-        Action::Config => config(&stack, session),
+        Action::Config { pinned: false } => config(&stack, session),
+        Action::Config { pinned: true } => {
+            let node = stage(stack)?.pinned()?;
+            session.printer.data(&render::json(&node), |_| render::yaml(&node))
+        }
         Action::Check(check) => stack_checks::run(check, &stack, &request(args), session),
+        Action::Build { services, casting } => {
+            session.printer.data(&stage(stack)?.build(services, casting)?, BuiltReport::text)
+        }
+        Action::Up(up) => {
+            stack_checks::before_start(&stack, up.no_check, args.env == Environment::Production)?;
+            session.printer.data(&stage(stack)?.up(up)?, StackReport::text)
+        }
+        Action::Down { volumes } => stage(stack)?.down(*volumes),
+        Action::Logs(logs) => stack_logs::show(&stage(stack)?, logs),
+        Action::Restart(restart) => session.printer.data(&stage(stack)?.restart(restart)?, StackReport::text),
+        Action::Health => {
+            let health = stage(stack)?.health()?;
+            session.printer.data(&health, json)?;
+            health.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
+        }
+        Action::Ps => session.printer.data(&stage(stack)?.ps()?, StackReport::text),
     }
-}
-
-fn report(stack: &Stack, skip: &[String], environment: Environment) -> Result<Report> {
-    let policy = Policy::new(rules(), &RulesSpec::default(), skip, "docs/stack.md")?;
-    Ok(crate::stack::check(stack, &policy, environment == Environment::Production))
 }
 
 fn config(stack: &Stack, session: &Session) -> Result<()> {
@@ -40,7 +60,11 @@ fn request(args: &Arguments) -> Request {
         env_files: args.env_file.clone(),
         profiles: args.profile.clone(),
         production: args.env == Environment::Production,
-        engine: None,
+        engine: match args.runner.engine.as_str() {
+            "podman" => Some(Kind::Podman),
+            "docker" => Some(Kind::Docker),
+            _ => None,
+        },
         environment: std::env::vars_os().filter_map(variable).collect(),
     }
 }
