@@ -427,7 +427,7 @@ mod tests {
             ("{image: i, network_mode: none}", "networks", "null"),
             ("{image: i, environment: [SET, UNSET, A=1]}", "environment", r#"{"A":"1","SET":"a $b"}"#),
             ("{image: i, environment: {A: 1, B: true}}", "environment", r#"{"A":"1","B":"true"}"#),
-            ("{image: i, env_file: ./a.env}", "env_file", r#"[{"path":"DIR/a.env"}]"#),
+            ("{image: i, env_file: [{path: ./a.env, required: false}]}", "env_file", "null"),
             ("{image: i, extra_hosts: {h: 1.2.3.4}}", "extra_hosts", r#"["h:1.2.3.4"]"#),
             ("{image: i, deploy: {replicas: 2}}", "scale", "2"),
             ("{image: i, build: ., profiles: [], x-ingot: {health: 'http://:1/'}}", "build", "null"),
@@ -436,7 +436,7 @@ mod tests {
             (
                 "{image: i, volumes: ['./x:/x', '~/y:/y:ro', 'data:/d']}",
                 "volumes",
-                r#"[{"source":"DIR/x","target":"/x","type":"bind"},{"read_only":true,"source":"/home/me/y","target":"/y","type":"bind"},{"source":"data","target":"/d","type":"volume"}]"#,
+                r#"[{"bind":{"create_host_path":true},"source":"DIR/x","target":"/x","type":"bind"},{"bind":{"create_host_path":true},"read_only":true,"source":"/home/me/y","target":"/y","type":"bind"},{"source":"data","target":"/d","type":"volume","volume":{}}]"#,
             ),
         ] {
             assert_eq!(service(text, &pins).unwrap()[key].to_string(), expected, "{text}");
