@@ -13,6 +13,7 @@ mod settings;
 mod signals;
 mod stack_args;
 mod stack_checks;
+mod stack_export;
 mod stack_logs;
 mod stack_view;
 mod stacks;

@@ -79,6 +79,8 @@ pub enum Action {
     Restart(Restart),
     /// Ask every service how it is; the answer is one JSON document
     Health,
+    /// Write the stack as Kubernetes manifests
+    Export(Export),
 }
 
 /// How images are cast.
@@ -147,6 +149,51 @@ pub struct Check {
     /// Show what --fix would write, and write nothing
     #[arg(long, requires = "fix")]
     pub dry_run: bool,
+}
+
+/// `ingot stack export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Manifests for Kubernetes
+    #[arg(long, required = true)]
+    pub kubernetes: bool,
+    /// A file (.yaml, .json), or a folder that gets a file of each object; without it all goes to stdout
+    #[arg(short, long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+    /// The namespace of all objects, which is made, too
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// The reference that the image of a service was pushed under
+    #[arg(long, value_name = "SERVICE=REF", value_parser = pair)]
+    pub image: Vec<(String, String)>,
+    /// What becomes of ports that are published on every address
+    #[arg(long, value_name = "HOW", value_enum)]
+    pub publish: Option<Publish>,
+    /// How large volumes are that do not say it
+    #[arg(long, value_name = "SIZE")]
+    pub volume_size: Option<String>,
+    /// Let go of what has no counterpart, by its key
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    pub allow: Vec<String>,
+    /// Let go of everything that has no counterpart
+    #[arg(long)]
+    pub lossy: bool,
+}
+
+/// What becomes of published ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Publish {
+    /// They are reached inside the cluster only.
+    None,
+    /// A Service of type LoadBalancer.
+    LoadBalancer,
+    /// A Service of type NodePort.
+    NodePort,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (service, reference) = text.split_once('=').ok_or("expected SERVICE=REFERENCE")?;
+    Ok((service.into(), reference.into()))
 }
 
 /// Where a stack runs.

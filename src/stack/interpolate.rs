@@ -2,7 +2,7 @@
 //!
 //! A value is put in as text and never read as YAML again, so it cannot add keys. Nothing is expanded twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::Error;
 use super::node::{Node, Place, Value};
@@ -18,6 +18,8 @@ const TOTAL_LIMIT: usize = 16 << 20;
 pub struct Variables {
     values: BTreeMap<String, String>,
     expanded: usize,
+    /// Those that were asked for.
+    pub used: BTreeSet<String>,
     /// Variables without a value and without a default, and where they are used.
     pub unset: BTreeMap<String, Place>,
 }
@@ -27,7 +29,7 @@ impl Variables {
     pub fn new(files: BTreeMap<String, String>, environment: BTreeMap<String, String>) -> Self {
         let mut values = files;
         values.extend(environment);
-        Variables { values, expanded: 0, unset: BTreeMap::new() }
+        Variables { values, ..Variables::default() }
     }
 
     /// Those that are not known yet.
@@ -45,6 +47,11 @@ impl Variables {
     /// Their values.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &BTreeMap<String, String> {
+        &self.values
     }
 
     /// Expands all text below a node; keys stay as they are. `name` is the file's.
@@ -111,6 +118,7 @@ impl Variables {
             return Err(format!("`${{{}}}` has no name", shown(inside)));
         }
         let value = self.values.get(name).cloned();
+        self.used.insert(name.to_string());
         let filled = value.clone().filter(|value| !value.is_empty());
         let word = |skip: usize| operation.get(skip..).unwrap_or_default();
         let required = |skip: usize| -> String {
@@ -135,6 +143,7 @@ impl Variables {
     }
 
     fn value(&mut self, name: &str, place: Place) -> String {
+        self.used.insert(name.to_string());
         if let Some(value) = self.values.get(name) {
             return value.clone();
         }

@@ -14,6 +14,7 @@ mod dotenv;
 pub mod down;
 mod environment;
 mod error;
+pub mod export;
 mod fit;
 mod fix;
 pub mod foreign;

@@ -192,7 +192,7 @@ fn is_switch(variable: &str, value: &str) -> bool {
 }
 
 /// `POSTGRES_PASSWORD`, `JWT_SECRET`; not `PASSWORD_FILE`, which names a file.
-fn is_secret(variable: &str) -> bool {
+pub(super) fn is_secret(variable: &str) -> bool {
     let upper = variable.to_ascii_uppercase();
     ENDS.iter().any(|end| upper == *end || upper.ends_with(&format!("_{end}")))
 }

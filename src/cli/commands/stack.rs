@@ -22,6 +22,7 @@ pub fn run(args: &Arguments, session: &Session) -> Result<()> {
             session.printer.data(&render::json(&node), |_| render::yaml(&node))
         }
         Action::Check(check) => stack_checks::run(check, &stack, &request(args), session),
+        Action::Export(export) => crate::cli::stack_export::run(export, &stack, session),
         Action::Build { services, casting } => {
             session.printer.data(&stage(stack)?.build(services, casting)?, BuiltReport::text)
         }

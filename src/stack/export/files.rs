@@ -1,0 +1,114 @@
+//! `configs`: files of the project that become ConfigMaps.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use serde_json::json;
+
+use super::translation::{Translation, place_of, shown};
+use super::{names, read};
+use crate::error::Result;
+use crate::fs;
+use crate::oci::Digest;
+use crate::stack::node::{Node, Place};
+
+/// The largest content of a ConfigMap, in bytes (the API server's limit is 1 MiB for all of an object).
+const CONFIG_LIMIT: u64 = 1_000_000;
+
+/// What becomes of a config.
+#[derive(Clone, Debug)]
+pub(super) struct Config {
+    /// The ConfigMap.
+    pub object: String,
+    /// Its key.
+    pub key: String,
+    /// Nothing if it is external.
+    pub content: Vec<u8>,
+}
+
+/// A path of the file on this machine, if it is in the project's folder.
+pub(super) fn local(translation: &mut Translation<'_>, text: &str, place: Place) -> Option<PathBuf> {
+    let folder = &translation.stack.folder;
+    let path = fs::canonical(&folder.join(text));
+    let climbs = path.components().any(|part| part == std::path::Component::ParentDir);
+    if !climbs && path.starts_with(folder) {
+        return Some(path);
+    }
+    let what = format!("`{}` is outside of the project's folder", shown(text));
+    translation.refuse(place, &what, "only files of the project's folder are read: copy it there");
+    None
+}
+
+/// Makes a ConfigMap of every config that a service uses.
+pub(super) fn configs(translation: &mut Translation<'_>) -> Result<()> {
+    let stack = translation.stack;
+    let all = stack.root.get("configs").and_then(Node::map);
+    for (name, (place, node)) in all.into_iter().flatten() {
+        let uses = |service: &Node| read::list(service, "configs").iter().any(|one| read::text(one, "source") == Some(name));
+        if !stack.services().any(|(_, service)| uses(service)) {
+            continue;
+        }
+        let object = names::label(name, 63);
+        if let Some(external) = external(node) {
+            let object = external.unwrap_or(name).to_string();
+            let what = format!("the ConfigMap `{object}` must be there, with the key `{name}`: it is external");
+            translation.note(*place, what);
+            translation.configs.insert(name.clone(), Config { object, key: name.clone(), content: Vec::new() });
+            continue;
+        }
+        for key in ["driver", "driver_opts", "template_driver"] {
+            if read::some(node, key).is_some() {
+                let what = format!("`{key}` of the config `{name}` is not for a cluster");
+                translation.refuse(place_of(node, key), &what, "leave it out");
+            }
+        }
+        let content = if let Some(file) = node.get("file") {
+            let Some(path) = local(translation, file.scalar().unwrap_or_default(), file.place) else { continue };
+            fs::read(&path, CONFIG_LIMIT)?
+        } else if let Some(content) = read::text(node, "content") {
+            content.as_bytes().to_vec()
+        } else if let Some(variable) = read::text(node, "environment") {
+            match stack.variables.get(variable) {
+                Some(value) if !crate::stack::secrets::is_secret(variable) => value.as_bytes().to_vec(),
+                Some(_) => {
+                    let what = format!("the config `{name}` has the secret `{}`", shown(variable));
+                    translation.refuse(node.place, &what, "make it one of `secrets`");
+                    continue;
+                }
+                None => {
+                    let what = format!("the config `{name}` is the variable `{}`, which is not set", shown(variable));
+                    translation.refuse(node.place, &what, "set it, or name a file");
+                    continue;
+                }
+            }
+        } else {
+            translation.refuse(node.place, &format!("the config `{name}` has no content"), "write `file` or `content`");
+            continue;
+        };
+        let body = match std::str::from_utf8(&content) {
+            Ok(text) => json!({"data": {name: text}}),
+            Err(_) => json!({"binaryData": {name: base64::engine::general_purpose::STANDARD.encode(&content)}}),
+        };
+        let labels = translation.labels(&object);
+        translation.object("ConfigMap", &object, labels, body);
+        translation.configs.insert(name.clone(), Config { object, key: name.clone(), content });
+    }
+    Ok(())
+}
+
+/// Whether something is made elsewhere, and what it is called there.
+pub(super) fn external(node: &Node) -> Option<Option<&str>> {
+    let external = node.get("external")?;
+    let is = external.map().is_some() || external.scalar() == Some("true");
+    is.then(|| read::text(external, "name").or_else(|| read::text(node, "name")))
+}
+
+/// A hash of the configs of a service: another content starts its pods anew.
+pub(super) fn checksum(translation: &Translation<'_>, service: &Node) -> Option<String> {
+    let mut all = Vec::new();
+    for grant in read::list(service, "configs") {
+        let config = translation.configs.get(read::text(grant, "source")?)?;
+        all.extend_from_slice(Digest::of(&config.content).hex().as_bytes());
+    }
+    (!all.is_empty()).then(|| Digest::of(&all).hex().chars().take(16).collect())
+}
