@@ -32,7 +32,7 @@ stack: install-stack-tools
 	CONTAINERS_CONF=$${CONTAINERS_CONF-$(CURDIR)/tests/it/support/containers.conf} examples/stack/demo.sh target/release/ingot
 
 # All tests: the library's own, the rules of the house, and the black-box tests with real registries and engines.
-test: install-test-tools
+test: install-test-tools target/tools/kubernetes
 	tests/tools/count.sh $(CARGO) test --locked --no-fail-fast
 
 # What needs no test machine: format, lints, dependencies, rules of the house, links in the docs.
@@ -74,6 +74,14 @@ bench-large:
 
 install-test-tools:
 	@tests/tools/install.sh test
+
+# What the manifests of `ingot stack export` are held against: the schemas of Kubernetes' own API, in an environment of its
+# own.
+target/tools/kubernetes:
+	@rm -rf $@.part
+	/usr/bin/python3 -m venv $@.part
+	$@.part/bin/python3 -m pip install --quiet --disable-pip-version-check kubernetes-validate==1.37.0
+	@mv $@.part $@
 
 install-demo-tools:
 	@tests/tools/install.sh demo

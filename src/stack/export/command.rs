@@ -81,7 +81,12 @@ pub(super) fn argv(node: &Node) -> Option<Result<Vec<String>, ()>> {
 }
 
 /// `entrypoint` and `command`, which Kubernetes calls `command` and `args`.
-pub(super) fn translate(translation: &mut Translation<'_>, name: &str, service: &Node, container: &mut Object<String, Json>) {
+pub(super) fn translate(
+    translation: &mut Translation<'_>,
+    name: &str,
+    service: &Node,
+    container: &mut Object<String, Json>,
+) {
     let mut read = |key: &'static str| -> Option<Vec<String>> {
         let node = service.get(key)?;
         match argv(node)? {
@@ -103,7 +108,9 @@ pub(super) fn translate(translation: &mut Translation<'_>, name: &str, service: 
         }
         // The image's entrypoint is taken away: what is left is the command.
         (Some(_), Some(command)) if !command.is_empty() => put(container, "command", list(command)),
-        (Some(_), _) => translation.lose("entrypoint", place("entrypoint"), &format!("the empty `entrypoint` of `{name}`")),
+        (Some(_), _) => {
+            translation.lose("entrypoint", place("entrypoint"), &format!("the empty `entrypoint` of `{name}`"))
+        }
         (None, Some(command)) if command.is_empty() => {
             translation.lose("command", place("command"), &format!("the empty `command` of `{name}`"));
         }

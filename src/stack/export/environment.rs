@@ -9,10 +9,10 @@ use super::secrets::Source;
 use super::translation::{Translation, shown};
 use super::{files, read};
 use crate::error::Result;
+use crate::fs;
 use crate::stack::interpolate::dotenv;
 use crate::stack::node::{Node, Place};
 use crate::stack::yaml::FILE_LIMIT;
-use crate::fs;
 
 /// A variable of a service.
 #[derive(Clone, Debug)]
@@ -32,26 +32,18 @@ pub(super) fn collect(translation: &mut Translation<'_>) -> Result<()> {
             env_file(translation, entry, &mut found)?;
         }
         for (name, value) in read::pairs(node, "environment") {
-            let given = value.scalar().map(str::to_string);
-            let given = given.or_else(|| translation.stack.variables.get(name).map(str::to_string));
-            match given {
-                Some(text) => drop(found.insert(name.to_string(), (value.place, text))),
-                // It is there in the cluster, whatever is set here.
-                None if crate::stack::secrets::is_secret(name) => {
-                    found.insert(name.to_string(), (value.place, String::new()));
-                }
-                None if found.contains_key(name) => {}
-                None => {
-                    let what = format!("`{}` of `{service}` is not set here, and so it is left out", shown(name));
-                    translation.note(value.place, what);
-                }
+            match value.scalar() {
+                Some(text) => drop(found.insert(name.to_string(), (value.place, Some(text.to_string())))),
+                // Who starts the stack gives it a value; that is how secrets come in.
+                None => drop(found.entry(name.to_string()).or_insert((value.place, None))),
             }
         }
         let mut all = Vec::new();
         for (name, (place, value)) in found {
             let usable = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
             if name.bytes().all(usable) && !name.starts_with(|c: char| c.is_ascii_digit()) && !name.is_empty() {
-                all.push(Variable { name, place, value, secret: false });
+                let secret = value.is_none();
+                all.push(Variable { name, place, value: value.unwrap_or_default(), secret });
             } else {
                 translation.lose("environment", place, &format!("the variable `{}` of `{service}`", shown(&name)));
             }
@@ -65,7 +57,7 @@ pub(super) fn collect(translation: &mut Translation<'_>) -> Result<()> {
 fn env_file(
     translation: &mut Translation<'_>,
     entry: &Node,
-    found: &mut BTreeMap<String, (Place, String)>,
+    found: &mut BTreeMap<String, (Place, Option<String>)>,
 ) -> Result<()> {
     let text = read::text(entry, "path").unwrap_or_default();
     let Some(path) = files::local(translation, text, entry.place) else { return Ok(()) };
@@ -75,7 +67,7 @@ fn env_file(
     let content = fs::read_text(&path, FILE_LIMIT)?;
     let known = translation.stack.variables.all().clone();
     for (name, value) in dotenv(&content, text, &known)? {
-        found.insert(name, (entry.place, value));
+        found.insert(name, (entry.place, Some(value)));
     }
     Ok(())
 }

@@ -44,7 +44,8 @@ pub(super) fn configs(translation: &mut Translation<'_>) -> Result<()> {
     let stack = translation.stack;
     let all = stack.root.get("configs").and_then(Node::map);
     for (name, (place, node)) in all.into_iter().flatten() {
-        let uses = |service: &Node| read::list(service, "configs").iter().any(|one| read::text(one, "source") == Some(name));
+        let uses =
+            |service: &Node| read::list(service, "configs").iter().any(|one| read::text(one, "source") == Some(name));
         if !stack.services().any(|(_, service)| uses(service)) {
             continue;
         }
@@ -86,8 +87,10 @@ pub(super) fn configs(translation: &mut Translation<'_>) -> Result<()> {
             continue;
         };
         let body = match std::str::from_utf8(&content) {
-            Ok(text) => json!({"data": {name: text}}),
-            Err(_) => json!({"binaryData": {name: base64::engine::general_purpose::STANDARD.encode(&content)}}),
+            Ok(text) if !text.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) => {
+                json!({"data": {name: text}})
+            }
+            _ => json!({"binaryData": {name: base64::engine::general_purpose::STANDARD.encode(&content)}}),
         };
         let labels = translation.labels(&object);
         translation.object("ConfigMap", &object, labels, body);

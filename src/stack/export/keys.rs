@@ -210,7 +210,11 @@ pub(super) fn stack(translation: &mut Translation<'_>) {
             translation.lose("networks.external", network.place, &format!("that the network `{name}` is external"));
         }
         if !matches!(read::text(network, "driver"), None | Some("bridge" | "overlay" | "default")) {
-            translation.lose("networks.driver", place_of(network, "driver"), &format!("`driver` of the network `{name}`"));
+            translation.lose(
+                "networks.driver",
+                place_of(network, "driver"),
+                &format!("`driver` of the network `{name}`"),
+            );
         }
         for key in ["driver_opts", "enable_ipv4", "enable_ipv6", "ipam"] {
             if network.get(key).is_some_and(|node| !is_nothing(node)) {

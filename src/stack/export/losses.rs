@@ -18,7 +18,11 @@ const NODE: &str = "it is about the machine that engine runs on, and a cluster h
 
 /// All of them, sorted by key.
 pub(super) const LOSSES: &[Loss] = &[
-    loss("annotations", "it is not the key of an annotation", "take letters, digits, `.`, `_`, `-`, and a domain before `/`"),
+    loss(
+        "annotations",
+        "it is not the key of an annotation",
+        "take letters, digits, `.`, `_`, `-`, and a domain before `/`",
+    ),
     loss("blkio_config", "there is no limit of disk transfers", "choose a storage class that has one"),
     loss("cgroup", NODE, "leave it out"),
     loss("cgroup_parent", NODE, "leave it out"),
@@ -44,27 +48,47 @@ pub(super) const LOSSES: &[Loss] = &[
     loss("deploy.update_config", "a Deployment has other words for it", "write its `strategy` yourself"),
     loss("device_cgroup_rules", NODE, "leave it out, or install the device's plugin in the cluster"),
     loss("devices", NODE, "install the device's plugin in the cluster, and ask for what it offers"),
-    loss("dns", "a pod that asks other name servers does not find the other services", "tell the cluster's DNS about them"),
+    loss(
+        "dns",
+        "a pod that asks other name servers does not find the other services",
+        "tell the cluster's DNS about them",
+    ),
     loss("domainname", "a pod is in its cluster's domain", "write `hostname` only"),
     loss("entrypoint", "it is taken away, and nothing says what runs instead", "write `command`"),
     loss("environment", "it is not the name of a variable", "take letters, digits, `.`, `_` and `-`"),
     loss("external_links", NODE, "use the name that the other has in the cluster"),
-    loss("extra_hosts", "there is no such host, or no such address", "use the name that the service has in the cluster"),
+    loss(
+        "extra_hosts",
+        "there is no such host, or no such address",
+        "use the name that the service has in the cluster",
+    ),
     loss("gpus", "a pod asks for a number of GPUs, and cannot choose", "write `count: 1` with `capabilities: [gpu]`"),
     loss("group_add", "only its number means the same on every node", "write the number of the group"),
     loss("hostname", "it cannot be the name of a pod", "leave it out: a service is reached by its name"),
-    loss("ipc", "there is no such host, or other container, in a cluster", "leave it out, or make one image of the two"),
+    loss(
+        "ipc",
+        "there is no such host, or other container, in a cluster",
+        "leave it out, or make one image of the two",
+    ),
     loss("isolation", "it is for Windows", "leave it out"),
     loss("label_file", "the file is not read", "write `labels`"),
     loss("labels", "it is not the key of a label", "take letters, digits, `.`, `_`, `-`, and a domain before `/`"),
     loss("logging", "logs are collected by the cluster", "leave it out, and install what ships logs in the cluster"),
     loss("mac_address", NODE, "leave it out"),
     loss("mem_swappiness", NODE, "leave it out"),
-    loss("memswap_limit", "nodes have no swap, or their own rules for it", "leave it out, or make it the same as `mem_limit`"),
+    loss(
+        "memswap_limit",
+        "nodes have no swap, or their own rules for it",
+        "leave it out, or make it the same as `mem_limit`",
+    ),
     loss("models", "there is no such thing in a cluster", "run the model as a service"),
     loss("network_mode", "there is no such host, or other container, in a cluster", "use `networks` and `ports`"),
     loss("networks.address", "addresses are the cluster's to give", "use the names of services"),
-    loss("networks.aliases", "it cannot be a name in a cluster", "take lower-case letters, digits and `-`, a letter first"),
+    loss(
+        "networks.aliases",
+        "it cannot be a name in a cluster",
+        "take lower-case letters, digits and `-`, a letter first",
+    ),
     loss("networks.driver", "networks are the cluster's", "leave it out"),
     loss("networks.external", "who else is in this network is not in the file", "write a NetworkPolicy for them"),
     loss("networks.ipam", "addresses are the cluster's to give", "leave it out"),
@@ -73,15 +97,27 @@ pub(super) const LOSSES: &[Loss] = &[
     loss("pid", "there is no such host, or other container, in a cluster", "leave it out"),
     loss("pids_limit", "the limit of processes is one for all pods of a node", "set `podPidsLimit` of the kubelets"),
     loss("platform", "nodes are chosen by system and architecture", "write `linux/amd64`"),
-    loss("ports", "who may reach it is not decided", "say `--publish load-balancer`, `node-port` or `none`, or publish on 127.0.0.1"),
+    loss(
+        "ports",
+        "who may reach it is not decided",
+        "say `--publish load-balancer`, `node-port` or `none`, or publish on 127.0.0.1",
+    ),
     loss("ports.host_ip", "nodes have other addresses", "leave the address out, or write 127.0.0.1"),
     loss("post_start", "only one command, without user, folder and variables, can be run", "write one `command`"),
     loss("pre_stop", "only one command, without user, folder and variables, can be run", "write one `command`"),
     loss("provider", "it is a program of this machine", "run it as a container"),
     loss("pull_policy", "it is not known there", "write `always`, `missing` or `never`"),
-    loss("restart", "what has ports or a health check is always restarted", "leave it out; what ends and is waited for becomes a Job"),
+    loss(
+        "restart",
+        "what has ports or a health check is always restarted",
+        "leave it out; what ends and is waited for becomes a Job",
+    ),
     loss("runtime", NODE, "write `runtimeClassName` yourself"),
-    loss("secrets.uid", "files of secrets and configs belong to root", "leave `uid` and `gid` out: everybody may read them"),
+    loss(
+        "secrets.uid",
+        "files of secrets and configs belong to root",
+        "leave `uid` and `gid` out: everybody may read them",
+    ),
     loss("security_opt", "it names something of a node", "install the profile on the nodes"),
     loss("stop_signal", "the image says which signal it wants", "set it in the image"),
     loss("storage_opt", NODE, "leave it out"),
@@ -92,11 +128,19 @@ pub(super) const LOSSES: &[Loss] = &[
     loss("userns_mode", NODE, "leave it out"),
     loss("uts", NODE, "leave it out"),
     loss("volume_driver", "volumes are the cluster's", "write `x-ingot: { storage-class: NAME }` at the volume"),
-    loss("volumes.bind", "the folder is of this machine, and a pod runs anywhere", "use `configs` for files, `volumes` for data, or put it into the image"),
+    loss(
+        "volumes.bind",
+        "the folder is of this machine, and a pod runs anywhere",
+        "use `configs` for files, `volumes` for data, or put it into the image",
+    ),
     loss("volumes.driver", "volumes are the cluster's", "write `x-ingot: { storage-class: NAME }` at the volume"),
     loss("volumes.type", "there is no such volume in a cluster", "use a named volume"),
     loss("volumes_from", "pods do not share folders", "name a volume, and mount it in both"),
-    loss("x-ingot.sandbox", "the sandbox service starts containers of this machine's engine", "run what needs it on a machine with an engine"),
+    loss(
+        "x-ingot.sandbox",
+        "the sandbox service starts containers of this machine's engine",
+        "run what needs it on a machine with an engine",
+    ),
 ];
 
 /// What is known of a key.
@@ -122,5 +166,10 @@ mod tests {
         assert!(LOSSES.windows(2).all(|pair| pair[0].key < pair[1].key));
         assert!(LOSSES.iter().all(|loss| !loss.why.is_empty() && !loss.hint.is_empty()));
         assert!(of("nothing").is_none());
+    }
+
+    #[test]
+    fn the_page_of_what_is_lost_is_fresh() {
+        crate::project::page::holds("stack.md", "src/stack/export/losses.rs", &markdown());
     }
 }

@@ -7,16 +7,8 @@ use serde_json::{Value as Json, json};
 use crate::stack::render;
 
 /// Every kind of object, in the order in which they are applied.
-const KINDS: [&str; 8] = [
-    "Namespace",
-    "ConfigMap",
-    "PersistentVolumeClaim",
-    "Service",
-    "Deployment",
-    "StatefulSet",
-    "Job",
-    "NetworkPolicy",
-];
+const KINDS: [&str; 8] =
+    ["Namespace", "ConfigMap", "PersistentVolumeClaim", "Service", "Deployment", "StatefulSet", "Job", "NetworkPolicy"];
 /// How every file that Ingot writes here begins.
 pub(super) const HEADER: &str = "# Made by `ingot stack export --kubernetes`.";
 

@@ -70,10 +70,11 @@ pub enum Publish {
 pub fn kubernetes(stack: &Stack, options: &Options) -> Result<Manifests> {
     let mut translation = Translation::new(stack, options)?;
     environment::collect(&mut translation)?;
+    files::configs(&mut translation)?;
+    // All texts are known now.
     secrets::collect(&mut translation);
     names::mentioned(&mut translation);
     keys::stack(&mut translation);
-    files::configs(&mut translation)?;
     volumes::claims(&mut translation);
     for (name, service) in stack.services() {
         keys::service(&mut translation, name, service);

@@ -111,7 +111,8 @@ fn attachments(translation: &mut Translation<'_>, name: &str, service: &Node) {
         translation.lose("network_mode", mode.place, &what);
     }
     for (network, node) in read::pairs(service, "networks") {
-        for (key, _) in node.map().into_iter().flatten().filter(|(key, _)| *key != "aliases" && !key.starts_with("x-")) {
+        for (key, _) in node.map().into_iter().flatten().filter(|(key, _)| *key != "aliases" && !key.starts_with("x-"))
+        {
             let what = format!("`{key}` of `{name}` in the network `{}`", shown(network));
             translation.lose("networks.address", place_of(node, key), &what);
         }

@@ -51,7 +51,9 @@ pub(super) fn of(translation: &mut Translation<'_>, name: &str, service: &Node) 
     if let Some((port, _, place)) = super::probe::endpoint(translation, name, service) {
         found.push(plain(port, "tcp", place));
     }
-    found.sort_by(|a, b| (a.target, &a.protocol, b.published.is_some()).cmp(&(b.target, &b.protocol, a.published.is_some())));
+    found.sort_by(|a, b| {
+        (a.target, &a.protocol, b.published.is_some()).cmp(&(b.target, &b.protocol, a.published.is_some()))
+    });
     let mut kept: Vec<Port> = Vec::new();
     for port in found {
         let same = |other: &&Port| (other.target, &other.protocol) == (port.target, &port.protocol);
@@ -79,7 +81,8 @@ fn published(translation: &mut Translation<'_>, name: &str, node: &Node) -> Opti
     let protocol = read::text(node, "protocol").unwrap_or("tcp");
     let target = read::text(node, "target").and_then(port).filter(|_| is_protocol(protocol));
     let Some(target) = target else {
-        let what = format!("a port of `{name}` has no `target` from 1 to 65535, or another protocol than tcp, udp, sctp");
+        let what =
+            format!("a port of `{name}` has no `target` from 1 to 65535, or another protocol than tcp, udp, sctp");
         translation.refuse(node.place, &what, "write `\"127.0.0.1:8080:80\"`");
         return None;
     };
@@ -103,7 +106,8 @@ fn published(translation: &mut Translation<'_>, name: &str, node: &Node) -> Opti
     }
     let wanted = read::text(node, "name").map(str::to_string);
     if let Some(bad) = wanted.as_ref().filter(|name| !is_name(name)) {
-        let what = format!("the port `{}` of `{name}` is called by its number: its name is none for a cluster", shown(bad));
+        let what =
+            format!("the port `{}` of `{name}` is called by its number: its name is none for a cluster", shown(bad));
         translation.note(node.place, what);
     }
     Some(Port {

@@ -16,7 +16,12 @@ const RETRIES: u64 = 3;
 const START_INTERVAL: u64 = 5;
 
 /// Adds the probes of a service to its container.
-pub(super) fn translate(translation: &mut Translation<'_>, name: &str, service: &Node, container: &mut Object<String, Json>) {
+pub(super) fn translate(
+    translation: &mut Translation<'_>,
+    name: &str,
+    service: &Node,
+    container: &mut Object<String, Json>,
+) {
     let check = read::some(service, "healthcheck");
     let nothing = Node::new(service.place, Value::Null);
     let Some(action) = action(translation, name, service, check) else { return };
@@ -73,7 +78,8 @@ fn action(
     let Some(test) = test else {
         let endpoint = endpoint(translation, name, service).filter(|_| !off);
         if endpoint.is_none() && !off {
-            let what = format!("`{name}` has no probe: a cluster does not see the health check that its image may have");
+            let what =
+                format!("`{name}` has no probe: a cluster does not see the health check that its image may have");
             translation.note(service.place, what);
         }
         let (port, path, _) = endpoint?;
@@ -89,7 +95,9 @@ fn action(
         Some((kind, rest)) if kind == "CMD" && !rest.is_empty() => exec(rest.to_vec()),
         Some((kind, [text])) if kind == "CMD-SHELL" => exec(vec!["/bin/sh".into(), "-c".into(), text.clone()]),
         _ => {
-            let what = format!("`healthcheck.test` of `{name}` begins with none of NONE, CMD and CMD-SHELL, or has no command");
+            let what = format!(
+                "`healthcheck.test` of `{name}` begins with none of NONE, CMD and CMD-SHELL, or has no command"
+            );
             translation.refuse(test.place, &what, "write `[CMD, PROGRAM, ARGUMENT]` or `[CMD-SHELL, TEXT]`");
             None
         }

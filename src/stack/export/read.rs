@@ -72,18 +72,11 @@ pub(super) fn seconds(text: &str) -> Option<u64> {
     }
     while !rest.is_empty() {
         let (millionths, behind) = amount(rest)?;
-        let (unit, factor): (&str, u128) = [
-            ("ns", 0),
-            ("us", 1),
-            ("µs", 1),
-            ("ms", 1000),
-            ("h", 3_600_000_000),
-            ("m", 60_000_000),
-            ("s", 1_000_000),
-        ]
-        .into_iter()
-        .find(|(unit, _)| behind.starts_with(unit))
-        .or_else(|| (millionths == 0 && behind.is_empty()).then_some(("", 0)))?;
+        let (unit, factor): (&str, u128) =
+            [("ns", 0), ("us", 1), ("µs", 1), ("ms", 1000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000)]
+                .into_iter()
+                .find(|(unit, _)| behind.starts_with(unit))
+                .or_else(|| (millionths == 0 && behind.is_empty()).then_some(("", 0)))?;
         microseconds = microseconds.checked_add(millionths.checked_mul(factor)? / 1_000_000)?;
         rest = behind.get(unit.len()..)?;
     }
@@ -141,9 +134,14 @@ mod tests {
         ] {
             assert_eq!(bytes(text).map(quantity).as_deref(), expected, "{text}");
         }
-        for (text, expected) in
-            [("0.5", Some("500m")), ("2", Some("2")), ("1.0", Some("1")), ("0.0001", Some("1m")), ("1c", None), ("", None)]
-        {
+        for (text, expected) in [
+            ("0.5", Some("500m")),
+            ("2", Some("2")),
+            ("1.0", Some("1")),
+            ("0.0001", Some("1m")),
+            ("1c", None),
+            ("", None),
+        ] {
             assert_eq!(millicores(text).map(cores).as_deref(), expected, "{text}");
         }
         for (text, expected) in [
@@ -162,9 +160,16 @@ mod tests {
         ] {
             assert_eq!(seconds(text), expected, "{text}");
         }
-        for (text, expected) in
-            [("1Gi", true), ("500M", true), ("1.5Ti", true), ("0", false), ("-1Gi", false), ("1g", false), ("", false), ("1e9", false)]
-        {
+        for (text, expected) in [
+            ("1Gi", true),
+            ("500M", true),
+            ("1.5Ti", true),
+            ("0", false),
+            ("-1Gi", false),
+            ("1g", false),
+            ("", false),
+            ("1e9", false),
+        ] {
             assert_eq!(is_quantity(text), expected, "{text}");
         }
         assert_eq!((number("7", 9), number("10", 9), number("+1", 9), number("", 9)), (Some(7), None, None, None));

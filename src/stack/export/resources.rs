@@ -78,7 +78,11 @@ fn processes(translation: &mut Translation<'_>, name: &str, service: &Node, limi
     for (table, key) in [(service, "pids_limit"), (limits, "pids")] {
         let limit = read::text(table, key).unwrap_or("0");
         if limit != "0" && !limit.starts_with('-') {
-            translation.lose("pids_limit", place_of(table, key), &format!("the limit of {} processes of `{name}`", shown(limit)));
+            translation.lose(
+                "pids_limit",
+                place_of(table, key),
+                &format!("the limit of {} processes of `{name}`", shown(limit)),
+            );
             return;
         }
     }
@@ -89,7 +93,11 @@ fn gpus(translation: &mut Translation<'_>, name: &str, service: &Node, reserved:
     let mut found: Vec<(String, u64)> = Vec::new();
     let gpus = service.get("gpus");
     if let Some(node) = gpus.filter(|node| node.scalar().is_some()) {
-        translation.lose("gpus", node.place, &format!("`gpus: {}` of `{name}`", shown(node.scalar().unwrap_or_default())));
+        translation.lose(
+            "gpus",
+            node.place,
+            &format!("`gpus: {}` of `{name}`", shown(node.scalar().unwrap_or_default())),
+        );
     }
     let devices = read::list(reserved, "devices").iter().map(|device| (device, false));
     let listed = gpus.and_then(Node::list).unwrap_or_default().iter().map(|device| (device, true));

@@ -51,7 +51,8 @@ impl Sensitive {
 
     /// What the secret is that stands in a text.
     pub fn found(&self, text: &str) -> Option<&str> {
-        let stands = |value: &str| if value.len() >= LONG { text.contains(value) } else { has_word(text, value, &['_']) };
+        let stands =
+            |value: &str| if value.len() >= LONG { text.contains(value) } else { has_word(text, value, &['_']) };
         self.values.iter().find(|(value, _)| stands(value)).map(|(_, name)| name.as_str())
     }
 }
@@ -131,7 +132,9 @@ fn passwords(text: &str) -> Vec<String> {
     for word in &words {
         let Some((key, value)) = word.split_once('=') else { continue };
         let key = key.trim_start_matches('-').to_ascii_lowercase();
-        let ends = |option: &&str| key == **option || key.ends_with(&format!("-{option}")) || key.ends_with(&format!("_{option}"));
+        let ends = |option: &&str| {
+            key == **option || key.ends_with(&format!("-{option}")) || key.ends_with(&format!("_{option}"))
+        };
         if key == "pwd" || OPTIONS.iter().any(|option| ends(&option)) {
             found.push(value.to_string());
         }

@@ -63,10 +63,16 @@ pub(super) fn translate(translation: &mut Translation<'_>, name: &str, service: 
             Some(group) if group > 0 => {
                 pod.insert("fsGroup".into(), json!(group));
                 pod.insert("fsGroupChangePolicy".into(), json!("OnRootMismatch"));
+                let what = format!(
+                    "the volumes of `{name}` belong to root, and its group may write: a program that has to own its folder (PostgreSQL) needs one below (`PGDATA`)"
+                );
+                translation.note(service.place, what);
             }
             Some(_) => {}
             None => {
-                let what = format!("who `{name}` runs as is not in the file: if it is not root, write `user`, so that it can write to its volumes");
+                let what = format!(
+                    "who `{name}` runs as is not in the file: if it is not root, write `user`, so that it can write to its volumes"
+                );
                 translation.note(service.place, what);
             }
         }
@@ -88,7 +94,9 @@ pub(super) fn translate(translation: &mut Translation<'_>, name: &str, service: 
         .filter_map(|(name, value)| Some(json!({"name": name, "value": value.scalar()?})))
         .collect();
     if !sysctls.is_empty() {
-        let what = format!("nodes allow few `sysctls` for pods: if `{name}` does not start, ask for `--allowed-unsafe-sysctls`");
+        let what = format!(
+            "nodes allow few `sysctls` for pods: if `{name}` does not start, ask for `--allowed-unsafe-sysctls`"
+        );
         translation.note(place_of(service, "sysctls"), what);
     }
     put(&mut pod, "sysctls", Some(json!(sysctls)));

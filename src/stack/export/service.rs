@@ -26,7 +26,7 @@ pub(super) fn translate(translation: &mut Translation<'_>, name: &str, service: 
             internal(translation, &alias, &called, &listed, headless);
         }
     }
-    public(translation, name, service, ports);
+    public(translation, name, ports);
 }
 
 /// A Service for the pods of `called` under a name; a headless one leads to every port of every pod.
@@ -54,7 +54,8 @@ fn aliases(translation: &mut Translation<'_>, name: &str, service: &Node) -> BTr
     }
     for (_, other) in translation.stack.services() {
         for link in read::list(other, "links") {
-            if let Some((_, alias)) = link.scalar().and_then(|text| text.split_once(':')).filter(|(to, _)| *to == name) {
+            if let Some((_, alias)) = link.scalar().and_then(|text| text.split_once(':')).filter(|(to, _)| *to == name)
+            {
                 wanted.push(("networks.aliases", alias.into(), link.place));
             }
         }
@@ -79,7 +80,7 @@ fn aliases(translation: &mut Translation<'_>, name: &str, service: &Node) -> BTr
 }
 
 /// What of a service is reached from outside of the cluster.
-fn public(translation: &mut Translation<'_>, name: &str, service: &Node, ports: &[Port]) {
+fn public(translation: &mut Translation<'_>, name: &str, ports: &[Port]) {
     let called = translation.name(name);
     let mut open: Vec<(u64, &Port)> = Vec::new();
     for port in ports {
@@ -100,7 +101,10 @@ fn public(translation: &mut Translation<'_>, name: &str, service: &Node, ports: 
     let kind = match translation.options.publish {
         None => return translation.lose("ports", first.place, &what),
         Some(Publish::None) => {
-            translation.note(first.place, format!("{what}, is let go: `kubectl port-forward service/{called}`, or an Ingress"));
+            translation.note(
+                first.place,
+                format!("{what}, is let go: `kubectl port-forward service/{called}`, or an Ingress"),
+            );
             return;
         }
         Some(Publish::LoadBalancer) => "LoadBalancer",
@@ -117,8 +121,12 @@ fn public(translation: &mut Translation<'_>, name: &str, service: &Node, ports: 
             entry
         })
         .collect();
-    if kind == "NodePort" && numbers.iter().any(|number| number.parse().is_ok_and(|number| !NODE_PORTS.contains(&number))) {
-        let what = format!("the cluster chooses a port from 30000 to 32767 for `{name}`: `kubectl get service {called}-public`");
+    if kind == "NodePort"
+        && numbers.iter().any(|number| number.parse().is_ok_and(|number| !NODE_PORTS.contains(&number)))
+    {
+        let what = format!(
+            "the cluster chooses a port from 30000 to 32767 for `{name}`: `kubectl get service {called}-public`"
+        );
         translation.note(first.place, what);
     }
     let (labels, selector) = (translation.labels(&called), translation.selector(&called));
@@ -132,6 +140,5 @@ fn public(translation: &mut Translation<'_>, name: &str, service: &Node, ports: 
         "podSelector": {"matchLabels": selector},
         "policyTypes": ["Ingress"],
     });
-    let _ = service;
     translation.object("NetworkPolicy", &format!("{called}-public"), labels, json!({"spec": spec}));
 }

@@ -100,7 +100,10 @@ fn volume(translation: &mut Translation<'_>, name: &str, mount: &Node, storage: 
     }
     match read::text(mount, "type").unwrap_or("volume") {
         "volume" if source.is_empty() => {
-            let what = format!("the volume without a name at `{}` of `{name}` begins empty, and is gone with its pod", shown(target));
+            let what = format!(
+                "the volume without a name at `{}` of `{name}` begins empty, and is gone with its pod",
+                shown(target)
+            );
             translation.note(mount.place, what);
             let volume = format!("volume-{}", storage.volumes.len());
             storage.volumes.insert(volume.clone(), json!({"name": volume, "emptyDir": {}}));
@@ -113,7 +116,11 @@ fn volume(translation: &mut Translation<'_>, name: &str, mount: &Node, storage: 
             let inner = mount.get("volume").and_then(|volume| read::text(volume, "subpath"));
             let inner = inner.map(|inner| inner.trim_matches('/').to_string());
             if inner.as_ref().is_some_and(|inner| inner.split('/').any(|part| part == "..")) {
-                translation.refuse(mount.place, &format!("`subpath` of a volume of `{name}` climbs out of it"), "leave `..` out");
+                translation.refuse(
+                    mount.place,
+                    &format!("`subpath` of a volume of `{name}` climbs out of it"),
+                    "leave `..` out",
+                );
             }
             // In a folder of the volume: file systems have a `lost+found` of their own, at which databases stop.
             let below = match (translation.claims.get(source), inner) {
@@ -153,7 +160,14 @@ fn volume(translation: &mut Translation<'_>, name: &str, mount: &Node, storage: 
     }
 }
 
-fn tmpfs(translation: &mut Translation<'_>, name: &str, place: Place, path: &str, options: &str, storage: &mut Storage) {
+fn tmpfs(
+    translation: &mut Translation<'_>,
+    name: &str,
+    place: Place,
+    path: &str,
+    options: &str,
+    storage: &mut Storage,
+) {
     let mut size = None;
     for option in options.split(',').filter(|option| !option.is_empty()) {
         let (key, value) = option.split_once('=').unwrap_or((option, ""));

@@ -110,7 +110,8 @@ impl<'a> Translation<'a> {
 
     /// `FILE:LINE`.
     fn place(&self, place: Place) -> String {
-        format!("{}:{}", self.stack.file(place), place.line)
+        let file = self.stack.file(place);
+        if place.line == 0 { file.into() } else { format!("{file}:{}", place.line) }
     }
 
     /// Labels that every object has.
@@ -180,9 +181,7 @@ impl<'a> Translation<'a> {
             return Err(Error::Untranslatable { problems, keys: keys.into_iter().collect() });
         }
         let told = |told: &BTreeSet<(Place, String)>| -> Vec<String> {
-            told.iter()
-                .map(|(place, what)| if place.line == 0 { what.clone() } else { format!("{}: {what}", self.place(*place)) })
-                .collect()
+            told.iter().map(|(place, what)| format!("{}: {what}", self.place(*place))).collect()
         };
         Ok(Manifests {
             lost: told(&self.lost),

@@ -49,10 +49,8 @@ pub(super) fn claims(translation: &mut Translation<'_>) {
         };
         let once = matches!(users.as_slice(), [(_, service)] if replicas(service) <= 1);
         if !once {
-            let what = format!(
-                "the volume `{}` has several users: its storage class must offer ReadWriteMany",
-                shown(name)
-            );
+            let what =
+                format!("the volume `{}` has several users: its storage class must offer ReadWriteMany", shown(name));
             translation.note(*place, what);
         }
         let spec = spec(translation, name, volume, *place, if once { "ReadWriteOnce" } else { "ReadWriteMany" });
@@ -77,7 +75,8 @@ fn mounts(service: &Node, volume: &str) -> bool {
 /// What a named volume is called inside of a pod: never like what a pod has beside it.
 pub(super) fn name_in_pod(name: &str) -> String {
     let label = names::label(name, 63);
-    let taken = label == "shm" || ["config-", "secret-", "tmpfs-", "volume-"].iter().any(|prefix| label.starts_with(prefix));
+    let taken =
+        label == "shm" || ["config-", "secret-", "tmpfs-", "volume-"].iter().any(|prefix| label.starts_with(prefix));
     if taken { names::label(&format!("data-{label}"), 63) } else { label }
 }
 
@@ -100,7 +99,10 @@ fn spec(translation: &mut Translation<'_>, name: &str, volume: &Node, place: Pla
     let size = match written.map(str::to_string).or_else(|| translation.options.volume_size.clone()) {
         Some(size) => size,
         None => {
-            let what = format!("the volume `{}` asks for {USUAL_SIZE}: write `x-ingot: {{ size: 10Gi }}`, or say `--volume-size`", shown(name));
+            let what = format!(
+                "the volume `{}` asks for {USUAL_SIZE}: write `x-ingot: {{ size: 10Gi }}`, or say `--volume-size`",
+                shown(name)
+            );
             translation.note(place, what);
             USUAL_SIZE.into()
         }
@@ -112,6 +114,10 @@ fn spec(translation: &mut Translation<'_>, name: &str, volume: &Node, place: Pla
     let mut spec = Object::new();
     spec.insert("accessModes".into(), json!([mode]));
     spec.insert("resources".into(), json!({"requests": {"storage": size}}));
-    put(&mut spec, "storageClassName", ingot.and_then(|ingot| read::text(ingot, "storage-class")).map(|class| json!(class)));
+    put(
+        &mut spec,
+        "storageClassName",
+        ingot.and_then(|ingot| read::text(ingot, "storage-class")).map(|class| json!(class)),
+    );
     Json::Object(spec)
 }

@@ -118,8 +118,8 @@ fn replicated(translation: &mut Translation<'_>, name: &str, service: &Node, spe
 /// What is said of restarts.
 fn restarts(translation: &mut Translation<'_>, name: &str, service: &Node, kind: Kind) {
     let (word, times) = restart(service);
-    let place = place_of(service, "restart");
-    let in_deploy = service.get("deploy").is_some_and(|deploy| read::some(deploy, "restart_policy").is_some());
+    let in_deploy = service.get("deploy").and_then(|deploy| read::some(deploy, "restart_policy"));
+    let place = in_deploy.map_or_else(|| place_of(service, "restart"), |policy| policy.place);
     match (kind, word) {
         (Kind::Job, "always" | "unless-stopped") => {
             let what = format!("`{name}` is always restarted, and others wait for its end");
@@ -130,7 +130,9 @@ fn restarts(translation: &mut Translation<'_>, name: &str, service: &Node, kind:
             let times = times.map(|times| format!(", and more than {times} times")).unwrap_or_default();
             translation.note(place, format!("`{name}` is also restarted when it ends well{times}"));
         }
-        (_, "no") if in_deploy => translation.lose("deploy.restart_policy", service.place, &format!("that `{name}` is not restarted")),
+        (_, "no") if in_deploy.is_some() => {
+            translation.lose("deploy.restart_policy", place, &format!("that `{name}` is not restarted"));
+        }
         (_, "no") if read::some(service, "restart").is_some() => {
             translation.lose("restart", place, &format!("that `{name}` is not restarted"));
         }
@@ -143,13 +145,19 @@ fn restarts(translation: &mut Translation<'_>, name: &str, service: &Node, kind:
 }
 
 /// `labels` and `annotations`: what is no value of a label is an annotation.
-fn described(translation: &mut Translation<'_>, name: &str, service: &Node) -> (Object<String, Json>, Object<String, Json>) {
+fn described(
+    translation: &mut Translation<'_>,
+    name: &str,
+    service: &Node,
+) -> (Object<String, Json>, Object<String, Json>) {
     let (mut labels, mut annotations) = (Object::new(), Object::new());
     let reserved = |key: &str| key.starts_with("app.kubernetes.io/") || key.starts_with("network.ingot/");
     let pairs = read::pairs(service, "labels").map(|pair| (pair, false));
     let deploy = service.get("deploy");
     let deployed = deploy.into_iter().flat_map(|deploy| read::pairs(deploy, "labels")).map(|pair| (pair, false));
-    for ((key, node), annotation) in pairs.chain(deployed).chain(read::pairs(service, "annotations").map(|pair| (pair, true))) {
+    for ((key, node), annotation) in
+        pairs.chain(deployed).chain(read::pairs(service, "annotations").map(|pair| (pair, true)))
+    {
         let value = node.scalar().unwrap_or_default();
         if !is_key(key) || reserved(key) {
             let (lost, what) = if annotation { ("annotations", "annotation") } else { ("labels", "label") };
@@ -250,7 +258,9 @@ fn hosts(translation: &mut Translation<'_>, name: &str, service: &Node, pod: &mu
     for (host, node) in read::pairs(service, "extra_hosts") {
         for one in node.list().unwrap_or(std::slice::from_ref(node)) {
             let text = one.scalar().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-            let valid = host.split('.').all(|part| !part.is_empty() && names::label(&format!("x{part}"), 64) == format!("x{part}"));
+            let valid = host
+                .split('.')
+                .all(|part| !part.is_empty() && names::label(&format!("x{part}"), 64) == format!("x{part}"));
             match text.parse::<std::net::IpAddr>() {
                 Ok(address) if valid => found.entry(address.to_string()).or_default().push(host.to_string()),
                 _ => {
@@ -299,9 +309,15 @@ mod tests {
 
     #[test]
     fn keys_and_values_of_labels_are_known() {
-        for (value, expected) in
-            [("", true), ("a", true), ("1.0_b-c", true), ("-a", false), ("a.", false), ("a b", false), ("Host(`x`)", false)]
-        {
+        for (value, expected) in [
+            ("", true),
+            ("a", true),
+            ("1.0_b-c", true),
+            ("-a", false),
+            ("a.", false),
+            ("a b", false),
+            ("Host(`x`)", false),
+        ] {
             assert_eq!(is_label(value), expected, "{value}");
         }
         assert!(!is_label(&"a".repeat(64)));
