@@ -17,12 +17,17 @@ fn python() -> PathBuf {
     path
 }
 
+#[track_caller]
+fn checked(folder: &Path) -> Ran {
+    let mut command = Command::new(python());
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/manifests.py")).arg(folder);
+    Ran::of(command)
+}
+
 /// Holds every `X.yaml` of a folder against `X.json` and Kubernetes.
 #[track_caller]
 fn hold(folder: &Path) {
-    let mut command = Command::new(python());
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/manifests.py")).arg(folder);
-    let ran = Ran::of(command);
+    let ran = checked(folder);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
 }
 
@@ -219,6 +224,11 @@ fn a_whole_platform_is_the_golden_file_and_has_no_secret() {
         fresh == expected,
         "tests/golden/platform.yaml differs: UPDATE=1 cargo test --test it stack_export\n{fresh}"
     );
+    // The checker sees what is wrong.
+    let broken = fresh.replace("readOnlyRootFilesystem", "readOnlyRootFilesytem");
+    std::fs::write(folder.join("out/platform.yaml"), broken).unwrap();
+    let ran = checked(&folder.join("out"));
+    assert!(ran.code == 1 && ran.stdout.contains("'readOnlyRootFilesytem' was unexpected"), "{}", ran.stdout);
     // As a folder: the same objects, one a file; and no value anywhere.
     let args = [&["stack", "export", "--kubernetes", "-o", "made"], &PLATFORM_ARGS[..]].concat();
     ingot.run(&args).ok();
@@ -244,8 +254,8 @@ fn what_is_wrong_is_shown_at_once_with_its_lines() {
     assert!(ran.stdout.is_empty());
     assert!(ran.stderr.starts_with("error: the stack cannot be translated as it is: 3 problems\n"), "{}", ran.stderr);
     for expected in [
-        "compose.yaml:22: no cluster can fetch the image of `express`: nothing says where it was pushed to\n    `ingot build --push REGISTRY/NAME:TAG` it, and say `--image express=REGISTRY/NAME@sha256:DIGEST`\n",
-        "compose.yaml:29: that `express` starts only when `postgres` is healthy has no counterpart: all services start at once [depends_on]\n",
+        "compose.yaml:21: no cluster can fetch the image of `express`: nothing says where it was pushed to\n    `ingot build --push REGISTRY/NAME:TAG` it, and say `--image express=REGISTRY/NAME@sha256:DIGEST`\n",
+        "compose.yaml:28: that `express` starts only when `postgres` is healthy has no counterpart: all services start at once [depends_on]\n",
         "hint: correct them, or let go of what may be lost: `--allow depends_on`, or all with `--lossy`\n",
     ] {
         assert!(ran.stderr.contains(expected), "{}", ran.stderr);

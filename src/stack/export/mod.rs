@@ -85,4 +85,6 @@ pub fn kubernetes(stack: &Stack, options: &Options) -> Result<Manifests> {
 }
 
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod tests;
