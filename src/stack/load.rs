@@ -55,7 +55,8 @@ pub struct Stack {
     pub files: Vec<String>,
     /// What was read under each of these names.
     pub(super) sources: Vec<Read>,
-    variables: Variables,
+    /// The variables that its files were expanded with.
+    pub variables: Variables,
     /// Everything, in one form, with the services of the profiles only.
     pub root: Node,
     /// Variables without value and default, and where they are used.

@@ -28,8 +28,8 @@ pub(super) fn translate(
     put(&mut container, "lifecycle", probe::hooks(translation, name, service));
     put(&mut container, "resources", Some(resources::translate(translation, name, service)));
     put(&mut container, "securityContext", Some(security));
-    put(&mut container, "stdin", read::flag(service, "stdin_open").then(|| json!(true)));
-    put(&mut container, "tty", read::flag(service, "tty").then(|| json!(true)));
+    put(&mut container, "stdin", read::flag(service, "stdin_open").then_some(Json::Bool(true)));
+    put(&mut container, "tty", read::flag(service, "tty").then_some(Json::Bool(true)));
     put(&mut container, "volumeMounts", Some(storage.mounts()));
     put(&mut container, "workingDir", read::text(service, "working_dir").map(|folder| json!(folder)));
     Json::Object(container)

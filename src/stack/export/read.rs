@@ -86,13 +86,13 @@ pub(super) fn seconds(text: &str) -> Option<u64> {
 /// Bytes as Kubernetes writes them: `512Mi`.
 pub(super) fn quantity(bytes: u64) -> String {
     let units = [(1 << 40, "Ti"), (1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")];
-    let unit = units.into_iter().find(|(size, _)| bytes > 0 && bytes % size == 0);
+    let unit = units.into_iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size));
     unit.map_or_else(|| bytes.to_string(), |(size, unit)| format!("{}{unit}", bytes / size))
 }
 
 /// Thousandths of a processor as Kubernetes writes them: `500m`, `2`.
 pub(super) fn cores(milli: u64) -> String {
-    if milli % 1000 == 0 { (milli / 1000).to_string() } else { format!("{milli}m") }
+    if milli.is_multiple_of(1000) { (milli / 1000).to_string() } else { format!("{milli}m") }
 }
 
 /// Whether it is an amount of bytes in Kubernetes' words, and more than none.

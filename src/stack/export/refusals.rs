@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::losses::LOSSES;
 use super::tests::{refused, stack};
 use super::*;
-use crate::error::Explain;
 use crate::stack::{Request, Stack};
 
 /// Everything of a service that has no counterpart: each key, a service with it, the line of the problem.
@@ -247,7 +246,7 @@ fn options_are_held_against_the_stack() {
     type Case<'a> = (&'a str, &'a str, fn(&mut Options));
     let cases: [Case<'_>; 5] = [
         ("nothing is lost under the key `pids_limits`", "did you mean `pids_limit`?", |o| {
-            drop(o.allow.insert("pids_limits".into()))
+            o.allow.extend(["pids_limits".to_string()])
         }),
         ("`--image wep=...`: the stack has no service `wep`", "did you mean `web`?", |o| {
             drop(o.images.insert("wep".into(), "x".into()))

@@ -135,7 +135,7 @@ fn passwords(text: &str) -> Vec<String> {
         let ends = |option: &&str| {
             key == **option || key.ends_with(&format!("-{option}")) || key.ends_with(&format!("_{option}"))
         };
-        if key == "pwd" || OPTIONS.iter().any(|option| ends(&option)) {
+        if key == "pwd" || OPTIONS.iter().any(ends) {
             found.push(value.to_string());
         }
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::error::Explain;
 use crate::stack::{Request, Stack};
 
 /// A stack of one file, and others beside it.

@@ -162,12 +162,12 @@ impl<'a> Translation<'a> {
             let labels = self.labels(&namespace);
             self.object("Namespace", &namespace, labels, json!({}));
         }
-        self.objects.sort_by(|a, b| key(a).cmp(&key(b)));
+        self.objects.sort_by_key(key);
         let twice: Vec<String> = self
             .objects
             .windows(2)
             .filter(|pair| pair.first().map(key) == pair.last().map(key))
-            .filter_map(|pair| pair.first().map(|object| title(object)))
+            .filter_map(|pair| pair.first().map(title))
             .collect();
         for object in twice {
             let hint = "give one of the services, volumes, networks or configs another name";

@@ -213,7 +213,7 @@ fn pod(
     put(&mut pod, "securityContext", Some(security));
     put(&mut pod, "volumes", Some(storage.volumes()));
     // The pause process takes the place of the init that collects what is orphaned.
-    put(&mut pod, "shareProcessNamespace", read::flag(service, "init").then(|| json!(true)));
+    put(&mut pod, "shareProcessNamespace", read::flag(service, "init").then_some(Json::Bool(true)));
     if kind == Kind::Job {
         let word = restart(service).0;
         pod.insert("restartPolicy".into(), json!(if word == "no" { "Never" } else { "OnFailure" }));
