@@ -37,7 +37,10 @@ pub fn resolve(root: &mut Node, loader: &mut Loader<'_>) -> Result<()> {
     Ok(())
 }
 
-fn known(name: &str, node: Node, loader: &Loader<'_>) -> Node {
+fn known(name: &str, node: Node, loader: &mut Loader<'_>) -> Node {
+    if node.value == Value::Null {
+        loader.variables.passed.insert((node.place, name.to_string()));
+    }
     match (&node.value, loader.variables.get(name)) {
         (Value::Null, Some(value)) => Node::text(node.place, value),
         _ => node,

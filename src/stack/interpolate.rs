@@ -20,6 +20,8 @@ pub struct Variables {
     expanded: usize,
     /// Those that were asked for.
     pub used: BTreeSet<String>,
+    /// Those of services that are passed on from whoever starts the stack: where, and their names.
+    pub passed: BTreeSet<(Place, String)>,
     /// Variables without a value and without a default, and where they are used.
     pub unset: BTreeMap<String, Place>,
 }
@@ -47,11 +49,6 @@ impl Variables {
     /// Their values.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
-    }
-
-    /// All of them.
-    pub fn all(&self) -> &BTreeMap<String, String> {
-        &self.values
     }
 
     /// Expands all text below a node; keys stay as they are. `name` is the file's.

@@ -1,18 +1,12 @@
 //! Variables of services: from `env_file` and `environment`, with the values that they have when the stack is exported.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value as Json, json};
 
 use super::command::escaped;
+use super::read;
 use super::secrets::Source;
 use super::translation::{Translation, shown};
-use super::{files, read};
-use crate::error::Result;
-use crate::fs;
-use crate::stack::interpolate::dotenv;
-use crate::stack::node::{Node, Place};
-use crate::stack::yaml::FILE_LIMIT;
+use crate::stack::node::Place;
 
 /// A variable of a service.
 #[derive(Clone, Debug)]
@@ -24,52 +18,24 @@ pub(super) struct Variable {
     pub secret: bool,
 }
 
-/// Reads the variables of all services. Which of them are secret is decided later, when all are known.
-pub(super) fn collect(translation: &mut Translation<'_>) -> Result<()> {
-    for (service, node) in translation.stack.services() {
-        let mut found = BTreeMap::new();
-        for entry in read::list(node, "env_file") {
-            env_file(translation, entry, &mut found)?;
-        }
-        for (name, value) in read::pairs(node, "environment") {
-            match value.scalar() {
-                Some(text) => drop(found.insert(name.to_string(), (value.place, Some(text.to_string())))),
-                // Who starts the stack gives it a value; that is how secrets come in.
-                None => drop(found.entry(name.to_string()).or_insert((value.place, None))),
-            }
-        }
+/// Reads the variables of all services. Which of the others are secret is decided later, when all are known.
+pub(super) fn collect(translation: &mut Translation<'_>) {
+    let stack = translation.stack;
+    for (service, node) in stack.services() {
         let mut all = Vec::new();
-        for (name, (place, value)) in found {
+        for (name, value) in read::pairs(node, "environment") {
             let usable = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-            if name.bytes().all(usable) && !name.starts_with(|c: char| c.is_ascii_digit()) && !name.is_empty() {
-                let secret = value.is_none();
-                all.push(Variable { name, place, value: value.unwrap_or_default(), secret });
-            } else {
-                translation.lose("environment", place, &format!("the variable `{}` of `{service}`", shown(&name)));
+            if name.is_empty() || !name.bytes().all(usable) || name.starts_with(|c: char| c.is_ascii_digit()) {
+                translation.lose("environment", value.place, &format!("the variable `{}` of `{service}`", shown(name)));
+                continue;
             }
+            let (name, place, text) = (name.to_string(), value.place, value.scalar().unwrap_or_default().to_string());
+            // What comes from whoever starts the stack: that is how secrets are passed on.
+            let secret = value.scalar().is_none() || stack.variables.passed.contains(&(place, name.clone()));
+            all.push(Variable { name, place, value: text, secret });
         }
         translation.variables.insert(service.to_string(), all);
     }
-    Ok(())
-}
-
-/// The variables of one file.
-fn env_file(
-    translation: &mut Translation<'_>,
-    entry: &Node,
-    found: &mut BTreeMap<String, (Place, Option<String>)>,
-) -> Result<()> {
-    let text = read::text(entry, "path").unwrap_or_default();
-    let Some(path) = files::local(translation, text, entry.place) else { return Ok(()) };
-    if !fs::exists(&path) && read::text(entry, "required") == Some("false") {
-        return Ok(());
-    }
-    let content = fs::read_text(&path, FILE_LIMIT)?;
-    let known = translation.stack.variables.all().clone();
-    for (name, value) in dotenv(&content, text, &known)? {
-        found.insert(name, (entry.place, Some(value)));
-    }
-    Ok(())
 }
 
 /// The variables of a container: values, and references to the Secret of the service.

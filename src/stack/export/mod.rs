@@ -69,7 +69,7 @@ pub enum Publish {
 /// Translates a stack.
 pub fn kubernetes(stack: &Stack, options: &Options) -> Result<Manifests> {
     let mut translation = Translation::new(stack, options)?;
-    environment::collect(&mut translation)?;
+    environment::collect(&mut translation);
     files::configs(&mut translation)?;
     // All texts are known now.
     secrets::collect(&mut translation);

@@ -132,7 +132,6 @@ fn networks_and_volumes_of_the_stack_are_looked_at() {
 /// What is wrong, and cannot be let go.
 const MISTAKES: &[(&str, &str)] = &[
     ("a: {image: x, command: \"x 'y\"}", "`command` of `a` has a quote that is not closed\n    close it"),
-    ("a: {image: x, env_file: ../e}", "`../e` is outside of the project's folder\n    only files"),
     ("a: {image: x, expose: [x]}", "`x` in `expose` of `a` is no port\n    write `3000`"),
     ("a: {image: x, ports: [{target: 0}]}", "a port of `a` has no `target` from 1 to 65535"),
     ("a: {image: x, ports: [{target: 1, published: x}]}", "`x` is no port that `a` can be published on"),
