@@ -83,6 +83,9 @@ impl Registries {
             }
         }
         found.log_in(&settings);
+        let logins = &mut found.logins;
+        found.registry = found.registry.map(|url| registry::log_in(url, logins));
+        found.scopes = found.scopes.into_iter().map(|(scope, url)| (scope, registry::log_in(url, logins))).collect();
         Ok(found)
     }
 

@@ -81,6 +81,23 @@ fn scopes_logins_and_variables_come_from_all_sources() {
 }
 
 #[test]
+fn a_password_in_a_url_is_a_login_for_what_is_below_it() {
+    let found = registries(
+        &[("npm_config_registry", "https://me:can%61ry@a.example/npm")],
+        &[("project/.npmrc", "@s:registry=https://tok:@s.example/\n//s.example/:_authToken=mine\n")],
+        NO_NPM,
+    )
+    .unwrap();
+    assert_eq!(found.registry.as_ref().unwrap().as_str(), "https://a.example/npm/");
+    assert!(!format!("{found:?}").contains("can%61ry"), "{found:?}");
+    let login =
+        |url: &str| found.login(&Url::parse(url).unwrap()).map(|login| login.header.as_str()).unwrap_or_default();
+    assert_eq!(login("https://a.example/npm/x"), "Basic bWU6Y2FuYXJ5");
+    assert_eq!(login("https://a.example/other"), "");
+    assert_eq!(login("https://s.example/x"), "Bearer mine", "what is written for the place is stronger");
+}
+
+#[test]
 fn a_bad_setting_is_named_and_not_repeated() {
     for (variables, files, expected) in [
         (&[("npm_config_registry", "canary")][..], &[][..], "npm_config_registry: a registry is not a URL"),

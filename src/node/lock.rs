@@ -113,6 +113,7 @@ struct Entry {
     os: Value,
     cpu: Value,
     libc: Value,
+    engines: Value,
     bin: Value,
     #[serde(flatten)]
     dependencies: Dependencies,
@@ -236,6 +237,8 @@ fn locked(key: &str, entry: Entry, place: &str) -> Result<Locked, Error> {
             os: document::words(&entry.os),
             cpu: document::words(&entry.cpu),
             libc: document::words(&entry.libc),
+            // Old packages have a list there, of which npm makes nothing.
+            node: entry.engines.get("node").and_then(Value::as_str).map(str::to_string),
         },
         bins,
         place: at,

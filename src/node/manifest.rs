@@ -34,7 +34,12 @@ impl Manifest {
 
     /// Whether the lock is the one of this package.json (`place`): the first difference, table by table, by name.
     pub fn agrees(&self, place: &str, lock: &Lock) -> Result<(), Error> {
-        let (own, locked) = (&self.dependencies, &lock.project);
+        self.agrees_with(place, &lock.project, &lock.place)
+    }
+
+    /// The same of a workspace, of which the lock has these wishes.
+    pub fn agrees_with(&self, place: &str, locked: &Dependencies, lock: &str) -> Result<(), Error> {
+        let own = &self.dependencies;
         let needed = |from: &Dependencies| from.needed().map(|(n, v)| (n.clone(), v.clone())).collect();
         let tables: [(&str, BTreeMap<String, String>, BTreeMap<String, String>); 4] = [
             ("dependencies", needed(own), needed(locked)),
@@ -54,7 +59,7 @@ impl Manifest {
                         told(wanted),
                         told(found)
                     );
-                    return Err(Error::Outdated { place: lock.place.clone(), difference });
+                    return Err(Error::Outdated { place: lock.to_string(), difference });
                 }
             }
         }

@@ -28,7 +28,7 @@ fn case(entries: &[(&str, serde_json::Value, Files<'_>)], root: Option<&str>) ->
     }
     let lock = json!({"lockfileVersion": 3, "packages": packages}).to_string();
     let lock = Lock::parse(lock.as_bytes(), "package-lock.json").unwrap();
-    let target = NodeTarget { os: "linux".into(), cpu: "x64".into(), libc: Some("glibc") };
+    let target = NodeTarget { os: "linux".into(), cpu: "x64".into(), libc: Some("glibc"), node: None };
     let selection = select(&lock, &target).unwrap();
     let files = |path: &str| entries.iter().find(|(key, ..)| *key == path).unwrap().2;
     let tarballs = selection

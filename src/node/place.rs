@@ -34,6 +34,9 @@ impl Place {
         let mut parts = key.split('/').peekable();
         let mut workspace: Vec<&str> = Vec::new();
         while let Some(part) = parts.next_if(|part| *part != NODE_MODULES) {
+            if part.starts_with(".wh.") {
+                return Err("has a part that begins with `.wh.`, which layers give a meaning".into());
+            }
             workspace.push(part);
         }
         let mut names = Vec::new();
@@ -176,6 +179,7 @@ mod tests {
             ("node_modules/a\\..\\b", "is not a path below the project"),
             ("node_modules/a\u{0}", "is not a path below the project"),
             ("node_modules/", "is not a path below the project"),
+            (".wh.x/node_modules/a", "has a part that begins with `.wh.`, which layers give a meaning"),
             ("node_modules", "names no package"),
             ("node_modules/a/node_modules", "names no package"),
             ("node_modules/a/b", "is not a package in `node_modules`"),

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::place::scope;
+use crate::net::Credentials;
 
 /// What logs in at a registry. Its Debug shows nothing.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,6 +51,22 @@ pub fn parse(text: &str) -> Result<Url, String> {
         url.set_path(&path);
     }
     Ok(url)
+}
+
+/// A user and a password in the URL become a login for what is below it.
+pub fn log_in(mut url: Url, logins: &mut BTreeMap<String, Login>) -> Url {
+    if url.username().is_empty() && url.password().is_none() {
+        return url;
+    }
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (username, password) = (decode(url.username()), decode(url.password().unwrap_or_default()));
+    // Both fail only for URLs that cannot have them, which then have none.
+    let _ = (url.set_username(""), url.set_password(None));
+    if let Some(authority) = authority(&url) {
+        let header = Credentials { username, password }.basic();
+        logins.entry(format!("//{authority}{}", url.path())).or_insert(Login { header });
+    }
+    url
 }
 
 /// The registry of a package: its scope's, if that has one of its own.

@@ -67,6 +67,8 @@ pub struct Selection {
     pub left_out: Vec<String>,
     /// Packages that are left out because they are for other platforms: "name@version", sorted.
     pub other_platforms: Vec<String>,
+    /// Packages that are for other versions of Node, and what they want: "name@version", ">=20"; sorted.
+    pub other_nodes: Vec<(String, String)>,
 }
 
 /// What of the lock belongs in an image for `target`.
@@ -79,8 +81,11 @@ pub fn select(lock: &Lock, target: &NodeTarget) -> Result<Selection, Error> {
     let gone = |key: &str| lock.entries.get(key).is_some_and(omitted);
     let mut fallen: BTreeSet<&str> = BTreeSet::new();
     for (key, entry) in lock.entries.iter().filter(|(_, entry)| !omitted(entry)) {
-        let Some(wanted) = target.refuses(&entry.wants) else { continue };
-        if !entry.optional {
+        let wanted = target.refuses(&entry.wants);
+        if wanted.is_none() && (!entry.optional || target.is_other_node(&entry.wants).is_none()) {
+            continue;
+        }
+        if let Some(wanted) = wanted.filter(|_| !entry.optional) {
             return Err(Error::OtherPlatform {
                 place: lock.place.clone(),
                 package: entry.called(),
@@ -107,10 +112,14 @@ pub fn select(lock: &Lock, target: &NodeTarget) -> Result<Selection, Error> {
             selection.other_platforms.push(entry.called());
         } else {
             take(lock, key, entry, &mut selection)?;
+            let other = target.is_other_node(&entry.wants).map(document::shown);
+            selection.other_nodes.extend(other.map(|range| (entry.called(), range)));
         }
     }
     selection.other_platforms.sort();
     selection.other_platforms.dedup();
+    selection.other_nodes.sort();
+    selection.other_nodes.dedup();
     Ok(selection)
 }
 

@@ -2,11 +2,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::error::Explain;
+use crate::node::Version;
 
 const HASH: &str = "sha512-3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==";
 
 fn target() -> NodeTarget {
-    NodeTarget { os: "linux".into(), cpu: "x64".into(), libc: Some("glibc") }
+    NodeTarget { os: "linux".into(), cpu: "x64".into(), libc: Some("glibc"), node: Version::parse("18.20.4") }
 }
 
 fn lock(packages: Value) -> Lock {
@@ -70,9 +71,36 @@ fn with_what_is_for_another_platform_goes_what_only_it_needs() {
 }
 
 #[test]
+fn packages_for_other_versions_of_node_are_told_and_optional_ones_left_out() {
+    let wants = |range: &str| json!({"engines": {"node": range}});
+    let optional = |range: &str| json!({"engines": {"node": range}, "optional": true});
+    let found = select(
+        &lock(json!({
+            "": {},
+            "node_modules/old": wants(">=0.8"),
+            "node_modules/new": wants("^20 || >=22"),
+            "node_modules/listed": {"engines": ["node >= 99"]},
+            "node_modules/odd": wants("whatever"),
+            "node_modules/may": optional("18.x"),
+            "node_modules/maynot": optional(">=20"),
+            "node_modules/dev": {"dev": true, "engines": {"node": ">=99"}},
+        })),
+        &target(),
+    )
+    .unwrap();
+    let paths: Vec<&str> = found.packages.iter().map(|package| package.folder.as_str()).collect();
+    assert_eq!(paths, ["listed", "may", "new", "odd", "old"]);
+    assert_eq!(found.other_nodes, [("new@1.0.0".to_string(), "^20 || >=22".to_string())]);
+    assert_eq!(found.other_platforms, ["maynot@1.0.0"]);
+}
+
+#[test]
 fn what_must_be_there_and_is_for_another_platform_is_an_error() {
     let error = chosen(json!({"": {"dependencies": {"a": "1"}}, "node_modules/a": {"cpu": ["arm64"]}})).unwrap_err();
-    assert_eq!(error.to_string(), "package-lock.json: `a@1.0.0` is not for linux x64 glibc: its cpu is arm64");
+    assert_eq!(
+        error.to_string(),
+        "package-lock.json: `a@1.0.0` is not for linux x64 glibc, Node 18.20.4: its cpu is arm64"
+    );
     assert!(error.class().code() == 2 && error.hint().unwrap().contains("optionalDependencies"));
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::range::{self, Version};
 use crate::oci::Platform;
 use crate::target::Libc;
 
@@ -14,11 +15,13 @@ pub struct NodeTarget {
     pub cpu: String,
     /// "glibc" or "musl", if that is known.
     pub libc: Option<&'static str>,
+    /// The version of Node, if that is known.
+    pub node: Option<Version>,
 }
 
 impl NodeTarget {
     /// Of a platform and the base's C library.
-    pub fn new(platform: &Platform, libc: Option<Libc>) -> Self {
+    pub fn new(platform: &Platform, libc: Option<Libc>, node: Option<Version>) -> Self {
         let cpu = match platform.architecture.as_str() {
             "amd64" => "x64",
             "386" => "ia32",
@@ -30,7 +33,7 @@ impl NodeTarget {
             Libc::Glibc(..) => "glibc",
             Libc::Musl(..) => "musl",
         });
-        NodeTarget { os: platform.os.clone(), cpu: cpu.to_string(), libc }
+        NodeTarget { os: platform.os.clone(), cpu: cpu.to_string(), libc, node }
     }
 
     /// What the package wants and this is not; `None` if it can be installed (npm-install-checks, `checkPlatform`).
@@ -43,12 +46,20 @@ impl NodeTarget {
         let failed = checks.into_iter().find(|(_, list, own)| !fits(list, *own));
         failed.map(|(name, list, _)| format!("its {name} is {}", list.join(", ")))
     }
+
+    /// The versions of Node that the package wants, if this one is none of them. A range that nobody understands asks for
+    /// nothing.
+    pub fn is_other_node<'a>(&self, wants: &'a Wants) -> Option<&'a str> {
+        let (range, version) = (wants.node.as_deref()?, self.node?);
+        (range::contains(range, version) == Some(false)).then_some(range)
+    }
 }
 
 impl fmt::Display for NodeTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.os, self.cpu)?;
-        self.libc.map_or(Ok(()), |libc| write!(f, " {libc}"))
+        self.libc.map_or(Ok(()), |libc| write!(f, " {libc}"))?;
+        self.node.map_or(Ok(()), |node| write!(f, ", Node {node}"))
     }
 }
 
@@ -61,6 +72,8 @@ pub struct Wants {
     pub cpu: Vec<String>,
     /// "glibc", "musl".
     pub libc: Vec<String>,
+    /// Versions of Node: ">=18".
+    pub node: Option<String>,
 }
 
 /// One of the plain values, and none of those behind a `!`.
@@ -84,7 +97,7 @@ mod tests {
 
     #[test]
     fn platforms_have_the_names_that_node_gives_them() {
-        let target = |text: &str, libc| NodeTarget::new(&text.parse().unwrap(), libc).to_string();
+        let target = |text: &str, libc| NodeTarget::new(&text.parse().unwrap(), libc, None).to_string();
         assert_eq!(target("linux/amd64", Some(Libc::Glibc(2, 36))), "linux x64 glibc");
         assert_eq!(target("linux/arm64", Some(Libc::Musl(1, 2))), "linux arm64 musl");
         assert_eq!(target("linux/386", None), "linux ia32");
@@ -94,7 +107,7 @@ mod tests {
 
     #[test]
     fn lists_are_read_as_npm_reads_them() {
-        let target = NodeTarget { os: "linux".into(), cpu: "x64".into(), libc: Some("glibc") };
+        let target = NodeTarget { os: "linux".into(), cpu: "x64".into(), libc: Some("glibc"), node: None };
         let list = |words: &str| words.split_whitespace().map(str::to_string).collect::<Vec<_>>();
         for (os, cpu, libc, expected) in [
             ("", "", "", None),
@@ -108,7 +121,7 @@ mod tests {
             ("linux", "x64", "musl", Some("its libc is musl")),
             ("!win32 darwin", "", "", Some("its os is !win32, darwin")),
         ] {
-            let wants = Wants { os: list(os), cpu: list(cpu), libc: list(libc) };
+            let wants = Wants { os: list(os), cpu: list(cpu), libc: list(libc), node: None };
             assert_eq!(target.refuses(&wants).as_deref(), expected, "{os} {cpu} {libc}");
         }
         // Who does not know his C library gets nothing that asks for one.

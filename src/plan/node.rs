@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Base;
+use crate::debian::{self, Installed};
 use crate::error::{During, Result};
 use crate::image::Access;
 use crate::layer::{BaseKind, TreePath};
@@ -23,6 +24,8 @@ pub struct Modules {
     pub target: NodeTarget,
     /// Packages of the lock that are for other platforms: "name@version".
     pub other_platforms: Vec<String>,
+    /// Packages that are for other versions of Node: "name@version", and what it wants.
+    pub other_nodes: Vec<(String, String)>,
 }
 
 impl Modules {
@@ -45,33 +48,40 @@ pub(super) fn modules(
     platform: &Platform,
     access: &Access,
 ) -> Result<Modules> {
-    interpreter(spec, base)?;
+    let interpreter = interpreter(spec, base)?;
     let file = &spec.lock.value;
     let lock = Lock::read(file).during(|| format!("reading `{}`", file.display()))?;
     let package = spec.package.value.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let manifest = Manifest::read(&spec.package.value)?;
     manifest.agrees(&package, &lock)?;
-    let target = NodeTarget::new(platform, base.facts.libc);
+    let target = NodeTarget::new(platform, base.facts.libc, version(base, &interpreter, platform)?);
     let mut selection = node::select(&lock, &target)?;
     let folder = file.parent().unwrap_or(Path::new("."));
+    for link in &selection.links {
+        let place = format!("{}/package.json", link.target);
+        let Some(locked) = lock.entries.get(&link.target) else { continue };
+        Manifest::read(&folder.join(&place))?.agrees_with(&place, &locked.dependencies, &lock.place)?;
+    }
     workspaces(spec, variant, folder, &mut selection)?;
     let registries = || Registries::of_this_machine(folder);
     let http = || Ok(Http::new()?);
     let Access { store, progress, .. } = access;
     let tarballs = node::fetch(&selection.packages, &lock.place, &registries, &http, store, progress)?;
     let other_platforms = std::mem::take(&mut selection.other_platforms);
+    let other_nodes = std::mem::take(&mut selection.other_nodes);
     let root = TreePath::new(&spec.modules.value)?.parent();
     let layer = Arc::new(ModulesLayer::new(ModulesSpec::new(root, selection, tarballs)));
-    Ok(Modules { layer, target, other_platforms })
+    Ok(Modules { layer, target, other_platforms, other_nodes })
 }
 
-/// An error at `[node]` if there is no Node to run the application.
-fn interpreter(spec: &NodeSpec, base: &Base) -> Result<()> {
+/// Where Node is; an error at `[node]` if there is none to run the application.
+fn interpreter(spec: &NodeSpec, base: &Base) -> Result<TreePath> {
     let path = base.config.env_var("PATH").unwrap_or_default();
     let folders = path.split(':').filter_map(|folder| folder.strip_prefix('/')).map(|folder| format!("{folder}/node"));
     let mut places = folders.chain(INTERPRETERS.map(str::to_string)).filter_map(|path| TreePath::new(&path).ok());
-    if places.any(|path| base.rootfs.entry(&path).is_some_and(|entry| entry.kind == BaseKind::File)) {
-        return Ok(());
+    let is_file = |path: &TreePath| base.rootfs.entry(path).is_some_and(|entry| entry.kind == BaseKind::File);
+    if let Some(path) = places.find(is_file) {
+        return Ok(path);
     }
     let hint = match base.facts.dpkg {
         true => "add it to the packages: `[os]` with `packages = [\"nodejs\"]`, or choose a base that has it",
@@ -80,6 +90,19 @@ fn interpreter(spec: &NodeSpec, base: &Base) -> Result<()> {
         }
     };
     Err(spec.at.error(format!("base `{}` has no `node`", base.name), Some(hint.into())))
+}
+
+/// Which Node it is, if that can be told without running it: its package says so, or, where it came without one, the
+/// variable that Node's own images have.
+fn version(base: &Base, interpreter: &TreePath, platform: &Platform) -> Result<Option<node::Version>> {
+    if !interpreter.as_str().starts_with("usr/bin/") {
+        return Ok(base.config.env_var("NODE_VERSION").and_then(|text| node::Version::parse(&text)));
+    }
+    let Some(architecture) = debian::architecture(platform).filter(|_| base.facts.dpkg) else { return Ok(None) };
+    let installed = Installed::of(&base.rootfs)?;
+    // Behind an epoch, if there is one.
+    let text = installed.version("nodejs", architecture).map(ToString::to_string);
+    Ok(text.and_then(|text| node::Version::parse(text.split_once(':').map_or(text.as_str(), |(_, rest)| rest))))
 }
 
 /// Links to folders of the project are good where the application has those folders in the same places.

@@ -21,6 +21,7 @@ pub struct NodeLines {
     packages: Vec<PackageLine>,
     scripts_not_run: Vec<String>,
     other_platforms: Vec<String>,
+    other_nodes: Vec<(String, String)>,
 }
 
 impl NodeLines {
@@ -37,12 +38,14 @@ impl NodeLines {
             packages: packages.collect(),
             scripts_not_run: modules.scripts(),
             other_platforms: modules.other_platforms.clone(),
+            other_nodes: modules.other_nodes.clone(),
         }
     }
 
     /// For people: how many packages, and what is to be known of them, a line each.
     pub fn text(&self) -> String {
         let mut out = format!("packages of Node for {}: {}\n", self.target, self.packages.len());
+        self.other_nodes.iter().for_each(|(package, range)| out.push_str(&format!("{}\n", other_node(package, range))));
         self.scripts_not_run.iter().for_each(|package| out.push_str(&format!("{}\n", not_run(package))));
         if !self.other_platforms.is_empty() {
             out.push_str(&format!(
@@ -52,6 +55,11 @@ impl NodeLines {
         }
         out
     }
+}
+
+/// What is told of a package that is for other versions of Node than the image's.
+pub fn other_node(package: &str, range: &str) -> String {
+    format!("for another Node: {package} wants {range}")
 }
 
 /// What is told of a package with an install script.

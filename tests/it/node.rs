@@ -107,6 +107,7 @@ fn an_express_project_is_what_npm_makes_of_it_and_answers() {
     assert!(said.stderr.contains("note: not run: the install script of utf-8-validate@6.0.4"), "{}", said.stderr);
     let node = &said.json()[0]["images"][0]["node"];
     assert_eq!(node["scripts_not_run"], json!(["utf-8-validate@6.0.4"]), "{node}");
+    assert!(node["target"].as_str().unwrap().contains(", Node 1"), "{node}");
     let left: Vec<&str> =
         node["other_platforms"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     assert!(left.contains(&"@parcel/watcher-darwin-arm64@2.4.1") && left.iter().all(|name| !name.contains("is-odd")));
@@ -181,6 +182,8 @@ fn the_same_lock_is_the_same_image() {
         "node_modules/web": {"link": true, "resolved": "packages/web"},
     }});
     let project = project(&wants, &lock).file("packages/web/index.js", "require('c')\n");
+    let web = json!({"name": "web", "dependencies": {"c": "1.0.0"}});
+    let project = project.file("packages/web/package.json", web.to_string());
     let one = Ingot::new().env("npm_config_registry", registry.url()).env("RAYON_NUM_THREADS", "1");
     let four = Ingot::new().env("NPM_CONFIG_REGISTRY", registry.url()).env("RAYON_NUM_THREADS", "4");
     let digests = [&one, &four].map(|ingot| {
@@ -222,6 +225,13 @@ fn the_same_lock_is_the_same_image() {
         ]
     );
     let plan = one.run(["plan", folder.to_str().unwrap()]).ok().stdout;
+    let newer = json!({"name": "web", "dependencies": {"c": "2.0.0"}}).to_string();
+    let project = project.file("packages/web/package.json", newer);
+    let refused = one.run(["plan", project.folder().to_str().unwrap()]).exits(2).stderr;
+    assert!(
+        refused.contains("`c` of `dependencies` is `2.0.0` in packages/web/package.json, and `1.0.0`"),
+        "{refused}"
+    );
     for expected in [
         "node_modules  hit",
         "packages of Node for linux x64 glibc: 4",
@@ -320,6 +330,7 @@ fn what_is_wrong_with_a_lock_a_registry_or_a_package_is_told() {
                 let wants = json!({"dependencies": {"web": "*"}});
                 let lock = json!({"lockfileVersion": 3, "packages": {"": wants, "web": {}, "node_modules/web": {"link": true, "resolved": "web"}}});
                 project(&wants, &lock)
+                    .file("web/package.json", "{}")
                     .file("src/x.js", "")
                     .file("ingot.toml", TOML.replace("source = \".\"", "source = \"src\""))
             },

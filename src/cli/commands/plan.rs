@@ -31,8 +31,13 @@ pub fn say(plan: &plan::Plan, access: &Access, session: &Session) -> Result<()> 
             session.printer.message(&format!("note: {} of {} was not run{reason}", script.script, script.package));
         }
     }
-    for package in plan.images.iter().filter_map(|image| image.node.as_ref()).flat_map(plan::node::Modules::scripts) {
-        session.printer.message(&format!("note: {}", node::not_run(&package)));
+    for modules in plan.images.iter().filter_map(|image| image.node.as_ref()) {
+        for (package, range) in &modules.other_nodes {
+            session.printer.message(&format!("warning: {}", node::other_node(package, range)));
+        }
+        modules.scripts().iter().for_each(|package| {
+            session.printer.message(&format!("note: {}", node::not_run(package)));
+        });
     }
     Ok(())
 }
