@@ -270,6 +270,13 @@ fn what_is_wrong_is_shown_at_once_with_its_lines() {
         "{}",
         ran.stderr
     );
+    std::fs::write(ingot.path("weak.yaml"), "services: {a: {image: x, environment: {DB_PASSWORD: secret}}}\n").unwrap();
+    let weak = ["stack", "export", "--kubernetes", "-f", "weak.yaml"];
+    let ran = ingot.run([&weak[..], &["--env", "production"]].concat()).exits(3);
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("[secret-value]"), "{}", ran.stderr);
+    ingot.run([&weak[..], &["-o", "weak.yaml"]].concat()).exits(2);
+    assert!(std::fs::read_to_string(ingot.path("weak.yaml")).unwrap().starts_with("services: "));
+    ingot.run(weak).ok();
     assert!(ingot.run(["stack", "export"]).exits(2).stderr.contains("--kubernetes"));
     let ran = ingot.run(["stack", "export", "--kubernetes", "--image", "web"]).exits(2);
     assert!(ran.stderr.contains("expected SERVICE=REFERENCE"), "{}", ran.stderr);

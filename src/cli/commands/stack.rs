@@ -3,6 +3,7 @@
 use crate::cli::settings::Session;
 use crate::cli::stack_args::{Action, Environment, Stack as Arguments};
 use crate::cli::stack_checks;
+use crate::cli::stack_export;
 use crate::cli::stack_logs;
 use crate::cli::stacks::Stage;
 use crate::engine::Kind;
@@ -22,7 +23,12 @@ pub fn run(args: &Arguments, session: &Session) -> Result<()> {
             session.printer.data(&render::json(&node), |_| render::yaml(&node))
         }
         Action::Check(check) => stack_checks::run(check, &stack, &request(args), session),
-        Action::Export(export) => crate::cli::stack_export::run(export, &stack, session),
+        Action::Export(export) => {
+            if args.env == Environment::Production {
+                stack_checks::before_start(&stack, false, true)?;
+            }
+            stack_export::run(export, &stack, session)
+        }
         Action::Build { services, casting } => {
             session.printer.data(&stage(stack)?.build(services, casting)?, BuiltReport::text)
         }

@@ -50,7 +50,7 @@ pub enum Error {
         /// As it was given.
         size: String,
     },
-    /// A folder that holds something that Ingot did not write.
+    /// A folder that holds something that Ingot did not write, or such a file.
     #[error("could not write into `{folder}`: `{file}` there is not of `ingot stack export`")]
     Foreign {
         /// The folder.
@@ -88,7 +88,7 @@ impl Explain for Error {
             Error::Reference { .. } => "write `--image SERVICE=REGISTRY/NAME:TAG` or `...@sha256:DIGEST`".into(),
             Error::Namespace { .. } => "take at most 63 lower-case letters, digits and `-`, a letter first".into(),
             Error::Size { .. } => "write it as Kubernetes does: `500Mi`, `10Gi`".into(),
-            Error::Foreign { .. } => "name a new folder, or one that a former export made".into(),
+            Error::Foreign { .. } => "name a new file or folder, or one that a former export made".into(),
         })
     }
 }

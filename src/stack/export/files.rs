@@ -50,8 +50,7 @@ pub(super) fn configs(translation: &mut Translation<'_>) -> Result<()> {
             continue;
         }
         let object = names::label(name, 63);
-        if let Some(external) = external(node) {
-            let object = external.unwrap_or(name).to_string();
+        if let Some(object) = external(translation, name, node) {
             let what = format!("the ConfigMap `{object}` must be there, with the key `{name}`: it is external");
             translation.note(*place, what);
             translation.configs.insert(name.clone(), Config { object, key: name.clone(), content: Vec::new() });
@@ -99,11 +98,20 @@ pub(super) fn configs(translation: &mut Translation<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether something is made elsewhere, and what it is called there.
-pub(super) fn external(node: &Node) -> Option<Option<&str>> {
-    let external = node.get("external")?;
-    let is = external.map().is_some() || external.scalar() == Some("true");
-    is.then(|| read::text(external, "name").or_else(|| read::text(node, "name")))
+/// Whether something is made elsewhere.
+pub(super) fn is_external(node: &Node) -> bool {
+    node.get("external").is_some_and(|external| external.map().is_some() || external.scalar() == Some("true"))
+}
+
+/// What something is called that is made elsewhere.
+pub(super) fn external(translation: &mut Translation<'_>, name: &str, node: &Node) -> Option<String> {
+    let external = node.get("external").filter(|_| is_external(node))?;
+    let called = read::text(external, "name").or_else(|| read::text(node, "name")).unwrap_or(name);
+    if !names::is_object(called) {
+        let what = format!("no object of a cluster is called `{}`, as the external `{name}` is", shown(called));
+        translation.refuse(node.place, &what, "say what it is called there: `name: ...`");
+    }
+    Some(called.to_string())
 }
 
 /// A hash of the configs of a service: another content starts its pods anew.

@@ -206,7 +206,7 @@ pub(super) fn stack(translation: &mut Translation<'_>) {
     }
     for (name, network) in read::pairs(root, "networks") {
         let name = shown(name);
-        if super::files::external(network).is_some() {
+        if super::files::is_external(network) {
             translation.lose("networks.external", network.place, &format!("that the network `{name}` is external"));
         }
         if !matches!(read::text(network, "driver"), None | Some("bridge" | "overlay" | "default")) {

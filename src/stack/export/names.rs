@@ -27,6 +27,14 @@ pub(super) fn label(name: &str, limit: usize) -> String {
     format!("{start}-{}", digest.get(..8).unwrap_or_default())
 }
 
+/// Whether an object may be called so: labels of DNS with dots between them.
+pub(super) fn is_object(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_part =
+        |part: &str| !part.is_empty() && part.bytes().all(inner) && !part.starts_with('-') && !part.ends_with('-');
+    name.len() <= 253 && name.split('.').all(is_part)
+}
+
 /// Chooses the names of all services.
 pub(super) fn choose(translation: &mut Translation<'_>) {
     let mut taken: BTreeMap<String, String> = BTreeMap::new();
@@ -95,8 +103,11 @@ pub(super) fn texts(translation: &Translation<'_>, service: &str, node: &Node) -
         }
         _ => {}
     };
-    for key in ["command", "entrypoint"] {
+    for key in ["command", "entrypoint", "hostname", "working_dir"] {
         node.get(key).into_iter().for_each(|node| from(key, node));
+    }
+    if let Some(endpoint) = node.get("x-ingot").and_then(|ingot| ingot.get("health")) {
+        from("x-ingot.health", endpoint);
     }
     if let Some(test) = node.get("healthcheck").and_then(|check| check.get("test")) {
         from("healthcheck.test", test);
@@ -106,6 +117,9 @@ pub(super) fn texts(translation: &Translation<'_>, service: &str, node: &Node) -
     }
     for key in ["labels", "annotations", "sysctls"] {
         read::pairs(node, key).for_each(|(_, node)| from(key, node));
+    }
+    if let Some(deploy) = node.get("deploy") {
+        read::pairs(deploy, "labels").for_each(|(_, node)| from("deploy.labels", node));
     }
     for grant in read::list(node, "configs") {
         if let Some(config) = read::text(grant, "source").and_then(|source| translation.configs.get(source)) {
@@ -131,6 +145,11 @@ mod tests {
             ("a--b", "a--b"),
         ] {
             assert_eq!(label(name, LIMIT), expected);
+        }
+        for (name, expected) in
+            [("a.b-1", true), ("1", true), ("a_b", false), ("A", false), ("a..b", false), ("", false)]
+        {
+            assert_eq!(is_object(name), expected, "{name}");
         }
         let long = "a".repeat(60);
         let (short, other) = (label(&long, LIMIT), label(&format!("{long}b"), LIMIT));

@@ -1,4 +1,5 @@
-//! Manifests in a file or a folder. What was there before is replaced if Ingot wrote it, and nothing else.
+//! Manifests in a file or a folder. What was there before is replaced if Ingot wrote it, and nothing else: who names the
+//! Compose file by mistake keeps it.
 
 use std::path::Path;
 
@@ -9,17 +10,27 @@ use crate::fs;
 
 /// The largest file that may be one of ours: an object is at most 1 MiB for the API server.
 const FILE_LIMIT: u64 = 8 << 20;
+/// How a List begins as JSON.
+const LIST: &str = "{\n  \"apiVersion\": \"v1\",\n  \"items\": [";
 
 /// Writes one file if the name ends as one of YAML or JSON does, a folder with a file of each object otherwise.
 pub fn write(manifests: &Manifests, path: &Path) -> Result<()> {
     match path.extension().and_then(|end| end.to_str()) {
-        Some("yaml" | "yml") => Ok(fs::write_atomic(path, manifests.yaml().as_bytes())?),
-        Some("json") => {
-            let text = format!("{:#}\n", manifests.list());
-            Ok(fs::write_atomic(path, text.as_bytes())?)
-        }
+        Some("yaml" | "yml") => file(path, &manifests.yaml(), HEADER),
+        Some("json") => file(path, &format!("{:#}\n", manifests.list()), LIST),
         _ => folder(manifests, path),
     }
+}
+
+/// A file, in the place of none or of one that begins as ours do.
+fn file(path: &Path, text: &str, begins: &str) -> Result<()> {
+    let old = fs::read_optional(path, FILE_LIMIT)?;
+    if old.is_some_and(|old| !old.starts_with(begins.as_bytes())) {
+        let folder = path.parent().unwrap_or(Path::new("")).display().to_string();
+        let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        return Err(Error::Foreign { folder: if folder.is_empty() { ".".into() } else { folder }, file }.into());
+    }
+    Ok(fs::write_atomic(path, text.as_bytes())?)
 }
 
 fn folder(manifests: &Manifests, path: &Path) -> Result<()> {
@@ -89,5 +100,13 @@ mod tests {
         let json: serde_json::Value =
             serde_json::from_slice(&std::fs::read(parent.path().join("x.json")).unwrap()).unwrap();
         assert_eq!(json, all.list());
+        for (name, text) in [("x.yaml", "services: {}\n"), ("x.json", "{}")] {
+            let path = parent.path().join(name);
+            write(&all, &path).unwrap();
+            std::fs::write(&path, text).unwrap();
+            let error = write(&all, &path).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("`{name}` there is not of `ingot stack export`")), "{error}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
     }
 }

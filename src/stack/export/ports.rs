@@ -110,9 +110,14 @@ fn published(translation: &mut Translation<'_>, name: &str, node: &Node) -> Opti
             format!("the port `{}` of `{name}` is called by its number: its name is none for a cluster", shown(bad));
         translation.note(node.place, what);
     }
+    let spoken = read::text(node, "app_protocol");
+    if let Some(bad) = spoken.filter(|protocol| !super::workload::is_key(protocol)) {
+        let what = format!("`app_protocol: {}` of `{name}` is none for a cluster", shown(bad));
+        translation.refuse(place_of(node, "app_protocol"), &what, "write `http`, `https`, `kubernetes.io/h2c`");
+    }
     Some(Port {
         name: wanted.filter(|name| is_name(name)),
-        app_protocol: read::text(node, "app_protocol").map(str::to_string),
+        app_protocol: spoken.map(str::to_string),
         published: Some(Published { port: outside, here }),
         ..plain(target, protocol, node.place)
     })

@@ -158,6 +158,12 @@ const MISTAKES: &[(&str, &str)] = &[
     ("a: {image: x, tmpfs: ['/x:size=x']}", "`x` is not the size of a tmpfs of `a`"),
     ("a: {image: x, shm_size: x}", "`x` in `shm_size` of `a` is no amount"),
     ("a: {image: x, secrets: [{source: s, mode: 9}]}", "`9` is not the mode of a file of `a`"),
+    ("a: {image: x, ports: [{target: 1, app_protocol: 'a b'}]}", "`app_protocol: a b` of `a` is none for a cluster"),
+    ("a: {image: x, volumes: ['out:/x']}", "no object of a cluster is called `out_there`, as the external `out` is"),
+    (
+        "a: {image: x, environment: {A_PASSWORD: hunter-two}, deploy: {labels: {l: hunter-two}}}",
+        "`deploy.labels` of `a` has the value of `A_PASSWORD`",
+    ),
     ("a: {image: x, scale: x}", "`x` is no number of replicas of `a`"),
     ("a: {image: x, restart: sometimes}", "`restart: sometimes` of `a` is not known"),
     ("a: {image: x, stop_grace_period: 5}", "`5` in `stop_grace_period` of `a` is no time"),
@@ -208,7 +214,7 @@ const MISTAKES: &[(&str, &str)] = &[
 
 #[test]
 fn mistakes_say_what_is_wrong_and_cannot_be_let_go() {
-    let tail = "volumes: {v: {x-ingot: {size: 1Gi}}, odd: {x-ingot: {what: x, size: 1 g}}}
+    let tail = "volumes: {v: {x-ingot: {size: 1Gi}}, odd: {x-ingot: {what: x, size: 1 g}}, out: {external: true, name: out_there}}
 networks: {n-1: , n_1: }
 secrets: {s: {file: ./s}}
 configs:

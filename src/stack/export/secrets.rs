@@ -173,9 +173,11 @@ fn variable(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
+/// A path for a shell. What would begin another line stands in a comment of a manifest, too.
 fn quoted(path: &str) -> String {
+    let path: String = path.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    if path.chars().all(plain) && !path.is_empty() { path.into() } else { format!("'{}'", path.replace('\'', "'\\''")) }
+    if path.chars().all(plain) && !path.is_empty() { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]
@@ -223,14 +225,14 @@ mod tests {
         let keys = BTreeMap::from([
             ("A".to_string(), Source::Variable),
             ("b.c".to_string(), Source::Environment("X-Y".into())),
-            ("d".to_string(), Source::File("it's".into())),
+            ("d".to_string(), Source::File("it's\nx".into())),
         ]);
         let needed =
             BTreeMap::from([("s".to_string(), keys), ("t".into(), BTreeMap::from([("k".into(), Source::External)]))]);
         assert_eq!(
             commands(&needed, Some("n")),
             [
-                r#"kubectl create secret generic s --namespace n --from-literal=A="${A:?}" --from-literal=b.c="${X_Y:?}" --from-file=d='it'\''s'"#,
+                r#"kubectl create secret generic s --namespace n --from-literal=A="${A:?}" --from-literal=b.c="${X_Y:?}" --from-file=d='it'\''s?x'"#,
                 "# t is external: it must be there, with the key k",
             ]
         );

@@ -120,6 +120,7 @@ fn user(translation: &mut Translation<'_>, name: &str, service: &Node, pod: &mut
         }
     }
     let group_id = group_id.flatten();
-    put(pod, "runAsGroup", group_id.map(|group| json!(group)));
+    // Runtimes take no group without a user.
+    put(pod, "runAsGroup", group_id.filter(|_| id.is_some()).map(|group| json!(group)));
     if id == Some(0) { Some(0) } else { group_id.filter(|group| *group > 0).or(id) }
 }

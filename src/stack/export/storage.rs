@@ -235,10 +235,12 @@ fn file(translation: &mut Translation<'_>, name: &str, kind: &str, grant: &Node,
 
 /// The object of a secret, which is noted as needed.
 fn secret(translation: &mut Translation<'_>, name: &str) -> Option<String> {
-    let node = translation.stack.root.get("secrets").and_then(|all| all.get(name))?;
-    let external = files::external(node);
-    let object = external.flatten().map_or_else(|| names::label(name, 63), str::to_string);
-    let source = if external.is_some() {
+    let stack = translation.stack;
+    let node = stack.root.get("secrets").and_then(|all| all.get(name))?;
+    let external = files::external(translation, name, node);
+    let is_external = external.is_some();
+    let object = external.unwrap_or_else(|| names::label(name, 63));
+    let source = if is_external {
         Source::External
     } else if let Some(file) = read::text(node, "file") {
         Source::File(file.to_string())

@@ -30,8 +30,7 @@ pub(super) fn claims(translation: &mut Translation<'_>) {
             continue;
         }
         let object = names::label(name, 63);
-        if let Some(external) = files::external(volume) {
-            let object = external.unwrap_or(name).to_string();
+        if let Some(object) = files::external(translation, name, volume) {
             translation.note(*place, format!("the PersistentVolumeClaim `{object}` must be there: it is external"));
             translation.claims.insert(name.clone(), Claim::External(object));
             continue;

@@ -184,7 +184,7 @@ fn is_label(value: &str) -> bool {
 }
 
 /// The key of a label or annotation: a name, and perhaps a domain before `/`.
-fn is_key(key: &str) -> bool {
+pub(super) fn is_key(key: &str) -> bool {
     let (domain, name) = key.split_once('/').map_or((None, key), |(domain, name)| (Some(domain), name));
     let is_domain = |domain: &str| {
         domain.len() <= DOMAIN
