@@ -14,6 +14,8 @@ pub struct Edge<'a> {
     pub to: &'a str,
     /// Whether it can do without.
     pub optional: bool,
+    /// Whether somebody else has to bring it.
+    pub peer: bool,
 }
 
 /// All edges of production.
@@ -35,7 +37,7 @@ impl<'a> Graph<'a> {
                 // What a link leads to is needed where the link is.
                 Source::Link(target) => {
                     if let Some((target, _)) = lock.entries.get_key_value(target) {
-                        graph.push(Edge { from: key, to: target, optional: false });
+                        graph.push(Edge { from: key, to: target, optional: false, peer: false });
                     }
                 }
                 _ => graph.add(lock, key, &entry.place, entry.dependencies.edges()),
@@ -45,17 +47,21 @@ impl<'a> Graph<'a> {
     }
 
     fn add(&mut self, lock: &'a Lock, key: &'a str, place: &Place, edges: Vec<(&'a str, bool)>) {
-        let peers = match key {
-            "" => &lock.project.peer_dependencies,
+        let own = match key {
+            "" => &lock.project,
             key => match lock.entries.get(key) {
-                Some(entry) => &entry.dependencies.peer_dependencies,
+                Some(entry) => &entry.dependencies,
                 None => return,
             },
         };
+        let (needs, peers) = (&own.dependencies, &own.peer_dependencies);
         for (name, optional) in edges {
             let candidates = place.candidates(name);
             match candidates.iter().find_map(|candidate| lock.entries.get_key_value(candidate.as_str())) {
-                Some((to, _)) => self.push(Edge { from: key, to, optional }),
+                Some((to, _)) => {
+                    let peer = peers.contains_key(name) && !needs.contains_key(name);
+                    self.push(Edge { from: key, to, optional, peer });
+                }
                 // Locks may be written without peers (legacy-peer-deps).
                 None if !optional && !peers.contains_key(name) => self.missing.push((key, name)),
                 None => {}
@@ -76,11 +82,26 @@ impl<'a> Graph<'a> {
         self.into.get(key).map_or(&[], Vec::as_slice)
     }
 
-    /// What is left out with the optional entry `key` (arborist's `optionalSet`): who cannot do without it, up to where
-    /// somebody can, and what nobody else leads to.
-    pub fn falls_with(&self, key: &'a str, fallen: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
-        let mut set: BTreeSet<&str> = BTreeSet::from([key]);
-        let mut next = vec![key];
+    /// What cannot be done without: everything that the project leads to over what is needed, peers aside (a lock may have
+    /// been written without them). With each, who needs it.
+    pub fn needed(&self) -> BTreeMap<&'a str, &'a str> {
+        let mut found: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut next = vec![""];
+        while let Some(at) = next.pop() {
+            for edge in self.out(at).iter().filter(|edge| !edge.optional && !edge.peer) {
+                if found.insert(edge.to, at).is_none() {
+                    next.push(edge.to);
+                }
+            }
+        }
+        found
+    }
+
+    /// What is left out with these optional entries (arborist's `optionalSet`): who cannot do without one, up to where
+    /// somebody can, and what nobody else leads to. Each entry is looked at a few times, however many there are.
+    pub fn falls_with(&self, entries: &[&'a str]) -> BTreeSet<&'a str> {
+        let mut set: BTreeSet<&str> = entries.iter().copied().collect();
+        let mut next = entries.to_vec();
         while let Some(at) = next.pop() {
             for edge in self.into(at).iter().filter(|edge| !edge.optional && !edge.from.is_empty()) {
                 if set.insert(edge.from) {
@@ -88,26 +109,27 @@ impl<'a> Graph<'a> {
                 }
             }
         }
-        let counts = |edge: &Edge<'_>| !set.contains(edge.to) && !fallen.contains(edge.from);
         let mut all = set.clone();
         let mut next: Vec<&str> = set.iter().copied().collect();
         while let Some(at) = next.pop() {
-            for edge in self.out(at).iter().filter(|edge| counts(edge)) {
+            for edge in self.out(at) {
                 if all.insert(edge.to) {
                     next.push(edge.to);
                 }
             }
         }
         // Whoever is led to from outside stays, and what it leads to with it.
-        loop {
-            let held = |key: &&&str| self.into(key).iter().any(|edge| !all.contains(edge.from) && counts(edge));
-            let stays: Vec<&str> = all.iter().filter(held).copied().collect();
-            if stays.is_empty() {
-                return all;
+        let is_held = |key: &str| self.into(key).iter().any(|edge| !all.contains(edge.from));
+        let mut next: Vec<&str> = all.iter().copied().filter(|key| !set.contains(key) && is_held(key)).collect();
+        let mut stays: BTreeSet<&str> = next.iter().copied().collect();
+        while let Some(at) = next.pop() {
+            for edge in self.out(at).iter().filter(|edge| all.contains(edge.to) && !set.contains(edge.to)) {
+                if stays.insert(edge.to) {
+                    next.push(edge.to);
+                }
             }
-            stays.iter().for_each(|key| {
-                all.remove(key);
-            });
         }
+        all.retain(|key| !stays.contains(key));
+        all
     }
 }

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::oci::Digest;
 
 /// The largest lock, in bytes.
-const LOCK_LIMIT: u64 = 64 << 20;
+const LOCK_LIMIT: u64 = 16 << 20;
 /// The most packages of a lock.
 const PACKAGES_LIMIT: usize = 50_000;
 

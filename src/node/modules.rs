@@ -221,12 +221,13 @@ impl LayerSource for ModulesLayer {
     }
 
     fn tree(&self, context: &Context<'_>) -> Result<LayerTree> {
+        let total = tarball::Total::default();
         let unpacked: Vec<Result<BTreeMap<String, PackedFile>>> = self
             .spec
             .packages
             .par_iter()
             .map(|Installed { package, tarball }| match tarball {
-                Some(tarball) => tarball::unpack(tarball, &package.called(), context.store)
+                Some(tarball) => tarball::unpack(tarball, &package.called(), context.store, &total)
                     .during(|| format!("unpacking `{}`", package.called())),
                 None => Ok(BTreeMap::new()),
             })

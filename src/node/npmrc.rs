@@ -17,7 +17,8 @@ pub struct Setting {
 pub fn parse(text: &str, place: &str, variables: &BTreeMap<String, String>) -> BTreeMap<String, Setting> {
     let mut settings = BTreeMap::new();
     let mut in_section = false;
-    for line in text.lines() {
+    // Lines end as the ini package has it; JavaScript takes the mark at the beginning for a blank.
+    for line in text.trim_start_matches('\u{feff}').split(['\r', '\n']) {
         let line = line.trim();
         if line.is_empty() || line.starts_with([';', '#']) {
             continue;
@@ -118,6 +119,17 @@ mod tests {
                 "x2=2"
             ]
         );
+    }
+
+    #[test]
+    fn marks_and_old_ends_of_lines_hide_nothing() {
+        let settings = parse(
+            "\u{feff}@s:registry=https://s.example/\r\nregistry=https://r.example/\r//r.example/:_authToken=t\r",
+            "f",
+            &variables(),
+        );
+        let all: Vec<String> = settings.iter().map(|(key, setting)| format!("{key}={}", setting.value)).collect();
+        assert_eq!(all, ["//r.example/:_authToken=t", "@s:registry=https://s.example/", "registry=https://r.example/"]);
     }
 
     #[test]

@@ -40,7 +40,12 @@ pub enum Replace {
 
 /// The URL of a registry, ending in a slash.
 pub fn parse(text: &str) -> Result<Url, String> {
-    let mut url = Url::parse(text.trim()).map_err(|error| format!("a registry is not a URL: {error}"))?;
+    let text = text.trim();
+    // Url would drop them, and with them the border between two settings.
+    if text.contains(|letter: char| letter.is_control() || letter == ' ') {
+        return Err("a registry has blanks or control characters in its URL".into());
+    }
+    let mut url = Url::parse(text).map_err(|error| format!("a registry is not a URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(format!("a registry has the scheme `{}`, expected https", url.scheme()));
     }

@@ -1,10 +1,11 @@
 //! Which packages of a lock belong in an image: those of production, for its platform (`npm ci --omit=dev`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::graph::Graph;
 use super::integrity::Integrity;
 use super::lock::{Lock, Locked, Source};
+use super::range::{self, Version};
 use super::target::NodeTarget;
 use super::{Error, document};
 
@@ -79,28 +80,38 @@ pub fn select(lock: &Lock, target: &NodeTarget) -> Result<Selection, Error> {
         entry.dev || entry.extraneous
     };
     let gone = |key: &str| lock.entries.get(key).is_some_and(omitted);
-    let mut fallen: BTreeSet<&str> = BTreeSet::new();
+    let mut unfit: Vec<&str> = Vec::new();
     for (key, entry) in lock.entries.iter().filter(|(_, entry)| !omitted(entry)) {
         let wanted = target.refuses(&entry.wants);
         if wanted.is_none() && (!entry.optional || target.is_other_node(&entry.wants).is_none()) {
             continue;
         }
         if let Some(wanted) = wanted.filter(|_| !entry.optional) {
-            return Err(Error::OtherPlatform {
-                place: lock.place.clone(),
-                package: entry.called(),
-                target: target.clone(),
-                wanted,
-            });
+            return Err(other_platform(lock, entry, target, wanted));
         }
-        if !fallen.contains(key.as_str()) {
-            fallen.extend(graph.falls_with(key, &fallen));
+        unfit.push(key);
+    }
+    let fallen = graph.falls_with(&unfit);
+    // What the lock says of an entry may be wrong: what the project needs is needed all the same.
+    for (key, by) in graph.needed() {
+        let Some(entry) = lock.entries.get(key) else { continue };
+        if omitted(entry) {
+            let mark = if lock.target(entry).dev { "dev" } else { "extraneous" };
+            let difference = format!("`{}`, which {} needs, is marked `{mark}` in it", entry.called(), told(by));
+            return Err(Error::Outdated { place: lock.place.clone(), difference });
+        }
+        if by.is_empty() {
+            satisfies(lock, entry)?;
+        }
+        if fallen.contains(key)
+            && let Some(wanted) = target.refuses(&entry.wants)
+        {
+            return Err(other_platform(lock, entry, target, wanted));
         }
     }
     let absent = |by: &str| gone(by) || fallen.contains(by) || in_bundle(lock, by);
     if let Some((by, name)) = graph.missing.iter().find(|(by, _)| !absent(by)) {
-        let by = if by.is_empty() { "the project".to_string() } else { format!("`{}`", document::shown(by)) };
-        let difference = format!("`{}`, which {by} needs, is not in it", document::shown(name));
+        let difference = format!("`{}`, which {} needs, is not in it", document::shown(name), told(by));
         return Err(Error::Outdated { place: lock.place.clone(), difference });
     }
     let mut selection = Selection::default();
@@ -121,6 +132,29 @@ pub fn select(lock: &Lock, target: &NodeTarget) -> Result<Selection, Error> {
     selection.other_nodes.sort();
     selection.other_nodes.dedup();
     Ok(selection)
+}
+
+fn other_platform(lock: &Lock, entry: &Locked, target: &NodeTarget, wanted: String) -> Error {
+    Error::OtherPlatform { place: lock.place.clone(), package: entry.called(), target: target.clone(), wanted }
+}
+
+/// Whether what the lock has is what the project wants, as far as that can be told: pre-releases have rules of their own.
+fn satisfies(lock: &Lock, entry: &Locked) -> Result<(), Error> {
+    let wish = entry.place.name().and_then(|name| lock.project.dependencies.get(name));
+    let Some(wish) = wish.filter(|wish| !wish.replace(" - ", " ").contains('-')) else { return Ok(()) };
+    let version = Version::parse(&entry.version).filter(|_| !entry.version.contains('-'));
+    match version.and_then(|version| range::contains(wish, version)) {
+        Some(false) => {
+            let difference = format!("it has `{}`, and the project wants `{}`", entry.called(), document::shown(wish));
+            Err(Error::Outdated { place: lock.place.clone(), difference })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Who needs something.
+fn told(by: &str) -> String {
+    if by.is_empty() { "the project".to_string() } else { format!("`{}`", document::shown(by)) }
 }
 
 fn take(lock: &Lock, key: &str, entry: &Locked, selection: &mut Selection) -> Result<(), Error> {

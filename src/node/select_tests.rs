@@ -174,3 +174,62 @@ fn workspaces_are_links_unless_only_developers_need_them() {
         ["packages/web/node_modules/a", "node_modules/tool -> packages/tool", "node_modules/web -> packages/web"]
     );
 }
+
+#[test]
+fn what_the_project_needs_is_not_left_out_whatever_the_lock_says_of_it() {
+    let refused = |packages: serde_json::Value| select(&lock(packages), &target()).unwrap_err().to_string();
+    let dev = json!({"": {"dependencies": {"a": "1"}}, "node_modules/a": {"dependencies": {"b": "1"}},
+        "node_modules/b": {"dev": true}});
+    let said = refused(dev);
+    assert!(said.ends_with("`b@1.0.0`, which `node_modules/a` needs, is marked `dev` in it"), "{said}");
+    let extraneous = json!({"": {"dependencies": {"a": "1"}}, "node_modules/a": {"extraneous": true}});
+    let said = refused(extraneous);
+    assert!(said.ends_with("`a@1.0.0`, which the project needs, is marked `extraneous` in it"), "{said}");
+    let optional = json!({"": {"dependencies": {"a": "1"}}, "node_modules/a": {"optional": true, "os": ["win32"]}});
+    let said = refused(optional);
+    assert!(said.contains("`a@1.0.0` is not for linux x64 glibc"), "{said}");
+    for (wish, version, fits) in [
+        ("^2.0.0", "1.0.0", false),
+        (">=1 <2", "2.0.0", false),
+        ("1.x || ^3", "1.9.0", true),
+        ("1 - 2", "2.7.1", true),
+        ("^2.0.0-rc.1", "1.0.0", true),
+        ("^2", "2.1.0-beta.1", true),
+        ("latest", "1.0.0", true),
+        ("npm:other@^9", "1.0.0", true),
+    ] {
+        let packages = json!({"": {"dependencies": {"a": wish}}, "node_modules/a": {"version": version}});
+        let found = select(&lock(packages), &target()).map(|found| found.packages.len());
+        assert_eq!(found.is_ok(), fits, "{wish} {version}: {found:?}");
+        if let Err(error) = found {
+            let said = format!("it has `a@{version}`, and the project wants `{wish}`");
+            assert!(error.to_string().ends_with(&said), "{error}");
+        }
+    }
+    // Locks may be written without peers; and what may be lacking may lack.
+    let found = select(
+        &lock(json!({"": {"dependencies": {"a": "1"}, "optionalDependencies": {"o": "1"}},
+            "node_modules/a": {"peerDependencies": {"p": "1"}}, "node_modules/p": {"dev": true},
+            "node_modules/o": {"optional": true, "os": ["win32"]}})),
+        &target(),
+    )
+    .unwrap();
+    assert_eq!((found.packages.len(), found.left_out.len()), (1, 2));
+}
+
+#[test]
+fn many_packages_for_other_platforms_take_no_long_time() {
+    // A chain that hangs on each of many optional packages: looked at once for all of them.
+    let mut packages = serde_json::Map::from_iter([("".to_string(), json!({"optionalDependencies": {}}))]);
+    for n in 0..3000 {
+        let next = format!("c{}", n + 1);
+        packages.insert(format!("node_modules/c{n}"), json!({"optional": true, "dependencies": {next: "1"}}));
+        packages.insert(
+            format!("node_modules/o{n}"),
+            json!({"optional": true, "os": ["win32"], "dependencies": {"c0": "1"}}),
+        );
+    }
+    packages.insert("node_modules/c3000".into(), json!({"optional": true}));
+    let found = select(&lock(packages.into()), &target()).unwrap();
+    assert_eq!((found.packages.len(), found.left_out.len()), (0, 6001));
+}

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::GzDecoder;
 
@@ -27,6 +28,10 @@ const RATIO_LIMIT: u64 = crate::layer::read::RATIO_LIMIT;
 const RATIO_FLOOR: u64 = 256 << 20;
 /// The most files of a package.
 const FILES_LIMIT: usize = 200_000;
+/// The longest that the tars of all packages of an image may be together, in bytes.
+const ALL_UNPACKED_LIMIT: u64 = 32 << 30;
+/// The most files of all packages of an image together.
+const ALL_FILES_LIMIT: u64 = 1_000_000;
 
 /// One file of a package.
 #[derive(Clone, Debug)]
@@ -43,13 +48,28 @@ struct Limits {
     unpacked: u64,
     floor: u64,
     files: usize,
+    all_unpacked: u64,
+    all_files: u64,
 }
 
-const LIMITS: Limits = Limits { unpacked: UNPACKED_LIMIT, floor: RATIO_FLOOR, files: FILES_LIMIT };
+/// What all packages of an image have been so far.
+#[derive(Debug, Default)]
+pub struct Total {
+    unpacked: AtomicU64,
+    files: AtomicU64,
+}
+
+const LIMITS: Limits = Limits {
+    unpacked: UNPACKED_LIMIT,
+    floor: RATIO_FLOOR,
+    files: FILES_LIMIT,
+    all_unpacked: ALL_UNPACKED_LIMIT,
+    all_files: ALL_FILES_LIMIT,
+};
 
 /// The files of a tarball of the store, by their path in the package. The blob is verified on the way.
-pub fn unpack(tarball: &Tarball, package: &str, store: &Store) -> Result<BTreeMap<String, PackedFile>> {
-    unpack_within(tarball, package, store, LIMITS)
+pub fn unpack(tarball: &Tarball, package: &str, store: &Store, total: &Total) -> Result<BTreeMap<String, PackedFile>> {
+    unpack_within(tarball, package, store, LIMITS, total)
 }
 
 fn unpack_within(
@@ -57,15 +77,16 @@ fn unpack_within(
     package: &str,
     store: &Store,
     limits: Limits,
+    total: &Total,
 ) -> Result<BTreeMap<String, PackedFile>> {
     let blob = Mapped::open(&store.blob_path(&tarball.digest))?;
     intact(tarball, &blob, store)?;
     let limit = limits.unpacked.min(tarball.size.saturating_mul(RATIO_LIMIT).max(limits.floor));
-    let stream = Stream { gzip: GzDecoder::new(&blob), count: 0, limit, package };
+    let stream = Stream { gzip: GzDecoder::new(&blob), count: 0, limit, all: limits.all_unpacked, total, package };
     let mut members = Members::new(stream).without_owners();
     let mut unpacking =
         Unpacking { package, spill: Spill::new(store)?, files: BTreeMap::new(), ignores: BTreeSet::new() };
-    unpacking.all(&mut members, limits)?;
+    unpacking.all(&mut members, limits, total)?;
     let rest = members.into_source().gzip.into_inner();
     if rest.iter().any(|byte| *byte != 0) {
         let reason = "there is data behind the end of its gzip stream".to_string();
@@ -99,7 +120,7 @@ impl Unpacking<'_> {
         Error::Tarball { package: self.package.to_string(), reason }
     }
 
-    fn all(&mut self, members: &mut Members<Stream<'_>>, limits: Limits) -> Result<()> {
+    fn all(&mut self, members: &mut Members<Stream<'_>>, limits: Limits, total: &Total) -> Result<()> {
         while let Some(member) = members.next_member()? {
             let path = member.path.as_ref().map_or("", TreePath::as_str);
             match member.kind {
@@ -124,6 +145,10 @@ impl Unpacking<'_> {
             let Some(path) = self.named(path) else { continue };
             if self.files.len() == limits.files && !self.files.contains_key(&path) {
                 let reason = format!("it has more than {} files", limits.files);
+                return Err(Error::Tarball { package: self.package.to_string(), reason }.into());
+            }
+            if total.files.fetch_add(1, Ordering::Relaxed) >= limits.all_files {
+                let reason = format!("with it, the packages have more than {} files together", limits.all_files);
                 return Err(Error::Tarball { package: self.package.to_string(), reason }.into());
             }
             let (offset, crc32) = self.spill.add(members)?;
@@ -210,6 +235,8 @@ struct Stream<'a> {
     gzip: GzDecoder<&'a [u8]>,
     count: u64,
     limit: u64,
+    all: u64,
+    total: &'a Total,
     package: &'a str,
 }
 
@@ -226,6 +253,10 @@ impl TarSource for Stream<'_> {
         self.count += count as u64;
         if self.count > self.limit {
             return Err(self.limit("unpacked bytes", self.limit));
+        }
+        if self.total.unpacked.fetch_add(count as u64, Ordering::Relaxed) + count as u64 > self.all {
+            let reason = format!("with it, the packages have more than {} unpacked bytes together", self.all);
+            return Err(self.damaged(reason));
         }
         Ok(count)
     }

@@ -10,7 +10,7 @@ use crate::node::testing::{gzip, put, store};
 fn unpacked(bytes: &[u8], limits: Limits) -> Result<Vec<String>, String> {
     let (_folder, store) = store();
     let tarball = put(bytes, &store);
-    let files = unpack_within(&tarball, "p@1", &store, limits).map_err(|error| error.to_string())?;
+    let files = unpack_within(&tarball, "p@1", &store, limits, &Total::default()).map_err(|error| error.to_string())?;
     assert_eq!(std::fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
     let line = |(path, file): (&String, &PackedFile)| {
         let entry = Entry::file(file.content.clone(), 0o644, &"p".into());
@@ -109,7 +109,7 @@ fn what_leads_out_of_the_package_is_refused() {
 #[test]
 fn damaged_and_endless_streams_are_refused() {
     let good = gzip(&RawTar::new().file("p/a", b"a").end());
-    let small = Limits { unpacked: 1 << 30, floor: 4096, files: 2 };
+    let small = Limits { unpacked: 1 << 30, floor: 4096, files: 2, ..LIMITS };
     assert!(unpacked(&good, small).is_ok());
     // Zeros behind the stream are padding; anything else is not.
     assert!(unpacked(&[&good[..], &[0; 512]].concat(), small).is_ok());
@@ -144,7 +144,25 @@ fn a_tarball_that_the_disk_has_damaged_is_removed() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[12] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let error = unpack(&tarball, "p@1", &store).unwrap_err();
+    let error = unpack(&tarball, "p@1", &store, &Total::default()).unwrap_err();
     assert!(error.to_string().contains("does not verify: found sha256:") && error.class().code() == 4, "{error}");
     assert!(!store.has(&tarball.digest));
+}
+
+#[test]
+fn all_packages_together_have_limits() {
+    let (_folder, store) = store();
+    let (total, other) = (Total::default(), Total::default());
+    let limits = Limits { all_unpacked: 10_000, all_files: 3, ..LIMITS };
+    let unpack_into = |tar: RawTar, total: &Total| {
+        let tarball = put(&gzip(&tar.end()), &store);
+        unpack_within(&tarball, "p@1", &store, limits, total).map(|files| files.len()).map_err(|e| e.to_string())
+    };
+    let unpack = |tar: RawTar| unpack_into(tar, &total);
+    assert_eq!(unpack(RawTar::new().file("p/a", b"").file("p/b", b"")), Ok(2));
+    let said = unpack(RawTar::new().file("p/a", b"x").file("p/b", b"")).unwrap_err();
+    assert!(said.contains("with it, the packages have more than 3 files together"), "{said}");
+    assert_eq!(unpack_into(RawTar::new().file("p/a", &[0; 4000]), &other), Ok(1));
+    let said = unpack_into(RawTar::new().file("p/a", &[0; 9000]), &other).unwrap_err();
+    assert!(said.contains("with it, the packages have more than 10000 unpacked bytes together"), "{said}");
 }
