@@ -31,6 +31,7 @@
 //! - `sandbox`: what code in a sandbox can do, how it ends, what comes out, and that nothing stays.
 //! - `sandbox_hostile`: images that lie, engines that misbehave, production.
 //! - `sandbox_serve`: the service for back ends: limits, streams, cancelling, health, and its end.
+//! - `stack_example`: `examples/stack` by podman and by docker, in a real browser, and what goes wrong while it runs.
 //! - `stack_export`: manifests are valid for Kubernetes' schemas, read the same elsewhere, and have no secret.
 //! - `updates`: what an update of a dependency sends, and that the lock says which wheel is in which layer.
 //! - `validate`: the example has no errors; of images that other tools made, what a person would find is found.
@@ -79,6 +80,7 @@ mod sandbox;
 mod sandbox_hostile;
 mod sandbox_serve;
 mod stack;
+mod stack_example;
 mod stack_export;
 mod support;
 mod updates;

@@ -58,6 +58,21 @@ impl Docker {
         panic!("dockerd does not answer\n{}", self.log());
     }
 
+    /// Ends the daemon, and with it its containers, while whoever holds the value goes on.
+    pub fn stop(&self) {
+        let pid = std::fs::read_to_string(self.scratch.join("pid")).unwrap();
+        let mut command = as_root(Path::new("kill"));
+        command.arg(pid.trim());
+        Ran::of(command).ok();
+        for _ in 0..200 {
+            if self.run(["version"]).code != 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("dockerd does not end\n{}", self.log());
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.scratch.join("log")).unwrap_or_default()
     }
