@@ -11,9 +11,10 @@ use crate::fs;
 use crate::image::Access;
 use crate::oci::Digest;
 use crate::report::stack::{BuiltReport, ImageLine, ServiceReport, StackReport};
+use crate::sandbox::prepare;
 use crate::stack::background::{self, Background};
 use crate::stack::images::{CastImage, Casting, cast, keep, load, wanted};
-use crate::stack::ingot::{SANDBOX, SandboxImage, extras, sandbox};
+use crate::stack::ingot::{SANDBOX, SandboxImage, SandboxSpec, extras, sandbox};
 use crate::stack::pinned::{Pins, pinned};
 use crate::stack::state::{Place, Running};
 use crate::stack::up::{Rise, own, rise};
@@ -82,12 +83,19 @@ impl<'a> Stage<'a> {
         interrupted(engine, &project.name, &self.place);
         let order = Order::of(&self.stack).with_needed(&up.services);
         let services: Vec<String> = order.services().map(str::to_string).collect();
+        let sandbox = self.sandbox(&services)?;
+        if let Some(SandboxImage::Named(image)) = sandbox.as_ref().map(|spec| &spec.image) {
+            // Without it, all else would be cast and loaded for nothing.
+            prepare(image, Some(engine.kind()), &self.access)?;
+        }
         let images = self.cast(&services, &up.casting)?;
         load(&images, engine, &self.access)?;
         let names_of: Vec<&str> = services.iter().map(String::as_str).collect();
         foreign::fetch(&self.stack, &names_of, engine, &self.access.progress)?;
         let (mut running, unchanged) = self.write(&provider, &project, &images)?;
-        self.serve(&services, &images, engine)?;
+        if let Some(spec) = sandbox {
+            self.serve(&spec, &images, engine)?;
+        }
         let (stack, order, provider, project) = (&self.stack, &order, &provider, &project);
         let work = Rise { stack, order, provider, project, timeout: up.timeout, restart: false, unchanged };
         let containers = self.rise(&work)?;
@@ -115,16 +123,17 @@ impl<'a> Stage<'a> {
         Ok((running, unchanged))
     }
 
-    /// Starts the stack's sandbox, if one of the services uses it.
-    fn serve(&self, services: &[String], images: &[CastImage], engine: &Engine) -> Result<()> {
-        let Some(spec) = sandbox(&self.stack)? else { return Ok(()) };
+    /// The stack's sandbox, if one of the services uses it.
+    fn sandbox(&self, services: &[String]) -> Result<Option<SandboxSpec>> {
         let mut used = false;
         for (name, service) in self.stack.services().filter(|(name, _)| services.iter().any(|one| one == name)) {
             used |= extras(&self.stack, name, service)?.sandbox;
         }
-        if !used {
-            return Ok(());
-        }
+        Ok(sandbox(&self.stack)?.filter(|_| used))
+    }
+
+    /// Starts the stack's sandbox.
+    fn serve(&self, spec: &SandboxSpec, images: &[CastImage], engine: &Engine) -> Result<()> {
         let image = match &spec.image {
             SandboxImage::Named(image) => image.clone(),
             SandboxImage::Cast(_) => {
@@ -132,8 +141,7 @@ impl<'a> Stage<'a> {
             }
         };
         let task = self.session.progress.task("sandbox service", None);
-        Background { spec: &spec, image, engine: engine.kind(), production: self.is_production() }
-            .ensure(&self.place)?;
+        Background { spec, image, engine: engine.kind(), production: self.is_production() }.ensure(&self.place)?;
         task.finish("serves");
         Ok(())
     }

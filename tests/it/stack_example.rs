@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ const MENDED: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_example_by_podman() {
+    let _alone = Podman::networks();
     let platform = Platform::new(Place::Podman(Podman::new()));
     platform.cast();
     platform.is_hardened();
@@ -74,7 +75,10 @@ impl Platform {
         let port = free_port();
         // What both cast is cast once.
         let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("stack-example");
+        let providers = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/compose/bin");
+        assert!(Path::new(providers).is_dir(), "no compose providers: make install-test-tools");
         let mut ingot = Ingot::privileged()
+            .env("PATH", format!("{providers}:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"))
             .within(&project.folder())
             .env("INGOT_CACHE", cache)
             .env("GATEWAY_PORT", port.to_string())

@@ -3,11 +3,14 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::program::{Ran, tool};
 use super::{Ingot, Scratch, get_until_ready};
 use crate::support::http::free_port;
+
+/// Two podmans that make networks would choose the same bridge for them.
+static NETWORKS: Mutex<()> = Mutex::new(());
 
 /// podman with a storage that goes with the value.
 pub struct Podman {
@@ -18,14 +21,25 @@ impl Podman {
     /// Empty storage.
     pub fn new() -> Podman {
         tool("runc", "runc");
-        Podman { scratch: Scratch::new() }
+        let scratch = Scratch::new();
+        // Networks of its own, too: `system reset` removes all that it knows.
+        let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/containers.conf");
+        let folder = scratch.join("networks");
+        let text = std::fs::read_to_string(common).unwrap();
+        // The last table is [network].
+        std::fs::write(scratch.join("containers.conf"), format!("{text}network_config_dir = {folder:?}\n")).unwrap();
+        Podman { scratch }
+    }
+
+    /// While it is held, nobody else makes networks; it has to outlive the podman that makes some.
+    pub fn networks() -> MutexGuard<'static, ()> {
+        NETWORKS.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `podman ARGS`, not yet run.
     pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Command {
         let mut command = Command::new(tool("podman", "podman"));
-        let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/containers.conf");
-        command.env("CONTAINERS_CONF", conf);
+        command.env("CONTAINERS_CONF", self.scratch.join("containers.conf"));
         command.args(["--storage-driver", driver(), "--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
         command.arg("--root").arg(self.scratch.join("root")).arg("--runroot").arg(self.scratch.join("run"));
         command.arg("--tmpdir").arg(self.scratch.join("tmp")).args(args);
@@ -48,8 +62,7 @@ impl Podman {
             folder("run")
         );
         std::fs::write(&file, text).unwrap();
-        let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/containers.conf");
-        ingot.env("CONTAINERS_STORAGE_CONF", file).env("CONTAINERS_CONF", conf)
+        ingot.env("CONTAINERS_STORAGE_CONF", file).env("CONTAINERS_CONF", self.scratch.join("containers.conf"))
     }
 
     /// Takes an image in (`oci:DIR:TAG`, `docker-archive:FILE`) and returns its id.
