@@ -29,7 +29,9 @@ demo: install-demo-tools
 # a real browser, and takes them down.
 stack: install-stack-tools
 	$(CARGO) build --release --quiet --locked
-	CONTAINERS_CONF=$${CONTAINERS_CONF-$(CURDIR)/tests/it/support/containers.conf} examples/stack/demo.sh target/release/ingot
+	PATH="$$PATH:$(CURDIR)/target/tools/compose/bin" \
+	CONTAINERS_CONF="$${CONTAINERS_CONF-$(CURDIR)/tests/it/support/containers.conf}" \
+	examples/stack/demo.sh target/release/ingot
 
 # All tests: the library's own, the rules of the house, and the black-box tests with real registries and engines.
 test: install-test-tools target/tools/kubernetes

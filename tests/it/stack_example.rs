@@ -370,12 +370,15 @@ impl Platform {
 
     fn says_that_the_engine_has_stopped(&self) {
         let Place::Docker(docker) = &self.place else { panic!("only docker has a daemon") };
+        let sandbox = self.stack(&["health"]).json()["sandbox"]["pid"].to_string();
         docker.stop();
         assert!(get(self.port, "/api/health").is_err(), "its containers end with it");
-        for command in ["up", "ps", "health"] {
+        assert!(Path::new("/proc").join(&sandbox).exists(), "the sandbox service waits for an engine");
+        for command in ["up", "ps", "health", "down"] {
             let ran = self.stack(&[command]).exits(7);
             assert!(ran.stderr.contains("docker"), "{ran:?}");
         }
+        assert!(!Path::new("/proc").join(&sandbox).exists(), "what can be taken down is");
     }
 }
 

@@ -60,12 +60,12 @@ impl Docker {
 
     /// Ends the daemon, and with it its containers, while whoever holds the value goes on.
     pub fn stop(&self) {
-        let pid = std::fs::read_to_string(self.scratch.join("pid")).unwrap();
+        let file = self.scratch.join("pid");
         let mut command = as_root(Path::new("kill"));
-        command.arg(pid.trim());
+        command.arg(std::fs::read_to_string(&file).unwrap().trim());
         Ran::of(command).ok();
-        for _ in 0..200 {
-            if self.run(["version"]).code != 0 {
+        for _ in 0..600 {
+            if !file.exists() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(100));
