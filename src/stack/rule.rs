@@ -177,7 +177,7 @@ pub(super) const RULES: [Declared; 29] = [
         Warning,
         "a secret's file that is missing, empty, weak or readable by everybody; an error in production",
         "Whoever can guess or read it, has the service.",
-        "write a long random value, and `chmod 600 FILE`",
+        "write a long random value, and `chmod 700` its folder: a container's user, who is somebody else, has to read the file",
     ),
     (
         "secret-missing",

@@ -161,7 +161,7 @@ pub(super) fn files(checker: &mut Checker<'_>) {
         if let Some((written, place)) = text("file") {
             let real = PathBuf::from(stack.real(written));
             // Nothing outside of the project is read.
-            let problem = if real.starts_with(&stack.folder) { file(&real) } else { None };
+            let problem = if real.starts_with(&stack.folder) { file(&real, &stack.folder) } else { None };
             if let Some(problem) = problem {
                 let message = format!("`{}` of the secret `{name}` {problem}", written.escape_debug());
                 checker.add_secret("secret-file", place, message, None, production);
@@ -170,8 +170,8 @@ pub(super) fn files(checker: &mut Checker<'_>) {
     }
 }
 
-/// Why the file of a secret is no good one.
-fn file(path: &Path) -> Option<&'static str> {
+/// Why the file of a secret in the project's folder is no good one.
+fn file(path: &Path, project: &Path) -> Option<&'static str> {
     use std::os::unix::fs::PermissionsExt;
     let Ok(found) = fs::symlink_metadata(path) else { return Some("is not there") };
     if !found.is_file() {
@@ -180,7 +180,12 @@ fn file(path: &Path) -> Option<&'static str> {
     let Ok(bytes) = fs::read(path, FILE_LIMIT) else { return Some("cannot be read, or is too large for a secret") };
     let text = String::from_utf8_lossy(&bytes);
     let weak = if text.trim().lines().count() > 1 { None } else { weakness(text.trim()) };
-    weak.or_else(|| (found.permissions().mode() & 0o004 != 0).then_some("can be read by everybody on this machine"))
+    // A container's user, who is somebody else here, can read what stands open in a folder that is closed.
+    let mut folders = path.ancestors().skip(1).take_while(|folder| *folder != project);
+    let closed =
+        folders.any(|folder| fs::symlink_metadata(folder).is_ok_and(|found| found.permissions().mode() & 1 == 0));
+    let open = !closed && found.permissions().mode() & 0o004 != 0;
+    weak.or_else(|| open.then_some("can be read by everybody on this machine"))
 }
 
 /// `MYSQL_ALLOW_EMPTY_PASSWORD=yes`.

@@ -24,12 +24,15 @@ fn findings(text: &str, production: bool) -> Vec<Finding> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("compose.yaml"), text).unwrap();
     std::fs::create_dir(folder.path().join("src")).unwrap();
+    std::fs::create_dir(folder.path().join("closed")).unwrap();
+    std::fs::set_permissions(folder.path().join("closed"), std::fs::Permissions::from_mode(0o700)).unwrap();
     for (name, text, mode) in [
         ("weak.env", "# c\nDB_PASSWORD=postgres\n", 0o600),
         ("good.env", "DB_PASSWORD=k2J9xQ7vRt4Wm8Zs\n", 0o600),
         ("weak.txt", "changeme\n", 0o600),
         ("empty.txt", "\n", 0o600),
         ("open.txt", "k2J9xQ7vRt4Wm8Zs\n", 0o644),
+        ("closed/open.txt", "k2J9xQ7vRt4Wm8Zs\n", 0o644),
         ("good.txt", "k2J9xQ7vRt4Wm8Zs\n", 0o600),
     ] {
         let path = folder.path().join(name);
@@ -212,6 +215,7 @@ fn every_rule_fires_and_only_where_it_should() {
             &[
                 "tty: true\nsecrets: {k: {file: ./good.txt}, l: {file: /somewhere/else}, m: {environment: FROM_OUTSIDE}}",
                 "tty: true\nsecrets: {k: {external: true}}",
+                "tty: true\nsecrets: {k: {file: ./closed/open.txt}}",
             ],
         ),
         (
