@@ -14,5 +14,4 @@ trap '"$ingot" stack down' EXIT
 trap 'exit 130' INT TERM
 "$ingot" stack up
 ./play.py "http://127.0.0.1:$GATEWAY_PORT/"
-"$ingot" stack ps
 "$ingot" stack health
