@@ -18,7 +18,9 @@ const ORDER: [&str; 3] = ["postgres", "express", "flask"];
 /// How many games run at once.
 const SEATS: usize = 5;
 /// How long what mends itself may take.
-const MENDED: Duration = Duration::from_secs(60);
+const MENDED: Duration = Duration::from_secs(120);
+/// How long an engine may take to load all images.
+const LOADED: Duration = Duration::from_secs(240);
 
 #[test]
 fn the_example_by_podman() {
@@ -179,7 +181,7 @@ impl Platform {
         let mut command = self.command(&["up"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut running = Running::start(command).unwrap();
-        let deadline = Instant::now() + MENDED;
+        let deadline = Instant::now() + LOADED;
         // PostgreSQL makes its cluster now.
         while !self.engine(["ps", "--format", "{{.Names}}"]).stdout.contains("postgres") {
             assert!(Instant::now() < deadline, "nothing is started");
