@@ -134,9 +134,7 @@ fn many_stacks_are_valid_manifests() {
         std::fs::write(ingot.path("compose.yaml"), text).unwrap();
         std::fs::write(ingot.path("binary"), b"\xff\x00\xfe").unwrap();
         let written = export(&ingot, &folder.join("out"), name, more);
-        for secret in ["s0mewordpress"] {
-            assert!(!written.contains(secret), "{name}: {written}");
-        }
+        assert!(!written.contains("s0mewordpress"), "{name}: {written}");
     }
     hold(&folder.join("out"));
 }
