@@ -76,6 +76,7 @@ pub struct Held {
 }
 
 impl Held {
+    #[allow(clippy::disallowed_methods, reason = "nothing that lasts is written there")]
     fn new(engine: &Engine, name: &str) -> Self {
         held().insert(removal(engine, &["rm", "--force", "--volumes", name]));
         let monitor = if engine.kind == Kind::Podman { TemporaryDir::new_in(&std::env::temp_dir()).ok() } else { None };
