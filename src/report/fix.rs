@@ -11,7 +11,7 @@ use crate::text::escape_lines;
 pub struct FixReport<'a> {
     /// Whether the files are written.
     written: bool,
-    files: Vec<File<'a>>,
+    changes: Vec<File<'a>>,
     fixed: Vec<Answered<'a>>,
     advice: &'a [&'static str],
     #[serde(flatten)]
@@ -36,7 +36,7 @@ impl<'a> FixReport<'a> {
     pub fn new(fixed: &'a Fixed, written: bool) -> Self {
         FixReport {
             written,
-            files: fixed.files.iter().map(|file| File { name: &file.name, diff: file.diff() }).collect(),
+            changes: fixed.files.iter().map(|file| File { name: &file.name, diff: file.diff() }).collect(),
             fixed: fixed.fixed.iter().map(|(service, rule)| Answered { service, rule }).collect(),
             advice: &fixed.advice,
             check: CheckReport::new(&fixed.report).detailed(true),
@@ -46,7 +46,7 @@ impl<'a> FixReport<'a> {
     /// The diffs, then the findings that are left, each with the reason.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        for file in &self.files {
+        for file in &self.changes {
             out += &escape_lines(&file.diff);
             out.push('\n');
         }

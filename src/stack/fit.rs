@@ -48,6 +48,7 @@ pub fn check(stack: &Stack) -> Result<(), Error> {
             return Err(unfit(stack, mode.place, what, "keep one of the two"));
         }
         dependencies(stack, name, service)?;
+        twice(stack, name, service)?;
         for (key, between) in [("links", ':'), ("volumes_from", ':')] {
             for node in service.get(key).and_then(Node::list).into_iter().flatten() {
                 let other = node.scalar().unwrap_or_default().split(between).next().unwrap_or_default();
@@ -132,6 +133,59 @@ fn dependencies(stack: &Stack, name: &str, service: &Node) -> Result<(), Error> 
     Ok(())
 }
 
+/// Limits that stand in `deploy` and in keys of their own must be the same: where one table is, the other is nothing.
+fn twice(stack: &Stack, name: &str, service: &Node) -> Result<(), Error> {
+    let resources = service.get("deploy").and_then(|deploy| deploy.get("resources"));
+    for (own, table, below) in [
+        ("cpus", "limits", "cpus"),
+        ("mem_limit", "limits", "memory"),
+        ("mem_reservation", "reservations", "memory"),
+        ("pids_limit", "limits", "pids"),
+    ] {
+        let (Some(node), Some(table_node)) = (service.get(own), resources.and_then(|resources| resources.get(table)))
+        else {
+            continue;
+        };
+        let amount = |node: Option<&Node>| amount(node.and_then(Node::scalar).unwrap_or("0"));
+        let (first, second) = (amount(Some(node)), amount(table_node.get(below)));
+        if first != Some(0.0) && first != second {
+            let what = format!("`{name}` has `{own}`, and another `{below}` (or none) in `deploy.resources.{table}`");
+            return Err(unfit(stack, node.place, what, "write it in one of the two places"));
+        }
+    }
+    let test = service.get("healthcheck").and_then(|check| check.get("test")).and_then(Node::list);
+    if let Some(first) = test.and_then(|test| test.first())
+        && !matches!(first.scalar(), Some("CMD" | "CMD-SHELL" | "NONE"))
+    {
+        let what = format!("the health check of `{name}` begins with neither CMD nor CMD-SHELL nor NONE");
+        return Err(unfit(stack, first.place, what, "write `test: [CMD, PROGRAM]`, or one text for a shell"));
+    }
+    if let Some((node, other)) =
+        service.get("network_mode").and_then(|node| Some((node, node.scalar()?.strip_prefix("service:")?)))
+        && !stack.services().any(|(known, _)| known == other)
+    {
+        let other: String = other.escape_debug().take(100).collect();
+        let what = format!("`{name}` takes the network of `{other}`, which is not there, or not in the profiles");
+        return Err(unfit(stack, node.place, what, "correct the name, or name its profile with --profile"));
+    }
+    Ok(())
+}
+
+/// `1.5`, `512m`, `1GB`: numbers with the units of memory.
+pub(super) fn amount(text: &str) -> Option<f64> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: f64 = match lower.get(digits.len()..)? {
+        "" | "b" => 1.0,
+        "k" | "kb" | "kib" => 1024.0,
+        "m" | "mb" | "mib" => 1024.0 * 1024.0,
+        "g" | "gb" | "gib" => 1024.0 * 1024.0 * 1024.0,
+        "t" | "tb" | "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => return None,
+    };
+    digits.trim().parse::<f64>().ok().map(|number| number * unit)
+}
+
 fn acyclic<'a>(
     stack: &'a Stack,
     name: &'a str,
@@ -177,6 +231,19 @@ mod tests {
     fn what_is_named_must_be_there() {
         for (text, expected) in [
             ("services: {a: {tty: true}}", "`compose.yaml`, line 1: nothing says which image `a` runs"),
+            (
+                "services: {a: {image: i, pids_limit: 9, deploy: {resources: {limits: {cpus: 1}}}}}",
+                "`a` has `pids_limit`, and another `pids` (or none) in `deploy.resources.limits`",
+            ),
+            (
+                "services: {a: {image: i, mem_limit: 1g, deploy: {resources: {limits: {memory: 512m}}}}}",
+                "`a` has `mem_limit`, and another `memory`",
+            ),
+            ("services: {a: {image: i, healthcheck: {test: [curl, x]}}}", "begins with neither CMD nor CMD-SHELL"),
+            (
+                "services: {a: {image: i, network_mode: 'service:b'}}",
+                "`a` takes the network of `b`, which is not there",
+            ),
             ("services: {a: {image: ''}}", "nothing says which image `a` runs"),
             ("services: {a: {image: i, links: ['b:c']}}", "`a` names `b` in `links`"),
             ("services: {a: {image: i, volumes_from: ['b:ro']}}", "`a` names `b` in `volumes_from`"),
@@ -203,5 +270,19 @@ mod tests {
         ] {
             assert!(refused(text).contains(expected), "{text}: {}", refused(text));
         }
+    }
+
+    #[test]
+    fn amounts_are_compared_as_numbers() {
+        use super::amount;
+        assert_eq!(
+            (amount("512m"), amount("0.5g"), amount("1.5"), amount("x")),
+            (amount("0.5GB"), amount("512mb"), Some(1.5), None)
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let text = "services: {a: {image: i, mem_limit: 1g, cpus: 1, deploy: {resources: {limits: {memory: 1024m, cpus: '1.0'}}}}}";
+        std::fs::write(folder.path().join("compose.yaml"), text).unwrap();
+        let request = Request { folder: Some(folder.path().into()), ..Request::default() };
+        assert!(Stack::load(&request).is_ok());
     }
 }

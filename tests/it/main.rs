@@ -31,6 +31,7 @@
 //! - `sandbox`: what code in a sandbox can do, how it ends, what comes out, and that nothing stays.
 //! - `sandbox_hostile`: images that lie, engines that misbehave, production.
 //! - `sandbox_serve`: the service for back ends: limits, streams, cancelling, health, and its end.
+//! - `stack_compose`: Compose files of many authors: findings, Docker Compose's own reading, and `--fix`.
 //! - `stack_example`: `examples/stack` by podman and by docker, in a real browser, and what goes wrong while it runs.
 //! - `stack_export`: manifests are valid for Kubernetes' schemas, read the same elsewhere, and have no secret.
 //! - `updates`: what an update of a dependency sends, and that the lock says which wheel is in which layer.
@@ -80,6 +81,7 @@ mod sandbox;
 mod sandbox_hostile;
 mod sandbox_serve;
 mod stack;
+mod stack_compose;
 mod stack_example;
 mod stack_export;
 mod support;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::change::{Change, Fix, Op, Val, loopback};
+use crate::stack::fit::amount;
 use crate::stack::known::{Known, known};
 use crate::stack::node::Node;
 use crate::stack::{Stack, check};
@@ -91,9 +92,12 @@ fn capabilities(service: &Node, known: Option<&Known>, becomes_user: bool) -> Ve
     changes
 }
 
-/// In the form that the service has already: its own keys, or those of `deploy`.
+/// In the form that the service has already, for a file must not have both: its own keys, or those of `deploy`.
 fn limit(service: &Node, own: &'static str, below: &'static str, val: Val) -> Change {
-    let deploys = service.get("deploy").is_some() && service.get(own).is_none();
+    let deploy = service.get("deploy");
+    let has_table = deploy.and_then(|deploy| deploy.get("resources")?.get("limits")).is_some();
+    let has_own = ["mem_limit", "cpus", "pids_limit"].iter().any(|key| service.get(key).is_some());
+    let deploys = has_table || deploy.is_some() && !has_own;
     match (deploys, val) {
         (false, val) => set(&[own], val),
         // A number of CPUs is text there.
@@ -113,27 +117,13 @@ fn reserved<'a>(service: &'a Node, own: &str, below: &str) -> Option<&'a str> {
 fn memory(service: &Node, known: Option<&Known>) -> Change {
     let usual = known.map_or(MEMORY, |known| known.memory);
     let reserved = reserved(service, "mem_reservation", "memory");
-    let more = reserved.filter(|text| bytes(text) > bytes(usual));
+    let more = reserved.filter(|text| amount(text) > amount(usual));
     limit(service, "mem_limit", "memory", Val::text(more.unwrap_or(usual)))
 }
 
 fn cpus(service: &Node) -> Change {
     let reserved = reserved(service, "", "cpus").filter(|text| text.parse::<f64>().is_ok_and(|cpus| cpus > 1.0));
     limit(service, "cpus", "cpus", Val::Number(reserved.unwrap_or(CPUS).into()))
-}
-
-/// `512m`, `1G`, `2gb`; nothing of what it does not understand.
-fn bytes(text: &str) -> Option<u64> {
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match lower.get(digits.len()..)? {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_shl(shift)
 }
 
 fn ports(service: &Node) -> Vec<Change> {
@@ -194,15 +184,6 @@ pub fn advice(rule: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_compared_as_numbers() {
-        assert_eq!(
-            (bytes("512m"), bytes("1GB"), bytes("7"), bytes("x")),
-            (Some(512 << 20), Some(1 << 30), Some(7), None)
-        );
-        assert_eq!(bytes("99999999999999999999g"), None);
-    }
 
     #[test]
     fn every_rule_has_a_reason_of_its_own() {

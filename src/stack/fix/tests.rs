@@ -103,12 +103,22 @@ fn values_that_stand_there_are_changed_where_they_stand() {
         "    security_opt: [\"no-new-privileges:true\"]\n",
         "    mem_limit: 2G\n",
         "    pids_limit: 200\n",
-        "          cpus: '1.5'\n        limits:\n          cpus: \"1.5\"\n",
+        "          cpus: '1.5'\n    ports:\n",
+        "\n    cpus: 1.5\n",
         "        published: 8080\n        host_ip: \"127.0.0.1\"\n",
         "      - \"127.0.0.1:${PORT:-81}:81/udp\"\n      - '[::1]:82:82'\n      - 127.0.0.1:${PORT:-83}:83\n      - \"127.0.0.1:84:84\"\n      - 192.168.1.5:85:85\n",
     ] {
         assert!(after.contains(expected), "{expected}\n{after}");
     }
+}
+
+#[test]
+fn limits_stand_in_one_table() {
+    let after = fixed(
+        "services:\n  a:\n    image: a\n    deploy:\n      replicas: 2\n  b:\n    image: b\n    deploy: {resources: {limits: {memory: 1g}}}\n",
+    );
+    assert!(after.contains("      replicas: 2\n      resources:\n        limits:\n          memory: 512m\n          cpus: \"1.0\"\n          pids: 200\n"), "{after}");
+    assert!(after.contains("deploy: {resources: {limits: {memory: 1g, cpus: \"1.0\", pids: 200}}}"), "{after}");
 }
 
 #[test]
