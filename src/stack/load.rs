@@ -327,7 +327,7 @@ impl Loader<'_> {
     /// The file under what it includes.
     fn included(&mut self, mut root: Node, base: &Path, file: &str, depth: usize) -> Result<Node> {
         let Value::Map(map) = &mut root.value else { return Ok(root) };
-        let Some((place, include)) = map.remove("include") else { return Ok(merge::settle(root)) };
+        let Some((place, include)) = map.remove("include") else { return Ok(root) };
         if depth > CHAIN_LIMIT {
             return Err(wrong(file, place, format!("files include one another more than {CHAIN_LIMIT} deep")).into());
         }

@@ -78,11 +78,6 @@ fn alone(node: Node) -> Node {
     Node::new(node.place, value)
 }
 
-/// A file that lies over nothing.
-pub fn settle(node: Node) -> Node {
-    alone(node)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,7 +90,7 @@ mod tests {
             normal::normalise(&mut root, "c.yaml").unwrap();
             root
         };
-        let all = merge(settle(read(under)), read(over));
+        let all = merge(alone(read(under)), read(over));
         json(all.get("services").unwrap().get("a").unwrap()).to_string()
     }
 

@@ -98,3 +98,86 @@ fn services_extend_and_files_include_one_another_inside_the_project() {
         load(&[("x", "")], |_| {}).map(|_| ()).unwrap_err().to_string().starts_with("there is no Compose file in ")
     );
 }
+
+#[test]
+fn what_a_later_file_takes_away_is_gone() {
+    let files = [
+        (
+            "compose.yaml",
+            "services: {a: {image: i, ports: ['1:1'], volumes: ['./x:/x'], environment: {A: 1, B: 2}, command: [x]}}\n",
+        ),
+        (
+            "compose.production.yaml",
+            "services: {a: {ports: !override ['2:2'], volumes: !reset [], environment: {B: !reset null, C: 3}, command: !reset null}}\n",
+        ),
+    ];
+    let stack = load(&files, |request| request.production = true).unwrap();
+    assert_eq!(
+        json(stack.root.get("services").unwrap().get("a").unwrap()).to_string(),
+        r#"{"environment":{"A":1,"C":3},"image":"i","ports":[{"protocol":"tcp","published":"2","target":"2"}]}"#
+    );
+}
+
+#[test]
+fn included_files_have_their_own_folder_and_variables() {
+    let files = [
+        ("compose.yaml", "include: [{path: p/c.yaml, env_file: p/own.env}]\nservices: {a: {image: 'a:${V:-outer}'}}\n"),
+        (
+            "p/c.yaml",
+            "services: {b: {image: 'b:$V', build: ./ctx, volumes: ['./d:/d', 'n:/n'], env_file: x.env}}\nvolumes: {n: }\nsecrets: {s: {file: s.txt}}\n",
+        ),
+        ("p/own.env", "V=inner\n"),
+        ("p/x.env", "A=1\nB=$V\n"),
+    ];
+    let stack = load(&files, |_| {}).unwrap();
+    let service = |name: &str| json(stack.root.get("services").unwrap().get(name).unwrap());
+    assert_eq!(service("a")["image"], "a:outer");
+    let b = service("b");
+    assert_eq!(
+        (&b["image"], &b["build"]["context"], &b["volumes"][0]["source"]),
+        (&"b:inner".into(), &"./p/ctx".into(), &"./p/d".into())
+    );
+    assert_eq!((&b["volumes"][1]["source"], b.get("env_file")), (&"n".into(), None));
+    assert_eq!(b["environment"].to_string(), r#"{"A":"1","B":""}"#);
+    assert_eq!(json(&stack.root)["secrets"]["s"]["file"], "./p/s.txt");
+}
+
+#[test]
+fn files_of_variables_are_under_what_stands_in_the_file() {
+    let files = [
+        (
+            "compose.yaml",
+            "services: {a: {image: i, env_file: [one.env, {path: two.env, required: false}, {path: no.env, required: false}, {path: raw.env, format: raw}], environment: {A: own, KNOWN: , UNKNOWN: }}}\n",
+        ),
+        ("one.env", "A=1\nB=1\nC=1\n"),
+        ("two.env", "B=2\nD=$C-$KNOWN\n"),
+        ("raw.env", "E='$x' # y\n"),
+    ];
+    let stack = load(&files, |request| drop(request.environment.insert("KNOWN".into(), "k".into()))).unwrap();
+    assert_eq!(
+        json(stack.root.get("services").unwrap().get("a").unwrap().get("environment").unwrap()).to_string(),
+        r#"{"A":"own","B":"2","C":"1","D":"1-k","E":"'$x' # y","KNOWN":"k","UNKNOWN":null}"#
+    );
+    let place =
+        stack.root.get("services").unwrap().get("a").unwrap().get("environment").unwrap().get("D").unwrap().place;
+    assert_eq!((stack.file(place), place.line), ("two.env", 2));
+    assert!(refused("services: {a: {image: i, env_file: no.env}}").contains("`no.env` is not there"));
+    assert!(refused("services: {a: {image: i, env_file: ../no.env}}").contains("is outside of the project's folder"));
+}
+
+#[test]
+fn names_files_and_profiles_come_from_the_environment() {
+    let files = [
+        (
+            "compose.yaml",
+            "name: own\nservices: {a: {image: 'i:$COMPOSE_PROJECT_NAME'}, b: {image: b, profiles: [p]}}\n",
+        ),
+        (".env", "COMPOSE_PROFILES=p,q\n"),
+    ];
+    let stack = load(&files, |_| {}).unwrap();
+    assert_eq!((stack.name.as_str(), stack.services().count()), ("own", 2));
+    assert_eq!(json(stack.root.get("services").unwrap().get("a").unwrap())["image"], "i:own");
+    let stack = load(&files, |request| drop(request.environment.insert("COMPOSE_PROJECT_NAME".into(), "other".into())))
+        .unwrap();
+    assert_eq!(stack.name, "other");
+}
