@@ -79,7 +79,7 @@ pub fn fix(request: &Request, policy: &Policy) -> Result<Fixed> {
     let mut fixer = Fixer::new(request, policy)?;
     let before = fixer.findings(&fixer.shown)?;
     // What one service gets, another may have from it: nobody is edited for nothing.
-    let names: Vec<String> = fixer.shown.services().map(|(name, _)| name.to_string()).collect();
+    let names = fixer.order();
     for name in &names {
         fixer.service(name)?;
     }
@@ -139,6 +139,28 @@ impl<'a> Fixer<'a> {
             }
         }
         files
+    }
+
+    /// The services, those first that others extend: what they get, the others have.
+    fn order(&self) -> Vec<String> {
+        let sources: Vec<Source> =
+            self.files().iter().filter_map(|path| Source::parse(self.text(&self.texts, path)).ok()).collect();
+        let parent = |name: &str| {
+            let of = |source: &Source| {
+                let (_, extends) = source.entry(&source.service(name)?.1, "extends")?;
+                let named = source.entry(extends, "service").map_or(extends, |(_, named)| named);
+                Some(source.key(named).to_string())
+            };
+            sources.iter().find_map(of).filter(|parent| parent != name)
+        };
+        let depth = |name: &str| {
+            let mut at = name.to_string();
+            // No service extends more than sixteen in a row.
+            (0..16).take_while(|_| parent(&at).map(|next| at = next).is_some()).count()
+        };
+        let mut names: Vec<String> = self.shown.services().map(|(name, _)| name.to_string()).collect();
+        names.sort_by_cached_key(|name| (depth(name), name.clone()));
+        names
     }
 
     fn text<'b>(&'b self, texts: &'b Overlay, path: &PathBuf) -> &'b str {

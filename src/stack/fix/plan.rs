@@ -156,6 +156,7 @@ pub fn decision(rule: &str) -> &'static str {
         "healthcheck-missing" => "how the health of this image is asked is not known",
         "image-moves" => "the digest is in a registry, which is not asked",
         "variable-unset" | "secret-value" | "secret-missing" | "secret-file" => "only you know the value",
+        "engine-socket" => "take it out: who has it is root on the host, and no setting makes that safe",
         "port-low" => "another port is another address for whoever uses it",
         "development" => "what production needs instead is not known",
         "writable-root" | "capabilities-kept" | "new-privileges" | "memory-limit" | "cpu-limit" | "pids-limit"

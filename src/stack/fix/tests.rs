@@ -113,6 +113,14 @@ fn values_that_stand_there_are_changed_where_they_stand() {
 }
 
 #[test]
+fn what_is_extended_is_hardened_once() {
+    // Docker Compose refuses a list of `security_opt` that has a word twice.
+    let after =
+        fixed("services:\n  a:\n    extends: b\n  b:\n    extends: {service: c}\n    tty: true\n  c:\n    image: c\n");
+    assert_eq!((after.matches("no-new-privileges").count(), after.matches("read_only").count()), (1, 1), "{after}");
+}
+
+#[test]
 fn limits_stand_in_one_table() {
     let after = fixed(
         "services:\n  a:\n    image: a\n    deploy:\n      replicas: 2\n  b:\n    image: b\n    deploy: {resources: {limits: {memory: 1g}}}\n",
