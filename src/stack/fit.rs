@@ -153,13 +153,6 @@ fn twice(stack: &Stack, name: &str, service: &Node) -> Result<(), Error> {
             return Err(unfit(stack, node.place, what, "write it in one of the two places"));
         }
     }
-    let test = service.get("healthcheck").and_then(|check| check.get("test")).and_then(Node::list);
-    if let Some(first) = test.and_then(|test| test.first())
-        && !matches!(first.scalar(), Some("CMD" | "CMD-SHELL" | "NONE"))
-    {
-        let what = format!("the health check of `{name}` begins with neither CMD nor CMD-SHELL nor NONE");
-        return Err(unfit(stack, first.place, what, "write `test: [CMD, PROGRAM]`, or one text for a shell"));
-    }
     if let Some((node, other)) =
         service.get("network_mode").and_then(|node| Some((node, node.scalar()?.strip_prefix("service:")?)))
         && !stack.services().any(|(known, _)| known == other)
@@ -239,7 +232,6 @@ mod tests {
                 "services: {a: {image: i, mem_limit: 1g, deploy: {resources: {limits: {memory: 512m}}}}}",
                 "`a` has `mem_limit`, and another `memory`",
             ),
-            ("services: {a: {image: i, healthcheck: {test: [curl, x]}}}", "begins with neither CMD nor CMD-SHELL"),
             (
                 "services: {a: {image: i, network_mode: 'service:b'}}",
                 "`a` takes the network of `b`, which is not there",
