@@ -64,7 +64,7 @@ impl<'a> Stage<'a> {
         let images = self.cast(&[], &CastingArguments { locked: false })?;
         let running = self.place.running()?;
         let engine = self.asked_engine()?.or_else(|| running.and_then(|running| running.engine()));
-        pinned(&self.stack, &self.pins(names(&images), engine)?)
+        Ok(pinned(&self.stack, &self.pins(names(&images), engine)?)?.root)
     }
 
     /// Brings the stack up.
@@ -112,7 +112,11 @@ impl<'a> Stage<'a> {
         let before = self.place.running()?;
         let mut all = before.as_ref().map(|before| before.images.clone()).unwrap_or_default();
         all.extend(names(images));
-        let text = render::yaml(&pinned(&self.stack, &self.pins(all.clone(), Some(provider.kind().engine()))?)?);
+        let pinned = pinned(&self.stack, &self.pins(all.clone(), Some(provider.kind().engine()))?)?;
+        if !pinned.files.is_empty() {
+            self.place.write_files(&pinned.files)?;
+        }
+        let text = render::yaml(&pinned.root);
         let digest = Digest::of(text.as_bytes()).to_string();
         let unchanged = before.is_some_and(|before| before.whole.as_ref() == Some(&digest));
         fs::write_private(&project.file, text.as_bytes())?;
@@ -181,6 +185,7 @@ impl<'a> Stage<'a> {
             return Ok(());
         }
         let taken = down::down(&self.provider()?, &project, volumes, &self.place)?;
+        self.place.clear_files()?;
         let mut gone = taken.containers;
         gone.extend(served.then(|| "the sandbox service".to_string()));
         match gone.is_empty() {
@@ -236,7 +241,8 @@ impl<'a> Stage<'a> {
     #[allow(clippy::disallowed_methods, reason = "`~` in a path is this user's home")]
     fn pins(&self, images: BTreeMap<String, (String, Option<Json>)>, engine: Option<Kind>) -> Result<Pins> {
         let sockets = sandbox(&self.stack)?.map(|_| self.place.sockets()).transpose()?;
-        Ok(Pins { images, sockets, home: std::env::var("HOME").ok(), engine })
+        let files = Some(self.place.files());
+        Ok(Pins { images, sockets, files, home: std::env::var("HOME").ok(), engine })
     }
 
     fn project(&self) -> ProviderProject {
@@ -293,7 +299,11 @@ impl<'a> Stage<'a> {
         }
         // Containers of one provider are not called as those of another.
         let same = provider.or_else(|| running.as_ref().and_then(Running::provider));
-        Ok(Provider::detect(same, None)?)
+        match Provider::detect(same, None) {
+            // docker's are one program under two names.
+            Err(_) if provider.is_none() && runs == Kind::Docker => Ok(Provider::detect(None, Some(runs))?),
+            found => Ok(found?),
+        }
     }
 }
 

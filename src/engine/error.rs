@@ -102,6 +102,15 @@ pub enum Error {
         #[source]
         source: process::Error,
     },
+    /// There is no pipe for what it says.
+    #[error("could not read what {kind} says")]
+    Pipe {
+        /// Which engine.
+        kind: Kind,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// It could not be run.
     #[error("could not run {kind}")]
     Run {

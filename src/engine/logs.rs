@@ -4,11 +4,11 @@ use std::io::{BufReader, Read};
 use std::process::Stdio;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::clean;
 use super::transfer::argument;
-use super::{Engine, Error};
+use super::{Engine, Error, Kind};
 use crate::process::{self, Running};
 
 /// The longest line; the rest of it is another line.
@@ -47,13 +47,21 @@ impl Engine {
     /// The last lines of a container's log, stdout and stderr in the order in which the engine gives them.
     pub fn tail(&self, container: &str, lines: u32) -> Result<Vec<String>, Error> {
         let logs = self.logs(&[container], Some(lines), false)?;
-        let deadline = std::time::Instant::now() + TAIL_TIMEOUT;
+        let deadline = Instant::now() + TAIL_TIMEOUT;
         let mut found = Vec::new();
-        while let Some(line) = logs.next(deadline.saturating_duration_since(std::time::Instant::now())) {
+        while let Some(line) = logs.next(deadline.saturating_duration_since(Instant::now())) {
             found.push(String::from_utf8_lossy(&line.bytes).into_owned());
         }
         let surplus = found.len().saturating_sub(lines as usize);
         Ok(found.split_off(surplus))
+    }
+
+    /// How many lines a log has by now.
+    fn lines(&self, container: &str) -> Result<usize, Error> {
+        let logs = self.logs(&[container], None, false)?;
+        let deadline = Instant::now() + TAIL_TIMEOUT;
+        let more = || logs.next(deadline.saturating_duration_since(Instant::now()));
+        Ok(std::iter::from_fn(more).count())
     }
 
     fn log(
@@ -67,21 +75,21 @@ impl Engine {
         if !argument(container) {
             return Err(Error::Argument { kind: self.kind, text: clean(container) });
         }
-        let tail = tail.map(|tail| format!("--tail={tail}"));
+        // podman 4's own `--tail` loses and mixes what a program wrote in pieces, as an unbuffered Python does.
+        let (tail, skip) = match tail {
+            Some(tail) if self.kind == Kind::Podman => (None, self.lines(container)?.saturating_sub(tail as usize)),
+            tail => (tail.map(|tail| format!("--tail={tail}")), 0),
+        };
         let follow = follow.then_some("--follow");
         let words = std::iter::once("logs").chain(follow).chain(tail.as_deref()).chain([container]);
         let mut command = self.command(words);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut client = Running::start(command).map_err(|source| Error::Run { kind: self.kind, source })?;
-        let child = client.child();
-        let pipes: [Option<Box<dyn Read + Send>>; 2] = [
-            child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
-            child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
-        ];
-        for pipe in pipes.into_iter().flatten() {
-            let sender = sender.clone();
-            thread::spawn(move || pass(pipe, number, &sender));
-        }
+        // Both streams through one pipe: what was said first comes first.
+        let failed = |source| Error::Pipe { kind: self.kind, source };
+        let (reader, writer) = std::io::pipe().map_err(failed)?;
+        command.stdin(Stdio::null()).stdout(writer.try_clone().map_err(failed)?).stderr(writer);
+        let client = Running::start(command).map_err(|source| Error::Run { kind: self.kind, source })?;
+        let sender = sender.clone();
+        thread::spawn(move || pass(reader, number, skip, &sender));
         Ok(client)
     }
 }
@@ -110,7 +118,7 @@ impl Logs {
     }
 }
 
-fn pass(pipe: impl Read, container: usize, sender: &SyncSender<Line>) {
+fn pass(pipe: impl Read, container: usize, mut skip: usize, sender: &SyncSender<Line>) {
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
     loop {
@@ -129,7 +137,10 @@ fn pass(pipe: impl Read, container: usize, sender: &SyncSender<Line>) {
             if line.last() == Some(&b'\r') {
                 line.pop();
             }
-            if sender.send(Line { container, bytes: std::mem::take(&mut line) }).is_err() {
+            let bytes = std::mem::take(&mut line);
+            if skip > 0 {
+                skip -= 1;
+            } else if sender.send(Line { container, bytes }).is_err() {
                 return;
             }
         }
@@ -144,25 +155,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::engine::Kind;
 
-    fn fake(script: &str) -> (tempfile::TempDir, Engine) {
+    fn fake(kind: Kind, script: &str) -> (tempfile::TempDir, Engine) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine");
         std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         let program = path.to_str().unwrap().to_string();
-        (folder, Engine { kind: Kind::Podman, program, version: "4.3.1".into() })
+        (folder, Engine { kind, program, version: "4.3.1".into() })
     }
 
     #[test]
     fn lines_come_from_both_streams_and_have_a_limit() {
-        let (_folder, engine) = fake("printf 'one\\r\\ntwo'; sleep 0.1; printf 'three\\n' >&2");
-        let mut found = engine.tail("x", 10).unwrap();
-        found.sort();
-        assert_eq!(found, ["one", "three", "two"]);
-        assert_eq!(engine.tail("x", 1).unwrap().len(), 1, "also of an engine that gives more");
-        let (_folder, engine) = fake("head -c 40000 /dev/zero | tr '\\0' x");
+        for kind in Kind::ALL {
+            let (_folder, engine) = fake(kind, "printf 'one\\r\\n'; echo two >&2; printf 'three'");
+            assert_eq!(engine.tail("x", 10).unwrap(), ["one", "two", "three"]);
+            assert_eq!(engine.tail("x", 1).unwrap(), ["three"], "also of an engine that gives more");
+        }
+        let (_folder, engine) = fake(Kind::Docker, "head -c 40000 /dev/zero | tr '\\0' x");
         let lengths: Vec<usize> = engine.tail("x", 10).unwrap().iter().map(String::len).collect();
         assert_eq!(lengths, [LINE_BYTES, LINE_BYTES, 40000 - 2 * LINE_BYTES]);
         assert!(matches!(engine.tail("--all", 1), Err(Error::Argument { .. })));
@@ -170,12 +180,15 @@ mod tests {
 
     #[test]
     fn several_logs_are_told_apart_and_end() {
-        let (_folder, engine) = fake("echo \"$*\"; [ \"$4\" = b ] && exit 1; true");
-        let mut logs = engine.logs(&["a", "b"], Some(5), true).unwrap();
-        let mut lines: Vec<Line> = std::iter::from_fn(|| logs.wait()).collect();
-        lines.sort_by_key(|line| line.container);
-        let said: Vec<String> = lines.iter().map(|line| String::from_utf8_lossy(&line.bytes).into_owned()).collect();
-        assert_eq!(said, ["logs --follow --tail=5 a", "logs --follow --tail=5 b"]);
-        assert_eq!(logs.failed(), 1);
+        let said = |kind| {
+            let (_folder, engine) = fake(kind, "echo \"$*\"; eval last=\\${$#}; [ $last = b ] && exit 1; true");
+            let mut logs = engine.logs(&["a", "b"], Some(5), true).unwrap();
+            let mut lines: Vec<Line> = std::iter::from_fn(|| logs.wait()).collect();
+            lines.sort_by_key(|line| line.container);
+            assert_eq!(logs.failed(), 1);
+            lines.iter().map(|line| String::from_utf8_lossy(&line.bytes).into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(said(Kind::Docker), ["logs --follow --tail=5 a", "logs --follow --tail=5 b"]);
+        assert_eq!(said(Kind::Podman), ["logs --follow a", "logs --follow b"]);
     }
 }

@@ -126,18 +126,20 @@ impl Provider {
             (None, Some(engine)) => vec![engine],
             (None, None) => Kind::ALL.to_vec(),
         };
-        let mut reasons = Vec::new();
+        let (mut reasons, mut answered) = (Vec::new(), false);
         for kind in kinds {
             match Engine::detect(Some(kind)) {
-                Ok(engine) => match of_engine(asked, &engine, &mut reasons) {
-                    Some(provider) => return Ok(provider),
-                    None => continue,
-                },
+                Ok(engine) => {
+                    answered = true;
+                    if let Some(provider) = of_engine(asked, &engine, &mut reasons) {
+                        return Ok(provider);
+                    }
+                }
                 Err(Error::None { reasons: why }) => reasons.extend(why),
                 Err(error) => reasons.push(error.to_string()),
             }
         }
-        Err(Error::NoProvider { reasons })
+        Err(if answered { Error::NoProvider { reasons } } else { Error::None { reasons } })
     }
 
     /// Which one.
@@ -225,7 +227,13 @@ fn version(kind: ProviderKind) -> Result<String, String> {
         Err(error) => return Err(error.to_string()),
     };
     if !output.status.success() {
-        // docker's and podman's clients without the plugin: an unknown command.
+        let said = output.stderr_text().to_lowercase();
+        if ["is not a docker command", "unknown docker command", "unrecognized command"]
+            .iter()
+            .any(|no| said.contains(no))
+        {
+            return Err(format!("{kind} is not installed"));
+        }
         return Err(format!("{kind} cannot be used: {}", complaint(&output.stderr_text())));
     }
     // `podman compose` says which provider it calls.

@@ -5,7 +5,7 @@
 //! written in other words, or refused.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
@@ -73,16 +73,28 @@ pub struct Pins {
     /// By service: what its image is called, and what that says of its health check.
     pub images: BTreeMap<String, (String, Option<Json>)>,
     /// The folder with the sandbox service's socket, if there is one.
-    pub sockets: Option<std::path::PathBuf>,
+    pub sockets: Option<PathBuf>,
+    /// The folder for files of the stack's own.
+    pub files: Option<PathBuf>,
     /// This user's home.
     pub home: Option<String>,
     /// For whom it is.
     pub engine: Option<Kind>,
 }
 
+/// What a provider is given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pinned {
+    /// The file.
+    pub root: Node,
+    /// Files that it names and that are not of the project: secrets and configs that are not files there.
+    pub files: BTreeMap<PathBuf, String>,
+}
+
 /// The pinned file's content.
-pub fn pinned(stack: &Stack, pins: &Pins) -> Result<Node> {
-    let Value::Map(map) = &stack.root.value else { return Ok(stack.root.clone()) };
+pub fn pinned(stack: &Stack, pins: &Pins) -> Result<Pinned> {
+    let mut files = BTreeMap::new();
+    let Value::Map(map) = &stack.root.value else { return Ok(Pinned { root: stack.root.clone(), files }) };
     let mut map: Map =
         map.iter().filter(|(key, _)| is_known(key)).map(|(key, node)| (key.clone(), node.clone())).collect();
     let nowhere = Place::default();
@@ -93,7 +105,7 @@ pub fn pinned(stack: &Stack, pins: &Pins) -> Result<Node> {
         for (name, (_, node)) in services.iter_mut() {
             let before = node.clone();
             let Value::Map(service) = &mut node.value else { continue };
-            Pinner { stack, pins, name, before: &before }.service(service)?;
+            Pinner { stack, pins, name, before: &before }.service(service, &mut files)?;
         }
     }
     let on_default = stack.services().any(|(_, service)| is_on_default(service));
@@ -103,9 +115,11 @@ pub fn pinned(stack: &Stack, pins: &Pins) -> Result<Node> {
             networks.entry("default".into()).or_insert((nowhere, Node::new(nowhere, Value::Null)));
         }
     }
-    for table in ["secrets", "configs"] {
-        let Some((_, Node { value: Value::Map(all), .. })) = map.get_mut(table) else { continue };
-        for (_, node) in all.values_mut() {
+    if let Some((_, Node { value: Value::Map(all), .. })) = map.get_mut("secrets") {
+        for (name, (place, node)) in all.iter_mut() {
+            if let Some(path) = own_file(stack, pins, ("secret", name), *place, node, &mut files)? {
+                node.value = Value::Map(Map::from([("file".to_string(), (*place, Node::text(*place, path)))]));
+            }
             absolute(stack, pins, node, "file");
         }
     }
@@ -113,7 +127,40 @@ pub fn pinned(stack: &Stack, pins: &Pins) -> Result<Node> {
     map.remove("configs");
     let mut root = Node::new(stack.root.place, Value::Map(map));
     flags(stack, &mut root)?;
-    Ok(root)
+    Ok(Pinned { root, files })
+}
+
+/// The path of the file that a secret or a config becomes whose value is in a variable or in the Compose file itself.
+/// Providers know such values only from their own environment, and podman-compose keeps them when all else is gone.
+fn own_file(
+    stack: &Stack,
+    pins: &Pins,
+    (kind, name): (&str, &str),
+    place: Place,
+    node: &Node,
+    files: &mut BTreeMap<PathBuf, String>,
+) -> Result<Option<String>> {
+    let text = |key: &str| node.get(key).and_then(Node::scalar);
+    let value = match (text("environment"), text("content")) {
+        (Some(variable), _) => match stack.variable(variable) {
+            Some(value) => value.to_string(),
+            None => {
+                let what = format!("the {kind} `{name}` comes out of `{variable}`, which is not set");
+                return Err(unsupported(stack, place, what, "set the variable, or write `file: ./FILE`"));
+            }
+        },
+        (None, Some(content)) => content.to_string(),
+        (None, None) => return Ok(None),
+    };
+    let folder = pins.files.clone().unwrap_or_default();
+    let path = folder.join(format!("{kind}-{name}"));
+    let shown = path.display().to_string();
+    files.insert(path, value);
+    Ok(Some(shown))
+}
+
+fn unsupported(stack: &Stack, place: Place, what: String, hint: &'static str) -> crate::error::Error {
+    Trouble::Unsupported { file: stack.file(place).into(), line: place.line, what, hint }.into()
 }
 
 fn is_known(key: &str) -> bool {
@@ -135,7 +182,7 @@ struct Pinner<'a> {
 }
 
 impl Pinner<'_> {
-    fn service(&self, service: &mut Map) -> Result<()> {
+    fn service(&self, service: &mut Map, files: &mut BTreeMap<PathBuf, String>) -> Result<()> {
         let extras = extras(self.stack, self.name, self.before)?;
         let place = self.before.place;
         self.scale(service);
@@ -158,7 +205,7 @@ impl Pinner<'_> {
         }
         self.dependencies(service);
         self.environment(service);
-        self.files(service)?;
+        self.files(service, files)?;
         self.lists(service);
         if extras.sandbox
             && let Some(folder) = &self.pins.sockets
@@ -217,13 +264,13 @@ impl Pinner<'_> {
     }
 
     /// Paths begin at the project's folder; configs are files of this machine, which podman-compose would leave out.
-    fn files(&self, service: &mut Map) -> Result<()> {
+    fn files(&self, service: &mut Map, files: &mut BTreeMap<PathBuf, String>) -> Result<()> {
         for file in list(service, "env_file") {
             absolute(self.stack, self.pins, file, "path");
         }
         let mut mounts = Vec::new();
         for grant in self.before.get("configs").and_then(Node::list).unwrap_or_default() {
-            mounts.push(self.config(grant)?);
+            mounts.push(self.config(grant, files)?);
         }
         service.remove("configs");
         if !mounts.is_empty() {
@@ -241,22 +288,21 @@ impl Pinner<'_> {
         Ok(())
     }
 
-    fn config(&self, grant: &Node) -> Result<Node> {
+    fn config(&self, grant: &Node, files: &mut BTreeMap<PathBuf, String>) -> Result<Node> {
         let text = |key: &str| grant.get(key).and_then(Node::scalar);
         let source = text("source").unwrap_or_default();
-        let config = self.stack.root.get("configs").and_then(|all| all.get(source));
-        let Some(file) = config.and_then(|config| config.get("file")).and_then(Node::scalar) else {
-            return Err(Trouble::Unsupported {
-                file: self.stack.file(grant.place).into(),
-                line: grant.place.line,
-                what: format!("the config `{source}` of `{}` is no file of this machine", self.name),
-                hint: "write `configs: { NAME: { file: ./FILE } }`",
-            }
-            .into());
+        let (stack, place) = (self.stack, grant.place);
+        let config = stack.root.get("configs").and_then(|all| all.get(source));
+        let own =
+            config.map(|config| own_file(stack, self.pins, ("config", source), place, config, files)).transpose()?;
+        let file = own.flatten().or_else(|| Some(config?.get("file")?.scalar()?.to_string()));
+        let Some(file) = file else {
+            let what = format!("the config `{source}` of `{}` is kept by the engine, which podman cannot", self.name);
+            return Err(unsupported(stack, place, what, "write `configs: { NAME: { file: ./FILE } }`"));
         };
         let target = text("target").map_or_else(|| format!("/{source}"), str::to_string);
-        let mut mount = mount(grant.place, file, &target);
-        absolute(self.stack, self.pins, &mut mount, "source");
+        let mut mount = mount(place, &file, &target);
+        absolute(stack, self.pins, &mut mount, "source");
         Ok(mount)
     }
 
@@ -409,7 +455,7 @@ mod tests {
     fn service(text: &str, pins: &Pins) -> Result<Json> {
         let stack = stack(&format!("name: app\nservices:\n  web: {text}\nnetworks: {{n: }}\nvolumes: {{data: }}\n"));
         let folder = stack.folder.display().to_string();
-        let root = json(&pinned(&stack, pins)?);
+        let root = json(&pinned(&stack, pins)?.root);
         let text = root["services"]["web"].to_string().replace(&folder, "DIR");
         Ok(serde_json::from_str(&text).unwrap())
     }
@@ -446,16 +492,41 @@ mod tests {
     }
 
     #[test]
-    fn configs_are_files() {
-        let text = "{image: i, configs: [{source: c, target: /etc/c}]}\nconfigs: {c: {file: ./c.conf}}\nx: ";
-        let found = service(&text.replace("\nx: ", ""), &Pins::default()).unwrap();
+    fn secrets_and_configs_are_files() {
+        let pins = Pins { files: Some("/run/i/files".into()), ..Pins::default() };
+        let text = "name: app\nservices:\n  web: {image: i, secrets: [s, f], configs: [{source: c, target: /etc/c}, d]}\nsecrets: {s: {environment: SET}, f: {file: ./f}}\nconfigs: {c: {file: ./c.conf}, d: {content: text}}\n";
+        let stack = stack(text);
+        let made = pinned(&stack, &pins).unwrap();
+        let root = json(&made.root);
+        let folder = stack.folder.display().to_string();
         assert_eq!(
-            found["volumes"].to_string(),
-            r#"[{"read_only":true,"source":"DIR/c.conf","target":"/etc/c","type":"bind"}]"#
+            root["services"]["web"]["volumes"].to_string().replace(&folder, "DIR"),
+            r#"[{"read_only":true,"source":"DIR/c.conf","target":"/etc/c","type":"bind"},{"read_only":true,"source":"/run/i/files/config-d","target":"/d","type":"bind"}]"#
         );
-        let text = "{image: i, configs: [c]}\nconfigs: {c: {content: x}}";
-        let error = service(text, &Pins::default()).unwrap_err();
-        assert!(error.to_string().contains("the config `c` of `web` is no file of this machine"), "{error}");
+        assert_eq!(
+            root["secrets"].to_string().replace(&folder, "DIR"),
+            r#"{"f":{"file":"DIR/f"},"s":{"file":"/run/i/files/secret-s"}}"#
+        );
+        assert_eq!(root.get("configs"), None);
+        let files: Vec<(String, String)> =
+            made.files.into_iter().map(|(path, text)| (path.display().to_string(), text)).collect();
+        assert_eq!(
+            files,
+            [
+                ("/run/i/files/config-d".to_string(), "text".to_string()),
+                ("/run/i/files/secret-s".into(), "a $b".into())
+            ]
+        );
+        for (text, expected) in [
+            ("secrets: {s: {environment: UNSET}}", "line 2: the secret `s` comes out of `UNSET`, which is not set"),
+            ("configs: {c: {external: true}}", "line 1: the config `c` of `web` is kept by the engine"),
+        ] {
+            let key = text.split(':').next().unwrap();
+            let name = if key == "secrets" { "s" } else { "c" };
+            let text = format!("services: {{web: {{image: i, {key}: [{name}]}}}}\n{text}\n");
+            let error = pinned(&self::stack(&text), &pins).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
     }
 
     #[test]
@@ -469,7 +540,7 @@ mod tests {
         };
         let text =
             "name: app\nx-ingot: {sandbox: {image: s}}\nservices:\n  web: {x-ingot: {project: ., sandbox: true}}\n";
-        let root = pinned(&stack(text), &pins).unwrap();
+        let root = pinned(&stack(text), &pins).unwrap().root;
         insta::assert_snapshot!(yaml(&root), @r#"
         name: app
         networks:

@@ -130,19 +130,58 @@ impl Place {
         Ok(fs::remove_file(&self.folder.join("running.json"))?)
     }
 
+    /// The folder for files that containers get: every user may read them, but only who gets past the private folder
+    /// around them.
+    pub fn files(&self) -> PathBuf {
+        runtime_root().join(&self.key).join("files")
+    }
+
+    /// Writes a stack's own files, and removes those that it has no more.
+    pub fn write_files(&self, files: &BTreeMap<PathBuf, String>) -> Result<()> {
+        let folder = self.shared("files")?;
+        for path in fs::read_dir(&folder)? {
+            if !files.contains_key(&path) {
+                fs::remove_file(&path)?;
+            }
+        }
+        for (path, text) in files {
+            if fs::read_optional(path, PINNED_LIMIT)?.as_deref() != Some(text.as_bytes()) {
+                fs::write_private(path, text.as_bytes())?;
+                fs::set_mode(path, 0o444)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what was written for containers.
+    pub fn clear_files(&self) -> Result<()> {
+        let folder = self.files();
+        if !fs::exists(&folder) {
+            return Ok(());
+        }
+        self.write_files(&BTreeMap::new())?;
+        folder.ancestors().take(2).for_each(fs::remove_empty_dir);
+        Ok(())
+    }
+
     /// The folder that containers get of the sandbox service: every user may go in, but only who gets past the private
     /// folder around it.
     pub fn sockets(&self) -> Result<PathBuf> {
+        let folder = self.shared("sandbox")?;
+        let length = folder.join(SOCKET).as_os_str().len();
+        if length > SOCKET_PATH_LIMIT {
+            let why = format!("the socket's path would have {length} bytes, at most {SOCKET_PATH_LIMIT} are possible");
+            return Err(Trouble::Runtime { path: folder.display().to_string(), why }.into());
+        }
+        Ok(folder)
+    }
+
+    fn shared(&self, name: &str) -> Result<PathBuf> {
         let root = runtime_root();
         private(&root)?;
         let inner = root.join(&self.key);
         private(&inner)?;
-        let folder = inner.join("sandbox");
-        let length = folder.join(SOCKET).as_os_str().len();
-        if length > SOCKET_PATH_LIMIT {
-            let why = format!("the socket's path would have {length} bytes, at most {SOCKET_PATH_LIMIT} are possible");
-            return Err(Trouble::Runtime { path: root.display().to_string(), why }.into());
-        }
+        let folder = inner.join(name);
         fs::create_dir_all(&folder)?;
         fs::set_mode(&folder, 0o755)?;
         Ok(folder)

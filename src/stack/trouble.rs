@@ -1,7 +1,7 @@
 //! What can go wrong when a stack is built, started, looked at or taken down. What is wrong with its files is
 //! [`super::Error`].
 
-use crate::engine::Kind;
+use crate::engine::{self, Kind};
 use crate::error::{Class, Explain};
 use crate::oci::Digest;
 
@@ -81,6 +81,17 @@ pub enum Trouble {
         log: Vec<String>,
         /// The services that run meanwhile, each with its state.
         running: Vec<String>,
+    },
+    /// A provider that could not start services.
+    #[error("could not start {}", services.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))]
+    NotStarted {
+        /// The services.
+        services: Vec<String>,
+        /// Why not.
+        #[source]
+        source: engine::Error,
+        /// What is there of the stack, each with its state.
+        there: Vec<String>,
     },
     /// A stack of another folder has the name.
     #[error("a stack called `{stack}` runs already, from `{file}`")]
@@ -207,6 +218,9 @@ impl Explain for Trouble {
                 "`ingot stack logs {service}` shows all of its log; `ingot stack up` goes on from here, `ingot stack down` takes \
                  everything down"
             ),
+            Trouble::NotStarted { .. } => {
+                "`ingot stack ps` shows what is there; `ingot stack down` takes everything down".into()
+            }
             Trouble::OtherStack { .. } => {
                 "take that one down, or give this one another name (`name:` in the file, or COMPOSE_PROJECT_NAME)"
                     .into()
@@ -231,6 +245,9 @@ impl Explain for Trouble {
         let (log, running): (&[String], &[String]) = match self {
             Trouble::NotUp { log, running, .. } => (log, running),
             Trouble::Sandbox { log, .. } => (log, &[]),
+            Trouble::NotStarted { there, .. } if !there.is_empty() => {
+                return Some(format!("there is {}", there.join(", ")));
+            }
             _ => return None,
         };
         let mut out = String::new();
@@ -268,6 +285,11 @@ mod tests {
                 why: text("has ended with exit code 1"),
                 log: vec![text("one"), text("two")],
                 running: vec![text("db (running, healthy)")],
+            },
+            Trouble::NotStarted {
+                services: vec![text("db"), text("web")],
+                source: engine::Error::Failed { command: text("podman-compose up"), said: text("no") },
+                there: vec![text("db (created)")],
             },
             Trouble::OtherStack { stack: text("app"), file: text("/other/pinned.yaml") },
             Trouble::OtherEngine { stack: text("app"), engine: text("podman"), asked: text("docker") },
@@ -309,6 +331,9 @@ mod tests {
           two
         still there: db (running, healthy)
 
+        7 could not start `db`, `web`
+          hint: `ingot stack ps` shows what is there; `ingot stack down` takes everything down
+        there is db (created)
         7 a stack called `app` runs already, from `/other/pinned.yaml`
           hint: take that one down, or give this one another name (`name:` in the file, or COMPOSE_PROJECT_NAME)
         7 the stack `app` runs with podman already, not with docker

@@ -145,7 +145,7 @@ fn start(rise: &Rise<'_>, free: &[String], containers: &[Service], phases: &mut 
     let names: Vec<&str> = free.iter().map(String::as_str).collect();
     let (there, missing): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| runs(name));
     if rise.restart && !there.is_empty() {
-        rise.provider.restart(rise.project, &there)?;
+        rise.provider.restart(rise.project, &there).map_err(|error| refused(rise, &there, error))?;
     }
     let wanted = if rise.unchanged || rise.restart { missing } else { names.clone() };
     if !wanted.is_empty() {
@@ -160,15 +160,16 @@ fn start(rise: &Rise<'_>, free: &[String], containers: &[Service], phases: &mut 
 }
 
 /// A provider's failure, in better words where it is about a port that was taken in the last moment.
-fn refused(rise: &Rise<'_>, wanted: &[&str], error: crate::engine::Error) -> crate::error::Error {
-    let said = error.to_string().to_lowercase();
-    if said.contains("already in use") || said.contains("already allocated") {
-        let containers = rise.provider.engine().project(&rise.project.name).unwrap_or_default();
-        if let Err(taken) = ports::free(rise.stack, wanted, &containers) {
-            return taken.into();
-        }
+fn refused(rise: &Rise<'_>, wanted: &[&str], source: crate::engine::Error) -> Trouble {
+    let said = source.to_string().to_lowercase();
+    let containers = rise.provider.engine().project(&rise.project.name).unwrap_or_default();
+    if (said.contains("already in use") || said.contains("already allocated"))
+        && let Err(taken) = ports::free(rise.stack, wanted, &containers)
+    {
+        return taken;
     }
-    error.into()
+    let services = wanted.iter().map(ToString::to_string).collect();
+    Trouble::NotStarted { services, source, there: containers.iter().map(told).collect() }
 }
 
 /// Health that nobody can tell would be waited for for ever.

@@ -9,6 +9,8 @@ use crate::engine::{Engine, Health, HealthCheck, Service, State};
 
 /// How long a service without health check must have run before it counts as up.
 const SETTLING: Duration = Duration::from_millis(700);
+/// The same for one that the engine starts again when it ends, and for one that it has started again.
+const SETTLING_AGAIN: [Duration; 2] = [Duration::from_millis(1500), Duration::from_secs(4)];
 /// How often the engine may start a service again before that is a loop.
 const RESTARTS: u64 = 3;
 /// How long an ended service that the engine starts again may stand still.
@@ -19,6 +21,8 @@ const MERCY: Duration = Duration::from_secs(5);
 const EAGER: Duration = Duration::from_secs(1);
 /// The least between two checks.
 const LEAST: Duration = Duration::from_millis(100);
+/// The most checks that are run to find out how a service is.
+const ATTEMPTS: u32 = 3;
 /// What a check's program may take on top of its own time.
 const CHECKING: Duration = Duration::from_secs(3);
 
@@ -42,7 +46,10 @@ pub struct Watch {
     started: Instant,
     running_since: Option<Instant>,
     ended_since: Option<Instant>,
-    restarts: Option<u64>,
+    /// How often it was started again: before it was watched, and now.
+    restarts: Option<(u64, u64)>,
+    /// Its last exit code that was none of success.
+    code: Option<i64>,
     /// Whether somebody waits until it has ended.
     completes: bool,
     timeout: Option<Duration>,
@@ -58,6 +65,7 @@ impl Watch {
             running_since: None,
             ended_since: None,
             restarts: None,
+            code: None,
             completes: wanted == Some(Condition::Completed),
             timeout,
             checks: Vec::new(),
@@ -97,9 +105,18 @@ impl Watch {
             };
         }
         if containers.iter().all(|one| one.check.is_none()) {
-            return if since.elapsed() >= SETTLING { Progress::Up } else { Progress::Runs };
+            return if since.elapsed() >= self.settling(containers) { Progress::Up } else { Progress::Runs };
         }
         self.health(containers, engine, since)
+    }
+
+    fn settling(&self, containers: &[&Service]) -> Duration {
+        let [may, was] = SETTLING_AGAIN;
+        match self.restarts {
+            Some((before, now)) if now > before => was,
+            _ if containers.iter().any(|one| one.is_restarted) => may,
+            _ => SETTLING,
+        }
     }
 
     fn late(&self, patience: Duration, why: &str) -> Progress {
@@ -108,15 +125,16 @@ impl Watch {
 
     fn restarting(&mut self, containers: &[&Service]) -> Option<Progress> {
         let restarts = containers.iter().map(|one| one.restarts).max().unwrap_or_default();
-        let before = *self.restarts.get_or_insert(restarts);
-        if restarts < before {
-            // It was made anew.
-            self.restarts = Some(restarts);
+        self.code = containers.iter().map(|one| one.exit_code).find(|code| *code != 0).or(self.code);
+        let (before, last) = *self.restarts.get_or_insert((restarts, restarts));
+        // Fewer: it was made anew.
+        self.restarts = Some((before.min(restarts), restarts));
+        if restarts != last {
+            self.running_since = None;
         }
         let times = restarts.saturating_sub(before);
         (times >= RESTARTS).then(|| {
-            let code = containers.iter().map(|one| one.exit_code).find(|code| *code != 0);
-            let code = code.map(|code| format!(", the last time with exit code {code}")).unwrap_or_default();
+            let code = self.code.map(|code| format!(", the last time with exit code {code}")).unwrap_or_default();
             Progress::Failed(format!("ends again and again: it was started {} times{code}", times + 1))
         })
     }
@@ -261,11 +279,15 @@ pub fn refresh(containers: &mut [Service], engine: &Engine) {
 }
 
 fn fresh(service: &Service, engine: &Engine) -> Health {
-    let timeout = service.check.map(|check| check.timeout + CHECKING).unwrap_or(CHECKING);
-    match engine.healthcheck(&service.id, timeout) {
-        Ok(output) if output.status.success() => Health::Healthy,
-        // Within its start period a failure does not count, and podman knows that.
-        Ok(_) if service.health == Some(Health::Starting) => Health::Starting,
-        _ => Health::Unhealthy,
+    let Some(check) = service.check else { return Health::Healthy };
+    // As many may fail in a row; nobody knows how many have, so they are run now.
+    for _ in 0..check.retries.clamp(1, ATTEMPTS) {
+        match engine.healthcheck(&service.id, check.timeout + CHECKING) {
+            Ok(output) if output.status.success() => return Health::Healthy,
+            // Within its start period a failure does not count, and podman knows that.
+            Ok(_) if service.health == Some(Health::Starting) => return Health::Starting,
+            _ => {}
+        }
     }
+    Health::Unhealthy
 }

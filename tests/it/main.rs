@@ -34,6 +34,7 @@
 //! - `stack_compose`: Compose files of many authors: findings, Docker Compose's own reading, and `--fix`.
 //! - `stack_example`: `examples/stack` by podman and by docker, in a real browser, and what goes wrong while it runs.
 //! - `stack_export`: manifests are valid for Kubernetes' schemas, read the same elsewhere, and have no secret.
+//! - `stack_run`: stacks come up in order and go down again, by podman and by docker, and what does not is told.
 //! - `updates`: what an update of a dependency sends, and that the lock says which wheel is in which layer.
 //! - `validate`: the example has no errors; of images that other tools made, what a person would find is found.
 //! - `variants`: variants share layers, platforms make an index.
@@ -84,6 +85,7 @@ mod stack;
 mod stack_compose;
 mod stack_example;
 mod stack_export;
+mod stack_run;
 mod support;
 mod updates;
 mod validate;

@@ -24,6 +24,7 @@ mod scratch;
 mod server;
 mod service;
 mod signed_archive;
+mod stacks;
 mod user;
 mod wheel;
 
@@ -52,5 +53,6 @@ pub use service::{
     with_wheels,
 };
 pub use signed_archive::SignedArchive;
+pub use stacks::{Place, Stacks, path_with_providers, providers};
 pub use user::TestUser;
 pub use wheel::{PackedFile, Wheel};

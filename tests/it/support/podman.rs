@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::program::{Ran, tool};
@@ -26,9 +27,17 @@ impl Podman {
         let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/containers.conf");
         let folder = scratch.join("networks");
         let text = std::fs::read_to_string(common).unwrap();
+        // Others do not see them: each storage has addresses of its own.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let block = 130 + (std::process::id() + NUMBER.fetch_add(1, Ordering::Relaxed) * 7) % 120;
+        let pools = format!("default_subnet_pools = [{{base = \"10.{block}.0.0/16\", size = 24}}]\n");
         // The last table is [network].
-        std::fs::write(scratch.join("containers.conf"), format!("{text}network_config_dir = {folder:?}\n")).unwrap();
-        Podman { scratch }
+        let text = format!("{text}network_config_dir = {folder:?}\n{pools}");
+        std::fs::write(scratch.join("containers.conf"), text).unwrap();
+        let podman = Podman { scratch };
+        // Whoever comes first decides which folders this storage goes with.
+        podman.run(["ps"]).ok();
+        podman
     }
 
     /// While it is held, nobody else makes networks; it has to outlive the podman that makes some.
