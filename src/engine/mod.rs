@@ -84,6 +84,12 @@ impl Engine {
         &self.version
     }
 
+    /// One that is another program, for tests of other rooms.
+    #[cfg(test)]
+    pub(crate) fn fake(kind: Kind, program: &str) -> Engine {
+        Engine { kind, program: program.into(), version: "1".into() }
+    }
+
     fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments);

@@ -309,10 +309,10 @@ impl Inspected {
         let state = self.state.known();
         let check = self.config.healthcheck.as_ref().and_then(InspectedCheck::known);
         let status = self.state.health.as_ref().map(|health| health.status.as_str());
-        let health = check.and_then(|_| match status {
-            Some("healthy") => Some(Health::Healthy),
-            Some("unhealthy") => Some(Health::Unhealthy),
-            _ => Some(Health::Starting),
+        let health = check.map(|_| match status {
+            Some("healthy") => Health::Healthy,
+            Some("unhealthy") => Health::Unhealthy,
+            _ => Health::Starting,
         });
         let ran = matches!(state, State::Exited | State::Dead);
         let since = if ran { &self.state.finished_at } else { &self.state.started_at };

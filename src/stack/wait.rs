@@ -291,3 +291,123 @@ fn fresh(service: &Service, engine: &Engine) -> Health {
     }
     Health::Unhealthy
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::engine::Kind;
+
+    fn container(state: State) -> Service {
+        Service {
+            service: "web".into(),
+            id: "aa".into(),
+            name: "app_web_1".into(),
+            image: "i".into(),
+            image_id: "b".into(),
+            state,
+            exit_code: 0,
+            out_of_memory: false,
+            error: String::new(),
+            since: String::new(),
+            restarts: 0,
+            is_restarted: false,
+            health: None,
+            check: None,
+            ports: Vec::new(),
+            file: String::new(),
+        }
+    }
+
+    fn check(start_period: u64, retries: u32) -> Option<HealthCheck> {
+        let (interval, timeout) = (Duration::from_millis(10), Duration::from_secs(5));
+        let start_period = Duration::from_millis(start_period);
+        Some(HealthCheck { start_period, interval, start_interval: None, timeout, retries })
+    }
+
+    /// What comes of a service within a while.
+    fn result(watch: &mut Watch, service: &Service, engine: &Engine) -> Progress {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match watch.look(&[service], engine) {
+                Progress::Coming | Progress::Runs if Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(5))
+                }
+                other => return other,
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_container_does_says_what_becomes_of_a_service() {
+        let engine = Engine::fake(Kind::Docker, "false");
+        let look = |service: Service| Watch::new(None, None).look(&[&service], &engine);
+        let failed = |why: &str| Progress::Failed(why.into());
+        assert_eq!(look(container(State::Running)), Progress::Runs, "not for long yet");
+        assert_eq!(result(&mut Watch::new(None, None), &container(State::Running), &engine), Progress::Up);
+        assert_eq!(look(container(State::Exited)), Progress::Done);
+        let ended = Service { exit_code: 139, ..container(State::Exited) };
+        assert_eq!(look(ended.clone()), failed("has ended with exit code 139 (signal 11)"));
+        assert_eq!(look(Service { is_restarted: true, ..ended }), Progress::Coming, "the engine starts it again");
+        let killed = Service { exit_code: 137, out_of_memory: true, is_restarted: true, ..container(State::Exited) };
+        assert_eq!(look(killed), failed("was killed: out of memory"));
+        let refused = Service { error: "no such device".into(), ..container(State::Exited) };
+        assert_eq!(look(refused), failed("could not be started: no such device"));
+        assert_eq!(look(container(State::Created)), Progress::Coming);
+        let mut waited = Watch::new(Some(Condition::Completed), Some(Duration::ZERO));
+        assert_eq!(waited.look(&[&container(State::Running)], &engine), failed("has not ended after 0 s"));
+        let mut nobody = Watch::new(None, None);
+        assert_eq!(nobody.look(&[], &engine), Progress::Coming);
+        // docker says itself how it is.
+        let with = |health| Service { health: Some(health), check: check(0, 3), ..container(State::Running) };
+        assert_eq!(look(with(Health::Healthy)), Progress::Up);
+        assert_eq!(look(with(Health::Starting)), Progress::Runs);
+        assert_eq!(look(with(Health::Unhealthy)), failed("is unhealthy: 3 checks in a row have failed"));
+        let mut late = Watch::new(None, Some(Duration::ZERO));
+        assert_eq!(late.look(&[&with(Health::Starting)], &engine), failed("is not healthy after 0 s"));
+    }
+
+    #[test]
+    fn a_loop_is_seen_although_it_runs_whenever_it_is_looked_at() {
+        let engine = Engine::fake(Kind::Docker, "false");
+        let mut watch = Watch::new(None, None);
+        // What was before does not count.
+        for restarts in [7, 8, 9] {
+            let service = Service { restarts, is_restarted: true, exit_code: 4, ..container(State::Running) };
+            assert_eq!(watch.look(&[&service], &engine), Progress::Runs);
+        }
+        let service = Service { restarts: 10, is_restarted: true, ..container(State::Running) };
+        let why = "ends again and again: it was started 4 times, the last time with exit code 4";
+        assert_eq!(watch.look(&[&service], &engine), Progress::Failed(why.into()));
+    }
+
+    #[test]
+    fn checks_are_run_where_nobody_else_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("podman");
+        let write = |script: &str| {
+            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        let engine = Engine::fake(Kind::Podman, program.to_str().unwrap());
+        let service =
+            |start_period, retries| Service { check: check(start_period, retries), ..container(State::Running) };
+        write("[ \"$*\" = 'healthcheck run aa' ]");
+        assert_eq!(result(&mut Watch::new(None, None), &service(0, 2), &engine), Progress::Up);
+        write("echo no >&2; exit 1");
+        let failed = result(&mut Watch::new(None, None), &service(0, 2), &engine);
+        assert_eq!(failed, Progress::Failed("is unhealthy: 2 checks in a row have failed: no".into()));
+        // Failures of its start do not count, and the third time is well.
+        write("cd \"$(dirname \"$0\")\"; echo x >> times; [ $(wc -l < times) -ge 3 ]");
+        assert_eq!(result(&mut Watch::new(None, None), &service(20_000, 1), &engine), Progress::Up);
+        assert_eq!(std::fs::read_to_string(folder.path().join("times")).unwrap().lines().count(), 3);
+
+        let mut there = [service(0, 3)];
+        refresh(&mut there, &engine);
+        assert_eq!(there[0].health, Some(Health::Healthy));
+        write("exit 1");
+        refresh(&mut there, &engine);
+        assert_eq!(there[0].health, Some(Health::Unhealthy));
+    }
+}
