@@ -360,13 +360,19 @@ mod tests {
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let detached = Detached::start(sh("echo here; trap 'exit 0' TERM; while :; do sleep 0.05; done"), log).unwrap();
         assert!(detached.is_alive() && detached.pid() == Some(detached.pid));
+        let said = || std::fs::read_to_string(folder.path().join("log")).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while said().is_empty() {
+            assert!(Instant::now() < deadline);
+            thread::sleep(Duration::from_millis(10));
+        }
         let other = Detached { born: "another boot/1".into(), ..detached.clone() };
         assert!(!other.is_alive());
         other.end(Duration::ZERO);
         assert!(detached.is_alive(), "its number is another program's now");
         detached.end(Duration::from_secs(20));
         assert!(!detached.is_alive());
-        assert_eq!(std::fs::read_to_string(folder.path().join("log")).unwrap(), "here\n");
+        assert_eq!(said(), "here\n");
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let stubborn = Detached::start(sh("trap '' TERM; while :; do sleep 0.05; done"), log).unwrap();
         thread::sleep(Duration::from_millis(100));
