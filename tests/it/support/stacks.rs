@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::MutexGuard;
 
 use ingot::process::Running;
 use serde_json::Value;
@@ -94,20 +95,23 @@ pub struct Stacks {
     pub place: Place,
     folder: Scratch,
     _runtime: Scratch,
+    /// The last to go.
+    _alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Stacks {
     /// With podman.
     pub fn podman() -> Stacks {
-        Stacks::new(Place::Podman(Podman::new()))
+        let alone = Podman::networks();
+        Stacks::new(Place::Podman(Podman::new()), Some(alone))
     }
 
     /// With docker.
     pub fn docker() -> Stacks {
-        Stacks::new(Place::Docker(Box::new(Docker::start())))
+        Stacks::new(Place::Docker(Box::new(Docker::start())), None)
     }
 
-    fn new(place: Place) -> Stacks {
+    fn new(place: Place, alone: Option<MutexGuard<'static, ()>>) -> Stacks {
         let (folder, runtime) = (Scratch::new(), Scratch::new());
         let source = folder.join("app/src/service");
         std::fs::create_dir_all(&source).unwrap();
@@ -126,7 +130,7 @@ impl Stacks {
             Place::Podman(podman) => podman.configure(ingot),
             Place::Docker(docker) => ingot.env("DOCKER_HOST", format!("unix://{}", docker.socket().display())),
         };
-        Stacks { ingot, place, folder, _runtime: runtime }
+        Stacks { ingot, place, folder, _runtime: runtime, _alone: alone }
     }
 
     /// A path in the folder.
