@@ -78,7 +78,6 @@ const KNOWN: &[Known] = &[
             otherwise: "the image does not start",
             opens: &[("MYSQL_ALLOW_EMPTY_PASSWORD", "")],
         }),
-        ..NOTHING
     },
     Known {
         names: &["mariadb"],
@@ -102,7 +101,6 @@ const KNOWN: &[Known] = &[
             otherwise: "the image does not start",
             opens: &[("MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", ""), ("MYSQL_ALLOW_EMPTY_PASSWORD", "")],
         }),
-        ..NOTHING
     },
     Known {
         names: &["mongo"],
