@@ -6,7 +6,7 @@
 //!
 //! - [`Http::fetch`]: a small document in memory.
 //! - [`Http::download`] and [`Transfer`]: a large body into a sink, resumed where it broke off.
-//! - [`Socket`]: the other side, a service on a unix socket. [`probe`]: a question to a service of this machine.
+//! - [`Socket`]: the other side, a service on a unix socket. [`probe()`]: a question to a service of this machine.
 //! - [`Http::exchange`] and [`Http::upload`]: any method, for protocols that look at every answer themselves.
 
 mod client;

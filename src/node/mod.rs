@@ -1,7 +1,7 @@
 //! All that Ingot knows of Node: package-lock.json, npm's registries, tarballs of packages, `node_modules`.
 //!
 //! What `npm ci --omit=dev --ignore-scripts` would leave in a folder, without npm and without running anything: the lock
-//! says which packages, [`select`] which of them belong in this image, [`fetch`] puts each tarball into the store once its
+//! says which packages, [`select()`] which of them belong in this image, [`fetch()`] puts each tarball into the store once its
 //! integrity holds, and [`ModulesLayer`] is the tree.
 
 mod bins;
