@@ -4,6 +4,7 @@
 //! beside it has what is to be found; it is written anew with UPDATE=1, and read by a person before it is committed.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,6 +31,8 @@ fn name(folder: &Path) -> String {
 fn copy(folder: &Path) -> Ingot {
     fn all(from: &Path, to: &Path) {
         std::fs::create_dir_all(to).unwrap();
+        // ingot runs as an ordinary user, and writes there.
+        std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o777)).unwrap();
         for entry in std::fs::read_dir(from).unwrap() {
             let entry = entry.unwrap();
             let (from, to) = (entry.path(), to.join(entry.file_name()));
