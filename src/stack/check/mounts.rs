@@ -5,7 +5,20 @@ use crate::stack::load::Stack;
 use crate::stack::node::{Node, Place};
 
 /// Folders of the host that decide over the host. What is below counts, but for `/home`.
-const HOST: [&str; 8] = ["/etc", "/proc", "/sys", "/dev", "/boot", "/root", "/usr", "/var/lib"];
+const HOST: [&str; 10] =
+    ["/etc", "/proc", "/sys", "/dev", "/boot", "/root", "/run/dbus", "/run/systemd", "/usr", "/var/lib"];
+/// What below them everybody may read, and services are often given: the time zone, certificates of authorities.
+const PUBLIC: [&str; 6] = [
+    "/etc/ca-certificates",
+    "/etc/localtime",
+    "/etc/ssl/certs",
+    "/etc/timezone",
+    "/usr/share/ca-certificates",
+    "/usr/share/zoneinfo",
+];
+/// Folders of `/etc` with the host's own secrets; others are those of an application (`/etc/shop/password`).
+const OWN: [&str; 9] =
+    ["docker", "kubernetes", "NetworkManager", "pki", "ssh", "ssl", "sudoers.d", "systemd", "wireguard"];
 /// Names in a path that hold keys of a user.
 const KEYS: [&str; 6] = [".ssh", ".docker", ".aws", ".kube", ".gnupg", ".config"];
 /// Where engines listen. Whoever gets a folder above one, gets the socket.
@@ -51,7 +64,10 @@ pub fn look(checker: &mut Checker<'_>, name: &str, service: &Node) {
             let source = grant.get("source").and_then(Node::scalar).unwrap_or_default();
             let stack = checker.stack;
             if let Some(file) = stack.root.get(table).and_then(|all| all.get(source)?.get("file")) {
-                host_path(checker, name, file.scalar().unwrap_or_default(), file.place);
+                let written = file.scalar().unwrap_or_default();
+                if !paths(stack, written).iter().all(|path| is_an_applications(path)) {
+                    host_path(checker, name, written, file.place);
+                }
             }
         }
     }
@@ -69,9 +85,23 @@ fn volumes(checker: &mut Checker<'_>, name: &str, service: &Node) {
             checker.add("propagation", mount.place, format!("`{name}` shares `{written}`"));
         }
         if let Some(source) = source(checker.stack, mount) {
-            host_path(checker, name, source, mount.place);
+            let is_public =
+                is_true(mount.get("read_only")) && paths(checker.stack, source).iter().all(|path| is_public(path));
+            if !is_public {
+                host_path(checker, name, source, mount.place);
+            }
         }
     }
+}
+
+fn is_public(path: &str) -> bool {
+    PUBLIC.iter().any(|public| path == *public || path.starts_with(&format!("{public}/")))
+}
+
+/// A file in a folder of its application below `/etc`, as one for a secret is: `/etc/shop/password`.
+fn is_an_applications(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
+    matches!(parts[..], ["", "etc", folder, _, ..] if !OWN.contains(&folder)) && !is_engine(path)
 }
 
 /// The path of the host that is mounted.

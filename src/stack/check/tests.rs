@@ -157,6 +157,11 @@ fn every_rule_fires_and_only_where_it_should() {
             &[
                 "volumes: ['/:/host']",
                 "volumes: ['/etc/passwd:/x:ro']",
+                "volumes: ['/etc/ssl/certs:/x']",
+                "volumes: ['/run/dbus/system_bus_socket:/x:ro']",
+                "volumes: ['/etc/localtime/../shadow:/x:ro']",
+                "secrets: [k]\nsecrets: {k: {file: /etc/ssl/private/key.pem}}",
+                "secrets: [k]\nsecrets: {k: {file: /etc/shadow}}",
                 "volumes: ['~/.ssh:/x']",
                 "volumes: [{type: bind, source: //proc/, target: /x}]",
                 "volumes: ['v:/x']\nvolumes: {v: {driver_opts: {type: none, o: bind, device: /}}}",
@@ -164,7 +169,12 @@ fn every_rule_fires_and_only_where_it_should() {
                 "volumes_from: ['container:other']",
                 "build: {context: /}",
             ],
-            &["volumes: ['./etc:/x']", "volumes: ['/srv/data:/x']"],
+            &[
+                "volumes: ['./etc:/x']",
+                "volumes: ['/srv/data:/x']",
+                "volumes: ['/etc/localtime:/etc/localtime:ro', '/etc/ssl/certs:/etc/ssl/certs:ro']",
+                "secrets: [k]\nsecrets: {k: {file: /etc/shop/secrets/password}}",
+            ],
         ),
         (
             "host-namespace",
