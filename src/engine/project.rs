@@ -77,7 +77,7 @@ pub struct HealthCheck {
 impl HealthCheck {
     /// How long a container has until it is healthy or never will be.
     pub fn patience(&self) -> Duration {
-        self.start_period + (self.interval + self.timeout) * self.retries
+        self.start_period.saturating_add(self.interval.saturating_add(self.timeout).saturating_mul(self.retries))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every service of a stack, held against the rules.
 
 use super::error::Error;
+use super::ingot::is_cast;
 use super::load::Stack;
 use super::node::{Node, Place};
 use super::rule::rules;
@@ -13,8 +14,40 @@ use crate::project::RulesSpec;
 pub const ENGINE_SOCKET: &str = "engine-socket";
 
 /// Capabilities that are no way out of a container.
-const HARMLESS: [&str; 8] =
-    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"];
+const HARMLESS: [&str; 17] = [
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+    "SYS_NICE",
+    "WAKE_ALARM",
+];
+/// Runtimes of containers that engines are set up with; every other name, and a path, is a program of the host.
+const RUNTIMES: [&str; 12] = [
+    "crun",
+    "crun-vm",
+    "crun-wasm",
+    "io.containerd.runc.v2",
+    "kata",
+    "kata-runtime",
+    "krun",
+    "nvidia",
+    "runc",
+    "runsc",
+    "sysbox-runc",
+    "youki",
+];
 /// Collects the findings of one stack.
 pub(super) struct Checker<'a> {
     pub stack: &'a Stack,
@@ -98,11 +131,6 @@ fn texts<'a>(service: &'a Node, key: &str) -> impl Iterator<Item = (&'a str, Pla
     list.iter().filter_map(|node| Some((node.scalar()?, node.place)))
 }
 
-/// Whether Ingot casts the image: it has a user, and a digest in time.
-fn is_cast(service: &Node) -> bool {
-    service.get("x-ingot").is_some()
-}
-
 fn privileges(checker: &mut Checker<'_>, name: &str, service: &Node) {
     if let Some(node) = service.get("privileged").filter(|node| is_true(Some(node))) {
         checker.add("privileged", node.place, format!("`{name}` is privileged"));
@@ -118,9 +146,12 @@ fn privileges(checker: &mut Checker<'_>, name: &str, service: &Node) {
     }
     let mut closed = false;
     for (option, place) in texts(service, "security_opt") {
-        let option = option.replace('=', ":");
+        let option = option.trim().to_ascii_lowercase().replace('=', ":");
         closed |= matches!(option.as_str(), "no-new-privileges" | "no-new-privileges:true");
-        let off = option.ends_with(":unconfined") || option == "label:disable" || option == "no-new-privileges:false";
+        let off = option.ends_with(":unconfined")
+            || matches!(option.as_str(), "label:disable" | "no-new-privileges:false")
+            || option.starts_with("unmask")
+            || option.starts_with("label:type:") && (option.contains("spc_t") || option.contains("unconfined"));
         if off {
             checker.add("security-off", place, format!("`{name}` has {option}"));
         }
@@ -129,10 +160,13 @@ fn privileges(checker: &mut Checker<'_>, name: &str, service: &Node) {
         checker.add("new-privileges", service.place, format!("`{name}` may gain privileges"));
     }
     let user = service.get("user");
-    let who = user.and_then(Node::scalar).and_then(|user| user.split(':').next());
+    // An empty one is none, and nothing before the colon is root.
+    let who = user.and_then(Node::scalar).filter(|user| !user.is_empty()).and_then(|user| user.split(':').next());
     let place = user.map_or(service.place, |user| user.place);
     match who {
-        Some(who) if is_root(who) => checker.add("root-user", place, format!("`{name}` runs as root")),
+        Some(who) if who.is_empty() || is_root(who) => {
+            checker.add("root-user", place, format!("`{name}` runs as root"))
+        }
         None if !is_cast(service) => checker.add("root-user", place, format!("`{name}` runs as whom its image says")),
         _ => {}
     }
@@ -141,16 +175,20 @@ fn privileges(checker: &mut Checker<'_>, name: &str, service: &Node) {
     }
 }
 
+/// A namespace of the host, or of somebody who is not in the stack.
+fn is_foreign(node: &&Node) -> bool {
+    let mode = node.scalar().unwrap_or_default();
+    mode == "host" || mode.starts_with("container:") || mode.starts_with("ns:")
+}
+
 fn namespaces(checker: &mut Checker<'_>, name: &str, service: &Node) {
     for key in ["pid", "ipc", "uts", "userns_mode", "cgroup"] {
-        let shared = |node: &&Node| node.scalar().is_some_and(|mode| mode == "host" || mode.starts_with("container:"));
-        if let Some(node) = service.get(key).filter(shared) {
+        if let Some(node) = service.get(key).filter(is_foreign) {
             let mode = node.scalar().unwrap_or_default();
             checker.add("host-namespace", node.place, format!("`{name}` has {key}: {mode}"));
         }
     }
-    let foreign = |node: &&Node| node.scalar().is_some_and(|mode| mode == "host" || mode.starts_with("container:"));
-    if let Some(node) = service.get("network_mode").filter(foreign) {
+    if let Some(node) = service.get("network_mode").filter(is_foreign) {
         checker.add(
             "host-network",
             node.place,
@@ -198,6 +236,13 @@ fn aside(checker: &mut Checker<'_>, name: &str, service: &Node) {
     for (from, place) in texts(service, "volumes_from").filter(|(from, _)| from.starts_with("container:")) {
         checker.add("host-mount", place, format!("`{name}` gets the volumes of {from}, which is not of this stack"));
     }
+    if let Some(path) = service.get("logging").and_then(|logging| logging.get("options")?.get("path")) {
+        mounts::host_path(checker, name, path.scalar().unwrap_or_default(), path.place);
+    }
+    let runtime = |node: &&Node| node.scalar().is_some_and(|name| !name.is_empty() && !RUNTIMES.contains(&name));
+    if let Some(runtime) = service.get("runtime").filter(runtime) {
+        checker.add("provider", runtime.place, format!("`{name}` is run by a program of the host"));
+    }
     if let Some(provider) = service.get("provider") {
         checker.add("provider", provider.place, format!("`{name}` is a program of the host"));
     }
@@ -213,7 +258,8 @@ fn ports(checker: &mut Checker<'_>, name: &str, service: &Node) {
         let (published, host) = (field("published"), field("host_ip"));
         let shown = if published.is_empty() { field("target") } else { published };
         // An address that somebody chose is a choice.
-        if matches!(host, "" | "0.0.0.0" | "::") {
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+        if matches!(host, "" | "0") || address.is_ok_and(|address| address.is_unspecified()) {
             checker.add("port-public", port.place, format!("`{name}` publishes {shown} on every address"));
         }
         let first = published.split('-').next().and_then(|port| port.parse::<u16>().ok());
@@ -231,7 +277,7 @@ fn limits(checker: &mut Checker<'_>, name: &str, service: &Node) {
         ("pids-limit", "pids_limit", "pids", "processes"),
     ] {
         let value = service.get(key).or_else(|| limits?.get(below)).and_then(Node::scalar).unwrap_or_default();
-        if value.is_empty() || value.starts_with('-') || value == "0" {
+        if value.starts_with('-') || !value.contains(|digit: char| ('1'..='9').contains(&digit)) {
             checker.add(rule, service.place, format!("`{name}` has no limit of {what}"));
         }
     }

@@ -9,6 +9,9 @@ use super::node::{Node, Place, Value};
 /// What a service may wait for.
 const CONDITIONS: [&str; 3] = ["service_started", "service_healthy", "service_completed_successfully"];
 
+/// How mounts may show to the host, and the host's to them.
+const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+
 /// Removes services whose profiles are not asked for, and the key from the others.
 pub fn profiles(root: &mut Node, asked: &[String]) {
     let Value::Map(map) = &mut root.value else { return };
@@ -42,6 +45,7 @@ pub fn check(stack: &Stack) -> Result<(), Error> {
             if let Some(source) = mount.get("source").filter(|_| is_volume) {
                 known(stack, source.place, "volumes", source.scalar().unwrap_or_default())?;
             }
+            plain_mount(stack, mount)?;
         }
         if let (Some(mode), Some(_)) = (service.get("network_mode"), service.get("networks")) {
             let what = format!("`{name}` has `network_mode` and `networks`");
@@ -81,6 +85,38 @@ fn source(stack: &Stack, name: &str, service: &Node) -> Result<(), Error> {
         what,
         "write `image: REF`, or `x-ingot: { project: ./DIR }` for an image that Ingot casts",
     ))
+}
+
+/// Providers write a mount in one line, and what has a colon or a comma in it says something else there.
+fn plain_mount(stack: &Stack, mount: &Node) -> Result<(), Error> {
+    let field = |key: &str| mount.get(key).and_then(Node::scalar).unwrap_or_default();
+    for key in ["source", "target"] {
+        let text = field(key);
+        let rest = if text.get(1..3) == Some(":\\") { text.get(2..).unwrap_or_default() } else { text };
+        if rest.contains([':', ',']) || rest.contains(char::is_control) {
+            let what = format!("the {key} `{}` of a mount has a colon, a comma or a control character", shown(text));
+            return Err(unfit(stack, mount.place, what, "take another name for it"));
+        }
+    }
+    if !field("target").starts_with(['/', '$']) && field("type") != "npipe" && !field("target").contains(":\\") {
+        let what = format!("the target `{}` of a mount does not begin at the root", shown(field("target")));
+        return Err(unfit(stack, mount.place, what, "write a path that begins with `/`"));
+    }
+    let below = |table: &str, key: &str| mount.get(table).and_then(|table| table.get(key)).and_then(Node::scalar);
+    let (propagation, selinux) = (below("bind", "propagation"), below("bind", "selinux"));
+    if let Some(word) = propagation.filter(|word| !PROPAGATION.contains(word)) {
+        let what = format!("`propagation` is `{}`", shown(word));
+        return Err(unfit(stack, mount.place, what, "write private, rprivate, shared, rshared, slave or rslave"));
+    }
+    if let Some(word) = selinux.filter(|word| !["z", "Z"].contains(word)) {
+        let what = format!("`selinux` is `{}`", shown(word));
+        return Err(unfit(stack, mount.place, what, "write z (shared) or Z (private)"));
+    }
+    Ok(())
+}
+
+fn shown(text: &str) -> String {
+    text.escape_debug().take(100).collect()
 }
 
 fn networks(stack: &Stack, service: &Node) -> Result<(), Error> {
@@ -241,6 +277,22 @@ mod tests {
             ("services: {a: {image: i, volumes_from: ['b:ro']}}", "`a` names `b` in `volumes_from`"),
             ("services: {a: {image: i, networks: [n]}}", "`n` is used, but is not among the file's `networks`"),
             ("services: {a: {image: i, volumes: ['v:/x']}}", "`v` is used, but is not among the file's `volumes`"),
+            (
+                "services: {a: {image: i, volumes: [{type: bind, source: '/var/run/docker.sock:/s', target: rw}]}}",
+                "the source `/var/run/docker.sock:/s` of a mount has a colon",
+            ),
+            (
+                "services: {a: {image: i, volumes: [{type: bind, source: ./x, target: rw}]}}",
+                "the target `rw` of a mount does not begin at the root",
+            ),
+            (
+                "services: {a: {image: i, volumes: [{type: bind, source: ./x, target: /x, bind: {propagation: 'O,upperdir=/etc'}}]}}",
+                "`propagation` is `O,upperdir=/etc`",
+            ),
+            (
+                "services: {a: {image: i, volumes: [{type: bind, source: ./x, target: /x, bind: {selinux: 'O,upperdir=/etc'}}]}}",
+                "`selinux` is `O,upperdir=/etc`",
+            ),
             ("services: {a: {image: i, secrets: [s]}}", "`s` is used, but is not among the file's `secrets`"),
             ("services: {a: {image: i, depends_on: [b]}}", "`a` depends on `b`, which is not there"),
             (

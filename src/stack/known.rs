@@ -1,8 +1,9 @@
 //! What is known of images that everybody runs: what they insist on, how their health is asked, what they write.
 //!
-//! From the images' own documentation. An image is known by the last part of its name, whoever's registry it comes from,
+//! Common knowledge: no image was opened for it. An image is known by the last part of its name, whoever's registry it comes from,
 //! if its publisher is the usual one: `bitnami/postgresql` is another image with other variables.
 
+use super::ingot::is_cast;
 use super::node::Node;
 
 /// One image.
@@ -198,7 +199,7 @@ const KNOWN: &[Known] = &[
 
 /// What is known of the image that a service runs. An image that is built here is not known.
 pub fn known(service: &Node) -> Option<&'static Known> {
-    if service.get("build").is_some() || service.get("x-ingot").is_some() {
+    if service.get("build").is_some() || is_cast(service) {
         return None;
     }
     let image = service.get("image")?.scalar()?;

@@ -8,7 +8,7 @@ use super::dotenv::dotenv;
 use super::error::Error;
 use super::interpolate::Variables;
 use super::node::{Map, Node, Place, Value};
-use super::{environment, fit, merge, normal, paths, schema, yaml};
+use super::{environment, fit, flags, merge, normal, paths, schema, yaml};
 use crate::engine::Kind;
 use crate::error::Result;
 use crate::fs;
@@ -124,6 +124,7 @@ impl Stack {
         fit::profiles(&mut root, &profiles);
         environment::resolve(&mut root, &mut loader)?;
         let Loader { files, sources, variables, .. } = loader;
+        flags::settle(&mut root, &files)?;
         let stack = Stack {
             name,
             folder,

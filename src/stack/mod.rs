@@ -17,6 +17,7 @@ mod error;
 pub mod export;
 mod fit;
 mod fix;
+mod flags;
 pub mod foreign;
 pub mod health;
 pub mod images;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use super::ingot::{KEY, extras, is_cast};
+use super::ingot::{extras, is_cast};
 use super::load::Stack;
 use super::node::{Map, Node, Place, Value};
 use super::state::SOCKET;
@@ -21,34 +21,6 @@ use crate::error::Result;
 const SANDBOX_FOLDER: &str = "/run/ingot";
 /// The variable that says where its socket is.
 const SANDBOX_VARIABLE: &str = "INGOT_SANDBOX";
-/// Keys whose values are true or false, wherever they stand. podman-compose takes every other text for true.
-const FLAGS: [&str; 22] = [
-    "attach",
-    "attachable",
-    "create_host_path",
-    "disable",
-    "enable_ipv4",
-    "enable_ipv6",
-    "external",
-    "init",
-    "internal",
-    "nocopy",
-    "oom_kill_disable",
-    "privileged",
-    "read_only",
-    "required",
-    "stdin_open",
-    "tty",
-    "use_api_socket",
-    "no_cache",
-    "pull",
-    "ignore",
-    "prepend",
-    "append",
-];
-/// Mappings whose keys are the user's own.
-const FREE: [&str; 9] =
-    ["annotations", "driver_opts", "environment", "extra_hosts", "labels", "logging", "options", "sysctls", "x-ingot"];
 /// Keys of a service that are nothing to a provider that builds nothing, and waits for nobody.
 const REMOVED: [&str; 6] = ["build", "develop", "extends", "profiles", "provider", "scale"];
 /// Keys of a service that must be text: podman-compose gives them to podman as they are.
@@ -125,8 +97,7 @@ pub fn pinned(stack: &Stack, pins: &Pins) -> Result<Pinned> {
     }
     // They are files now.
     map.remove("configs");
-    let mut root = Node::new(stack.root.place, Value::Map(map));
-    flags(stack, &mut root)?;
+    let root = Node::new(stack.root.place, Value::Map(map));
     Ok(Pinned { root, files })
 }
 
@@ -407,38 +378,6 @@ fn healthcheck(place: Place, check: &Json) -> Node {
     Node::new(place, Value::Map(map))
 }
 
-/// Makes truth values of texts that mean one; a text that means none is refused.
-fn flags(stack: &Stack, node: &mut Node) -> Result<()> {
-    match &mut node.value {
-        Value::List(list) => list.iter_mut().try_for_each(|node| flags(stack, node)),
-        Value::Map(map) => {
-            for (key, (_, node)) in map.iter_mut() {
-                if FREE.contains(&key.as_str()) || key == KEY {
-                    continue;
-                }
-                let flag = match &node.value {
-                    Value::Text(text) if FLAGS.contains(&key.as_str()) => text.clone(),
-                    _ => {
-                        flags(stack, node)?;
-                        continue;
-                    }
-                };
-                node.value = match flag.to_ascii_lowercase().as_str() {
-                    "true" | "yes" | "on" | "y" | "1" => Value::Bool(true),
-                    "false" | "no" | "off" | "n" | "0" => Value::Bool(false),
-                    _ => {
-                        let (file, line) = (stack.file(node.place).to_string(), node.place.line);
-                        let value = flag.escape_debug().take(80).collect();
-                        return Err(Trouble::NoFlag { file, line, key: key.clone(), value }.into());
-                    }
-                };
-            }
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -487,8 +426,6 @@ mod tests {
         ] {
             assert_eq!(service(text, &pins).unwrap()[key].to_string(), expected, "{text}");
         }
-        let error = service("{image: i, privileged: maybe}", &pins).unwrap_err();
-        assert_eq!(error.to_string(), "`compose.yaml`, line 3: `privileged` is `maybe`, expected true or false");
     }
 
     #[test]

@@ -93,6 +93,7 @@ pub fn rise(rise: &Rise<'_>, viewer: &mut dyn Viewer) -> Result<Vec<Service>> {
                 failed = failed.or(Some((name.clone(), why.clone())));
             }
         }
+        failed = failed.or_else(|| in_vain(rise.order, &phases));
         if viewer.wants_lines() {
             lines.read(engine, &containers, &phases);
         }
@@ -110,6 +111,16 @@ pub fn rise(rise: &Rise<'_>, viewer: &mut dyn Viewer) -> Result<Vec<Service>> {
             containers = own(engine, &rise.project.name, &rise.project.file)?;
         }
     }
+}
+
+/// A service that has ended, although another waits until it is healthy.
+fn in_vain(order: &Order, phases: &BTreeMap<String, Phase>) -> Option<(String, String)> {
+    let waiting = phases.iter().filter(|(_, phase)| matches!(phase, Phase::Waiting));
+    let mut pairs = waiting.flat_map(|(name, _)| order.waits(name).map(move |(on, condition)| (name, on, condition)));
+    let (name, on, _) = pairs.find(|(_, on, condition)| {
+        *condition == Condition::Healthy && matches!(phases.get(*on), Some(Phase::Started(_, Progress::Done)))
+    })?;
+    Some((on.to_string(), format!("has ended, and `{name}` waits until it is healthy")))
 }
 
 /// The containers of this stack; one of the same name from another folder is not it.
@@ -269,4 +280,28 @@ fn rows(order: &Order, phases: &BTreeMap<String, Phase>, containers: &[Service],
         Row { service, state, health, age, line }
     };
     order.sequence().into_iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::Request;
+
+    #[test]
+    fn nobody_waits_for_the_health_of_what_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "services:\n  a: {image: i, depends_on: {b: {condition: service_healthy}}}\n  b: {image: i}\n";
+        std::fs::write(folder.path().join("compose.yaml"), text).unwrap();
+        let stack = Stack::load(&Request { folder: Some(folder.path().into()), ..Request::default() }).unwrap();
+        let order = Order::of(&stack);
+        let mut phases = BTreeMap::from([("a".to_string(), Phase::Waiting)]);
+        for (progress, expected) in [
+            (Progress::Runs, None),
+            (Progress::Up, None),
+            (Progress::Done, Some(("b".to_string(), "has ended, and `a` waits until it is healthy".to_string()))),
+        ] {
+            phases.insert("b".into(), Phase::Started(Box::new(Watch::new(None, None)), progress));
+            assert_eq!(in_vain(&order, &phases), expected);
+        }
+    }
 }

@@ -98,10 +98,15 @@ impl Watch {
         let since = *self.running_since.get_or_insert_with(Instant::now);
         if self.completes {
             let patience = self.timeout.unwrap_or(Duration::MAX);
-            return if since.elapsed() < patience {
-                Progress::Runs
+            if since.elapsed() >= patience {
+                return Progress::Failed(late(patience, "has not ended"));
+            }
+            // Another service may wait for its health.
+            let checked = containers.iter().any(|one| one.check.is_some());
+            return if checked && self.health(containers, engine, since) == Progress::Up {
+                Progress::Up
             } else {
-                Progress::Failed(late(patience, "has not ended"))
+                Progress::Runs
             };
         }
         if containers.iter().all(|one| one.check.is_none()) {

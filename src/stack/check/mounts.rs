@@ -5,8 +5,23 @@ use crate::stack::load::Stack;
 use crate::stack::node::{Node, Place};
 
 /// Folders of the host that decide over the host. What is below counts, but for `/home`.
-const HOST: [&str; 10] =
-    ["/etc", "/proc", "/sys", "/dev", "/boot", "/root", "/run/dbus", "/run/systemd", "/usr", "/var/lib"];
+const HOST: [&str; 15] = [
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/proc",
+    "/root",
+    "/run/dbus",
+    "/run/systemd",
+    "/sbin",
+    "/sys",
+    "/usr",
+    "/var/lib",
+    "/var/spool",
+];
 /// What below them everybody may read, and services are often given: the time zone, certificates of authorities.
 const PUBLIC: [&str; 6] = [
     "/etc/ca-certificates",
@@ -91,6 +106,9 @@ fn volumes(checker: &mut Checker<'_>, name: &str, service: &Node) {
                 host_path(checker, name, source, mount.place);
             }
         }
+        for path in devices(checker.stack, mount) {
+            host_path(checker, name, &path, mount.place);
+        }
     }
 }
 
@@ -134,6 +152,31 @@ pub fn bound<'a>(stack: &'a Stack, volume: &str) -> Option<&'a str> {
     is_bind.then(|| text("device"))
 }
 
+/// What of the host a named volume is in other words: the device of a file system, the folders of an overlay.
+fn devices(stack: &Stack, mount: &Node) -> Vec<String> {
+    let volume = mount
+        .get("source")
+        .and_then(Node::scalar)
+        .filter(|_| mount.get("type").and_then(Node::scalar) == Some("volume"));
+    let Some(options) = volume.and_then(|volume| stack.root.get("volumes")?.get(volume)?.get("driver_opts")) else {
+        return Vec::new();
+    };
+    let text = |key: &str| options.get(key).and_then(Node::scalar).unwrap_or_default().trim().to_string();
+    let mut paths: Vec<String> = text("o")
+        .split([',', ':'])
+        .flat_map(|option| {
+            ["lowerdir=", "upperdir=", "workdir="].map(|key| option.trim().strip_prefix(key).map(str::to_string))
+        })
+        .flatten()
+        .collect();
+    match text("type").to_ascii_lowercase().as_str() {
+        "proc" | "sysfs" | "devtmpfs" | "cgroup" | "cgroup2" => paths.push("/proc".into()),
+        _ if text("device").starts_with('/') => paths.push(text("device")),
+        _ => {}
+    }
+    paths
+}
+
 /// Whether the engine's socket is at a path of the host or below it.
 fn leads_to_engine(stack: &Stack, written: &str) -> bool {
     paths(stack, written).iter().any(|path| is_engine(path))
@@ -169,14 +212,25 @@ pub fn host_path(checker: &mut Checker<'_>, name: &str, written: &str, place: Pl
         path == "/"
             || HOST.iter().any(|host| path == host || path.starts_with(&format!("{host}/")))
             || path == "/var"
-            || path == "/home"
+            // The folder of a user, with all keys.
+            || path == "/home" || matches!(path.split('/').collect::<Vec<_>>()[..], ["", "home", _])
             || path.split('/').any(|part| KEYS.contains(&part))
     };
+    // What is in the project is the project's, wherever that is; its own keys and sockets apart.
+    let folder = checker.stack.folder.display().to_string();
+    let own = |path: &String| {
+        path.strip_prefix(&folder).is_some_and(|rest| {
+            folder.matches('/').count() > 1
+                && (rest.is_empty() || rest.starts_with('/'))
+                && !rest.split('/').any(|part| part == ".ssh")
+        })
+    };
+    let decides = |path: &String| decides(path) && !own(path);
     if paths.iter().any(|path| is_engine(path)) {
         checker.add("engine-socket", place, format!("`{name}` gets `{written}`"));
     }
     let is_socket = paths.iter().any(|path| NAMES.iter().any(|name| path.ends_with(name)));
-    if !is_socket && (paths.iter().any(decides) || written == "~") {
+    if !is_socket && (paths.iter().any(decides) || matches!(written, "~" | "~/")) {
         checker.add("host-mount", place, format!("`{name}` gets `{written}` of the host"));
     }
 }

@@ -149,7 +149,7 @@ const MISTAKES: &[(&str, &str)] = &[
         "a: {image: x, privileged: true, security_opt: [no-new-privileges]}",
         "`a` is privileged, and may gain no privileges",
     ),
-    ("a: {image: x, volumes: ['v:x']}", "`x` is no path to mount something at"),
+    ("a: {image: x, volumes: [{type: volume, source: v, target: 'C:\\x'}]}", "is no path to mount something at"),
     ("a: {image: x, tmpfs: [/x, /x/]}", "two things are mounted at `/x`"),
     (
         "a: {image: x, volumes: [{type: volume, source: v, target: /x, volume: {subpath: ../x}}]}",

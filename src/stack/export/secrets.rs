@@ -81,6 +81,12 @@ pub(super) fn collect(translation: &mut Translation<'_>) {
     for name in stack.variables.used.iter().filter(|name| is_secret(name)) {
         sensitive.add(stack.variables.get(name).unwrap_or_default(), name, &open);
     }
+    // What a secret is made of is one, whatever the variable is called, and wherever else it is used.
+    for (_, secret) in stack.root.get("secrets").and_then(|all| all.map()).into_iter().flatten().map(|(_, one)| one) {
+        if let Some(name) = secret.get("environment").and_then(|node| node.scalar()) {
+            sensitive.add(stack.variables.get(name).unwrap_or_default(), name, &open);
+        }
+    }
     for variable in translation.variables.values_mut().flatten() {
         variable.secret |= sensitive.found(&variable.value).is_some();
     }
