@@ -115,6 +115,8 @@ fn answer(
 ) -> Result<Vec<String>, String> {
     let mut command = Command::new("apt-get");
     command.args(options).args(["--no-install-recommends", "-o", "Debug::NoLocking=1"]);
+    // apt brings what is installed of the same source package up to date, too; Ingot leaves what holds as it is.
+    command.args(["-o", "APT::Get::Upgrade-By-Source-Package=false"]);
     let (status, cache) = (status.display(), cache.display());
     let settings = [
         &*format!("Dir::State::status={status}"),
