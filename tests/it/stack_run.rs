@@ -443,7 +443,15 @@ print(os.getuid(), json.loads(unix.getresponse().read())['stdout']['text'])";
     // A number that is another program's by now is nobody's business.
     let ran = stacks.run(&["down"]).ok();
     assert!(ran.stderr.contains("the sandbox service\n"), "{}", ran.stderr);
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "it is gone");
+    // Whoever adopted it may take a moment to bury it.
+    let gone = (0..50).any(|_| {
+        let gone = !std::path::Path::new(&format!("/proc/{pid}")).exists();
+        gone || {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            false
+        }
+    });
+    assert!(gone, "it is gone");
     assert_eq!(stacks.containers(), [] as [String; 0]);
 
     // One that cannot be is told before anything is cast.
