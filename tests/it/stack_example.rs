@@ -40,12 +40,15 @@ fn the_example_by_podman() {
     platform.outlives_its_database();
     platform.notices_that_its_executor_image_goes();
     platform.goes_down();
+    platform.is_demonstrated();
 }
 
 #[test]
 fn the_example_by_docker() {
     let platform = Platform::new(Place::Docker(Docker::start()));
     platform.cast();
+    platform.is_demonstrated();
+    platform.goes_down();
     platform.comes_up_in_order();
     platform.plays_in_a_browser();
     platform.tells_its_health();
@@ -58,6 +61,15 @@ fn the_example_by_docker() {
 enum Place {
     Podman(Podman),
     Docker(Docker),
+}
+
+impl Place {
+    fn name(&self) -> &'static str {
+        match self {
+            Place::Podman(_) => "podman",
+            Place::Docker(_) => "docker",
+        }
+    }
 }
 
 /// The example in a folder of its own, with secrets and a port of its own.
@@ -98,11 +110,7 @@ impl Platform {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let engine = match self.place {
-            Place::Podman(_) => "podman",
-            Place::Docker(_) => "docker",
-        };
-        self.ingot.command([&["stack"], args, &["--engine", engine]].concat())
+        self.ingot.command([&["stack"], args, &["--engine", self.place.name()]].concat())
     }
 
     fn engine<const N: usize>(&self, words: [&str; N]) -> Ran {
@@ -145,6 +153,23 @@ impl Platform {
             assert!(Instant::now() < deadline, "not {status} but {}: {}", answer.status, answer.text());
             std::thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    /// What `make stack` runs: from the secrets to `down`, with a game in a browser and the health document between.
+    fn is_demonstrated(&self) {
+        let ingot = self.command(&["up"]);
+        let environment = ingot.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let mut demo = Command::new(self.project.folder().join("demo.sh"));
+        demo.arg(ingot.get_program()).args(["--engine", self.place.name()]).env_clear().envs(environment);
+        let ran = Ran::of(demo).ok();
+        for part in ["0 errors and 0 warnings", "a draw\nYou have played 1 game.\nbest scores: Ada: 42\n"] {
+            assert!(ran.stdout.contains(part), "`{part}` is not in {ran:?}");
+        }
+        let (_, health) = ran.stdout.rsplit_once("\n{\n").unwrap_or_else(|| panic!("no health document: {ran:?}"));
+        let document: Value = serde_json::Deserializer::from_str(&format!("{{\n{health}")).into_iter().next().unwrap().unwrap();
+        assert_eq!(document["status"], "healthy", "{document}");
+        assert!(ORDER.iter().all(|service| document["services"][service].is_object()), "{document}");
+        assert_eq!(self.engine(["ps", "--all", "--quiet"]).ok().stdout, "", "it is taken down");
     }
 
     /// Both places cast the same: the second takes what the first has made.
