@@ -33,6 +33,12 @@ pub enum Error {
         /// Where it was looked for.
         folder: String,
     },
+    /// A file that is usually read is a link to somebody else's.
+    #[error("`{file}` is a link that leads out of the project's folder")]
+    Outside {
+        /// The file.
+        file: String,
+    },
     /// Somebody else wrote a file while it was looked at.
     #[error("`{file}` was changed by somebody else, and is not written")]
     Changed {
@@ -69,6 +75,7 @@ impl Explain for Error {
             Error::Yaml { .. } => None,
             Error::UnknownKey { hint, .. } => Some(hint.clone()).filter(|hint| !hint.is_empty()),
             Error::NoFile { .. } => Some("name one with `-f FILE`, or write compose.yaml".into()),
+            Error::Outside { file } => Some(format!("if that is meant, name it: `--env-file {file}`")),
             Error::Changed { .. } => Some("run it again".into()),
             Error::Always { .. } => Some(
                 "who can talk to the engine is root on the host; `ingot sandbox serve` is there for such services"

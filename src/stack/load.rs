@@ -195,8 +195,13 @@ fn files(request: &Request) -> Result<Vec<PathBuf>> {
 fn variables(request: &Request, folder: &Path) -> Result<Variables> {
     let mut found = BTreeMap::new();
     let usual = folder.join(".env");
-    let files =
-        if request.env_files.is_empty() && fs::exists(&usual) { vec![usual] } else { request.env_files.clone() };
+    let mut files = request.env_files.clone();
+    if files.is_empty() && fs::exists(&usual) {
+        if !fs::canonical(&usual).starts_with(folder) {
+            return Err(Error::Outside { file: ".env".into() }.into());
+        }
+        files.push(usual);
+    }
     for file in files {
         let text = fs::read_text(&file, yaml::FILE_LIMIT)?;
         let known: BTreeMap<String, String> = found.clone().into_iter().chain(request.environment.clone()).collect();
@@ -356,7 +361,12 @@ impl Loader<'_> {
         let outer = self.variables.clone();
         let usual = folder.join(".env");
         let named = one.get("env_file").map(list).unwrap_or_default();
-        let mut files = if named.is_empty() && fs::exists(&usual) { vec![usual] } else { Vec::new() };
+        let mut files = Vec::new();
+        if named.is_empty() && fs::exists(&usual) {
+            // It may be a link, which leads wherever its author wants.
+            let shown = usual.strip_prefix(&self.folder).unwrap_or(&usual).display().to_string();
+            files.push(self.local(&shown, &self.folder, one.place, file)?);
+        }
         for node in named {
             files.push(self.local(node.scalar().unwrap_or_default(), base, node.place, file)?);
         }

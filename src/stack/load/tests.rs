@@ -181,3 +181,36 @@ fn names_files_and_profiles_come_from_the_environment() {
         .unwrap();
     assert_eq!(stack.name, "other");
 }
+
+#[test]
+fn no_file_of_variables_is_read_through_a_link_that_leads_out() {
+    let files = [
+        ("compose.yaml", "include: [inc/compose.yaml]\nservices: {a: {image: 'a:${LEAK:-own}'}}\n"),
+        ("inc/compose.yaml", "services: {b: {image: 'b:${LEAK:-own}'}}\n"),
+        ("inc/real.env", "LEAK=inner\n"),
+        ("../outside.env", "LEAK=secret\n"),
+    ];
+    let folder = project(&files);
+    let app = folder.path().join("app");
+    let load = |env_files: &[&str]| {
+        let env_files = env_files.iter().map(|file| app.join(file)).collect();
+        Stack::load(&Request { folder: Some(app.clone()), env_files, ..Request::default() })
+    };
+    let image = |stack: &Stack, name: &str| json(stack.root.get("services").unwrap().get(name).unwrap())["image"].clone();
+    let link = |to: &str, at: &str| {
+        let _ = std::fs::remove_file(app.join(at));
+        std::os::unix::fs::symlink(to, app.join(at)).unwrap();
+    };
+    link("../../outside.env", "inc/.env");
+    let error = load(&[]).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(error, "`compose.yaml`, line 1: `inc/.env` is outside of the project's folder");
+    link("real.env", "inc/.env");
+    assert_eq!(image(&load(&[]).unwrap(), "b"), "b:inner");
+    link("../outside.env", ".env");
+    let error = load(&[]).map(|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "`.env` is a link that leads out of the project's folder");
+    assert_eq!((error.hint().unwrap().as_str(), error.class().code()), ("if that is meant, name it: `--env-file .env`", 2));
+    assert_eq!(image(&load(&[".env"]).unwrap(), "a"), "a:secret");
+    link("inc/real.env", ".env");
+    assert_eq!(image(&load(&[]).unwrap(), "a"), "a:inner");
+}
