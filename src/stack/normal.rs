@@ -7,13 +7,14 @@ use super::node::{Map, Node, Place, Value};
 /// Keys of a service that are lists of `NAME=VALUE` or mappings.
 const PAIRS: [&str; 5] = ["annotations", "environment", "extra_hosts", "labels", "sysctls"];
 /// Keys of a service that are text or a list of texts. A command is not among them: text is split by a shell's rules.
-const LISTS: [&str; 10] = [
+const LISTS: [&str; 11] = [
     "cap_add",
     "cap_drop",
     "device_cgroup_rules",
     "dns",
     "dns_search",
     "expose",
+    "label_file",
     "profiles",
     "security_opt",
     "tmpfs",

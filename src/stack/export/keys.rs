@@ -65,7 +65,7 @@ pub(super) const KEYS: &[(&str, Fate)] = &[
     ("init", Translated),
     ("ipc", Lost(&["private", "shareable"])),
     ("isolation", Lost(&["default"])),
-    ("label_file", Lost(&[])),
+    ("label_file", Translated),
     ("labels", Translated),
     ("links", Translated),
     ("logging", Translated),

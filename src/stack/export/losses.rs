@@ -71,7 +71,6 @@ pub(super) const LOSSES: &[Loss] = &[
         "leave it out, or make one image of the two",
     ),
     loss("isolation", "it is for Windows", "leave it out"),
-    loss("label_file", "the file is not read", "write `labels`"),
     loss("labels", "it is not the key of a label", "take letters, digits, `.`, `_`, `-`, and a domain before `/`"),
     loss("logging", "logs are collected by the cluster", "leave it out, and install what ships logs in the cluster"),
     loss("mac_address", NODE, "leave it out"),

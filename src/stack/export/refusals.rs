@@ -42,7 +42,6 @@ const LOST: &[(&str, &str)] = &[
     ("hostname", "hostname: A_b"),
     ("ipc", "ipc: host"),
     ("isolation", "isolation: hyperv"),
-    ("label_file", "label_file: x"),
     ("labels", "labels: {app.kubernetes.io/name: x}"),
     ("logging", "logging: {driver: syslog}"),
     ("mac_address", "mac_address: '02:42:ac:11:65:43'"),

@@ -196,7 +196,8 @@ fn no_file_of_variables_is_read_through_a_link_that_leads_out() {
         let env_files = env_files.iter().map(|file| app.join(file)).collect();
         Stack::load(&Request { folder: Some(app.clone()), env_files, ..Request::default() })
     };
-    let image = |stack: &Stack, name: &str| json(stack.root.get("services").unwrap().get(name).unwrap())["image"].clone();
+    let image =
+        |stack: &Stack, name: &str| json(stack.root.get("services").unwrap().get(name).unwrap())["image"].clone();
     let link = |to: &str, at: &str| {
         let _ = std::fs::remove_file(app.join(at));
         std::os::unix::fs::symlink(to, app.join(at)).unwrap();
@@ -209,8 +210,53 @@ fn no_file_of_variables_is_read_through_a_link_that_leads_out() {
     link("../outside.env", ".env");
     let error = load(&[]).map(|_| ()).unwrap_err();
     assert_eq!(error.to_string(), "`.env` is a link that leads out of the project's folder");
-    assert_eq!((error.hint().unwrap().as_str(), error.class().code()), ("if that is meant, name it: `--env-file .env`", 2));
+    assert_eq!(
+        (error.hint().unwrap().as_str(), error.class().code()),
+        ("if that is meant, name it: `--env-file .env`", 2)
+    );
     assert_eq!(image(&load(&[".env"]).unwrap(), "a"), "a:secret");
     link("inc/real.env", ".env");
     assert_eq!(image(&load(&[]).unwrap(), "a"), "a:inner");
+}
+
+#[test]
+fn files_of_labels_are_under_what_stands_in_the_file() {
+    let files = [
+        (
+            "compose.yaml",
+            "include: [p/c.yaml]\nservices: {a: {image: i, label_file: [one.txt, ./two.txt], labels: {A: own}}, b: {image: i, label_file: one.txt}, d: {extends: {file: p/c.yaml, service: c}}}\n",
+        ),
+        ("one.txt", "# who it is\nA=1\ncom.example.b='x y'\nC=$A-$KNOWN\n"),
+        ("two.txt", "com.example.b=2\nD=$C\nKNOWN\n"),
+        ("p/c.yaml", "services: {c: {image: i, label_file: c.txt}}\n"),
+        ("p/c.txt", "E=1\n"),
+    ];
+    let stack = load(&files, |request| drop(request.environment.insert("KNOWN".into(), "k".into()))).unwrap();
+    let service = |name: &str| json(stack.root.get("services").unwrap().get(name).unwrap()).to_string();
+    assert_eq!(service("a"), r#"{"image":"i","labels":{"A":"own","C":"1-","D":"1-","com.example.b":"2"}}"#);
+    assert_eq!(service("b"), r#"{"image":"i","labels":{"A":"1","C":"1-","com.example.b":"x y"}}"#);
+    assert_eq!((service("c"), service("d")), (r#"{"image":"i","labels":{"E":"1"}}"#.into(), service("c")));
+    let labels = stack.root.get("services").unwrap().get("a").unwrap().get("labels").unwrap();
+    let place = labels.get("D").unwrap().place;
+    assert_eq!((stack.file(place), place.line), ("two.txt", 2));
+    for (file, expected) in [
+        ("/etc/hosts", "line 1: `/etc/hosts` is outside of the project's folder"),
+        ("../l.txt", "line 1: `../l.txt` is outside of the project's folder"),
+        ("https://x.example/l", "is not on this machine"),
+        ("no.txt", "line 1: `no.txt` is not there"),
+    ] {
+        let text = format!("services: {{a: {{image: i, label_file: '{file}'}}}}");
+        assert!(refused(&text).contains(expected), "{file}: {}", refused(&text));
+    }
+    let bad = [("compose.yaml", "services: {a: {image: i, label_file: l.txt}}\n"), ("l.txt", "\na b c\n")];
+    let error = load(&bad, |_| {}).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(error, "`l.txt`, line 2: a line without `=`");
+    let over = [
+        ("compose.yaml", "services: {a: {image: i, label_file: one.txt}}\n"),
+        ("compose.override.yaml", "services: {a: {label_file: two.txt}}\n"),
+        ("one.txt", "A=1\nB=1\n"),
+        ("two.txt", "B=2\n"),
+    ];
+    let stack = load(&over, |_| {}).unwrap();
+    assert_eq!(json(&stack.root)["services"]["a"]["labels"].to_string(), r#"{"A":"1","B":"2"}"#);
 }
