@@ -27,9 +27,11 @@ pub enum Shape {
     NamedOrList(&'static [(&'static str, Shape)]),
     /// A scalar or a mapping with these keys.
     ScalarOr(&'static [(&'static str, Shape)]),
+    /// A scalar, or a list of scalars or of mappings with these keys.
+    ScalarOrItems(&'static [(&'static str, Shape)]),
 }
 
-use Shape::{Any, Items, Named, NamedOrList, Pairs, Scalar, ScalarOr, Scalars, Table};
+use Shape::{Any, Items, Named, NamedOrList, Pairs, Scalar, ScalarOr, ScalarOrItems, Scalars, Table};
 
 type Keys = &'static [(&'static str, Shape)];
 
@@ -78,7 +80,7 @@ const SERVICE: Keys = &[
     ("dns_search", Scalars),
     ("domainname", Scalar),
     ("entrypoint", Scalars),
-    ("env_file", Any),
+    ("env_file", ScalarOrItems(&[("format", Scalar), ("path", Scalar), ("required", Scalar)])),
     ("environment", Pairs),
     ("expose", Scalars),
     ("extends", ScalarOr(&[("service", Scalar), ("file", Scalar)])),
@@ -304,7 +306,7 @@ impl Shape {
             // What is taken away may be anything.
             _ if node.merge == Merge::Reset => Ok(()),
             (Any, _) | (_, Value::Null) => Ok(()),
-            (Scalar | Scalars | ScalarOr(_), _) if node.scalar().is_some() => Ok(()),
+            (Scalar | Scalars | ScalarOr(_) | ScalarOrItems(_), _) if node.scalar().is_some() => Ok(()),
             (Scalar, _) => expected("text"),
             (Scalars, Value::List(list)) if all_scalars(list) => Ok(()),
             (Scalars, _) => expected("text or a list of texts"),
@@ -318,12 +320,17 @@ impl Shape {
             (Named(_), _) => expected("a mapping of names"),
             (NamedOrList(_), Value::List(list)) if all_scalars(list) => Ok(()),
             (NamedOrList(_), _) => expected("a mapping of names or a list of them"),
-            (Items(known), Value::List(list)) => list.iter().try_for_each(|one| match &one.value {
-                Value::Map(map) => keys(map, known, path, file),
-                _ if one.scalar().is_some() => Ok(()),
-                _ => Err(wrong(file, one.place, format!("`{path}` has {}, expected text or a mapping", one.kind()))),
-            }),
+            (Items(known) | ScalarOrItems(known), Value::List(list)) => {
+                list.iter().try_for_each(|one| match &one.value {
+                    Value::Map(map) => keys(map, known, path, file),
+                    _ if one.scalar().is_some() => Ok(()),
+                    _ => {
+                        Err(wrong(file, one.place, format!("`{path}` has {}, expected text or a mapping", one.kind())))
+                    }
+                })
+            }
             (Items(_), _) => expected("a list"),
+            (ScalarOrItems(_), _) => expected("text or a list"),
         }
     }
 }
@@ -382,6 +389,12 @@ mod tests {
             ("services:\n  a b: {}\n", "`a b` in `services` is not a name"),
             ("services:\n  a:\n    image: [x]\n", "line 3: `services.a.image` is a list, expected text"),
             ("services:\n  a:\n    ports: {a: b}\n", "`services.a.ports` is a mapping, expected a list"),
+            (
+                "services:\n  a:\n    env_file: {path: x}\n",
+                "line 3: `services.a.env_file` is a mapping, expected text or a list",
+            ),
+            ("services:\n  a:\n    env_file: [{path: x, requierd: false}]\n", "there is no key `requierd`"),
+            ("services:\n  a:\n    env_file: [[x]]\n", "`services.a.env_file` has a list, expected text or a mapping"),
             ("services:\n  a:\n    healthcheck: {tests: x}\n", "there is no key `tests` in `services.a.healthcheck`"),
             ("[]", "a Compose file is a mapping, this is a list"),
         ] {
