@@ -38,8 +38,10 @@ pub fn check(stack: &Stack) -> Result<(), Error> {
                 if let Some(source) = grant.get("source") {
                     known(stack, source.place, table, source.scalar().unwrap_or_default())?;
                 }
+                plain(stack, grant, table, &["target", "uid", "gid", "mode"])?;
             }
         }
+        container_name(stack, service)?;
         for mount in service.get("volumes").and_then(Node::list).into_iter().flatten() {
             let is_volume = mount.get("type").and_then(Node::scalar) == Some("volume");
             if let Some(source) = mount.get("source").filter(|_| is_volume) {
@@ -65,6 +67,11 @@ pub fn check(stack: &Stack) -> Result<(), Error> {
             }
         }
     }
+    for table in ["configs", "networks", "secrets", "volumes"] {
+        for (_, one) in stack.root.get(table).and_then(Node::map).into_iter().flat_map(|all| all.values()) {
+            plain(stack, one, table, &["file", "name"])?;
+        }
+    }
     let mut done = BTreeSet::new();
     stack.services().try_for_each(|(name, _)| acyclic(stack, name, &mut Vec::new(), &mut done))
 }
@@ -87,17 +94,36 @@ fn source(stack: &Stack, name: &str, service: &Node) -> Result<(), Error> {
     ))
 }
 
-/// Providers write a mount in one line, and what has a colon or a comma in it says something else there.
-fn plain_mount(stack: &Stack, mount: &Node) -> Result<(), Error> {
-    let field = |key: &str| mount.get(key).and_then(Node::scalar).unwrap_or_default();
-    for key in ["source", "target"] {
-        let text = field(key);
+/// Providers write these in one line with others, and what has a colon or a comma in it says something else there.
+fn plain(stack: &Stack, node: &Node, of: &str, keys: &[&str]) -> Result<(), Error> {
+    for key in keys {
+        let text = node.get(key).and_then(Node::scalar).unwrap_or_default();
         let rest = if text.get(1..3) == Some(":\\") { text.get(2..).unwrap_or_default() } else { text };
         if rest.contains([':', ',']) || rest.contains(char::is_control) {
-            let what = format!("the {key} `{}` of a mount has a colon, a comma or a control character", shown(text));
-            return Err(unfit(stack, mount.place, what, "take another name for it"));
+            let what = format!("the {key} `{}` of {of} has a colon, a comma or a control character", shown(text));
+            return Err(unfit(stack, node.place, what, "take another name for it"));
         }
     }
+    Ok(())
+}
+
+/// Names that engines take (Compose Specification, "container_name").
+fn container_name(stack: &Stack, service: &Node) -> Result<(), Error> {
+    let Some((node, name)) = service.get("container_name").and_then(|node| Some((node, node.scalar()?))) else {
+        return Ok(());
+    };
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric();
+    let fits = name.bytes().enumerate().all(|(at, byte)| is_letter(byte) || at > 0 && b"_.-".contains(&byte));
+    if fits && name.len() > 1 {
+        return Ok(());
+    }
+    let what = format!("`{}` is no `container_name`", shown(name));
+    Err(unfit(stack, node.place, what, "write two or more letters, digits, `_`, `.` and `-`, a letter or digit first"))
+}
+
+fn plain_mount(stack: &Stack, mount: &Node) -> Result<(), Error> {
+    let field = |key: &str| mount.get(key).and_then(Node::scalar).unwrap_or_default();
+    plain(stack, mount, "a mount", &["source", "target"])?;
     if !field("target").starts_with(['/', '$']) && field("type") != "npipe" && !field("target").contains(":\\") {
         let what = format!("the target `{}` of a mount does not begin at the root", shown(field("target")));
         return Err(unfit(stack, mount.place, what, "write a path that begins with `/`"));
@@ -293,6 +319,30 @@ mod tests {
                 "services: {a: {image: i, volumes: [{type: bind, source: ./x, target: /x, bind: {selinux: 'O,upperdir=/etc'}}]}}",
                 "`selinux` is `O,upperdir=/etc`",
             ),
+            (
+                "services: {a: {image: i, secrets: [{source: s, target: 's:/etc/x'}]}}\nsecrets: {s: {file: ./s}}",
+                "line 1: the target `s:/etc/x` of secrets has a colon",
+            ),
+            (
+                "services: {a: {image: i, secrets: [{source: s, mode: '0400,type=env'}]}}\nsecrets: {s: {file: ./s}}",
+                "the mode `0400,type=env` of secrets has a colon, a comma",
+            ),
+            (
+                "services: {a: {image: i, configs: [{source: c, target: \"/c\\nd\"}]}}\nconfigs: {c: {file: ./c}}",
+                "the target `/c\\nd` of configs has a colon, a comma or a control character",
+            ),
+            (
+                "services: {a: {image: i, secrets: [s]}}\nsecrets: {s: {file: './s:/etc/shadow'}}",
+                "line 2: the file `./s:/etc/shadow` of secrets has a colon",
+            ),
+            (
+                "services: {a: {image: i}}\nvolumes: {v: {name: '/run:/x'}}",
+                "line 2: the name `/run:/x` of volumes has a colon",
+            ),
+            ("services: {a: {image: i, container_name: 'a:b'}}", "line 1: `a:b` is no `container_name`"),
+            ("services: {a: {image: i, container_name: -a}}", "`-a` is no `container_name`"),
+            ("services: {a: {image: i, container_name: a}}", "`a` is no `container_name`"),
+            ("services: {a: {image: i, container_name: \"a\\nb\"}}", "`a\\nb` is no `container_name`"),
             ("services: {a: {image: i, secrets: [s]}}", "`s` is used, but is not among the file's `secrets`"),
             ("services: {a: {image: i, depends_on: [b]}}", "`a` depends on `b`, which is not there"),
             (
@@ -314,6 +364,15 @@ mod tests {
         ] {
             assert!(refused(text).contains(expected), "{text}: {}", refused(text));
         }
+    }
+
+    #[test]
+    fn usual_names_are_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "services: {a: {image: i, container_name: My.app_1-x, secrets: [{source: s, target: /run/x, uid: '1', mode: 0400}]}}\nsecrets: {s: {file: './a b.txt'}}\n";
+        std::fs::write(folder.path().join("compose.yaml"), text).unwrap();
+        let request = Request { folder: Some(folder.path().into()), ..Request::default() };
+        assert!(Stack::load(&request).is_ok());
     }
 
     #[test]
