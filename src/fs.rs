@@ -446,19 +446,45 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     temporary.persist(path)
 }
 
-/// Like [`write_atomic`], over a file that is there: what a link names, with the mode and the owner that it has.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+/// The new content of a file that is there, complete but for the name: for what a link names, with the mode and the owner
+/// that it has. Dropped without [`Replacement::rename`], the file stays as it is.
+#[derive(Debug)]
+pub struct Replacement {
+    settled: Settled,
+    path: PathBuf,
+}
+
+impl Replacement {
+    /// Writes the content beside the file.
+    pub fn new(path: &Path, bytes: &[u8]) -> Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let path = canonical(path);
+        let old = symlink_metadata(&path)?;
+        let mut temporary = Temporary::new_in(path.parent().unwrap_or(Path::new(".")))?;
+        temporary.write_all(bytes).map_err(failed("write", &path))?;
+        let settled = temporary.settle(&path)?;
+        // Only root can give a file away; whoever cannot, owns what he wrote.
+        let _ = std::os::unix::fs::chown(&settled.path, Some(old.uid()), Some(old.gid()));
+        fs::set_permissions(&settled.path, old.permissions()).map_err(failed("set the mode of", &path))?;
+        Ok(Replacement { settled, path })
+    }
+
+    /// Puts it in the file's place.
+    pub fn rename(self) -> Result<()> {
+        self.settled.rename(&self.path)?;
+        sync_parent(&self.path)
+    }
+}
+
+/// Whether its owner has closed a file to writing. Nothing is closed to root, and a rename asks the folder only.
+pub fn is_closed(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let path = &canonical(path);
-    let old = symlink_metadata(path)?;
-    let mut temporary = Temporary::new_in(path.parent().unwrap_or(Path::new(".")))?;
-    temporary.write_all(bytes).map_err(failed("write", path))?;
-    let settled = temporary.settle(path)?;
-    // Only root can give a file away; whoever cannot, owns what he wrote.
-    let _ = std::os::unix::fs::chown(&settled.path, Some(old.uid()), Some(old.gid()));
-    fs::set_permissions(&settled.path, old.permissions()).map_err(failed("set the mode of", path))?;
-    settled.rename(path)?;
-    sync_parent(path)
+    fs::metadata(path).is_ok_and(|found| found.mode() & 0o200 == 0)
+}
+
+/// What a link says, if it is one.
+pub fn read_link(path: &Path) -> Option<PathBuf> {
+    fs::read_link(path).ok()
 }
 
 /// So many bytes of a mapped file may have been read and not be released.

@@ -1,6 +1,7 @@
 //! What can be wrong with a stack.
 
 use crate::error::{Class, Explain};
+use crate::fs;
 
 /// A compose file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,19 @@ pub enum Error {
         /// The file.
         file: String,
     },
+    /// Some of several files are written, and another one could not be.
+    #[error("`{file}` could not be written, but {written} {}", if *written_count == 1 { "is" } else { "are" })]
+    Partly {
+        /// The file.
+        file: String,
+        /// Those that are written, each in back-ticks.
+        written: String,
+        /// How many that are.
+        written_count: usize,
+        /// Why not.
+        #[source]
+        source: fs::Error,
+    },
     /// A rule that holds always.
     #[error("the rule `{rule}` cannot be switched off")]
     Always {
@@ -67,7 +81,10 @@ pub enum Error {
 
 impl Explain for Error {
     fn class(&self) -> Class {
-        Class::Usage
+        match self {
+            Error::Partly { source, .. } => source.class(),
+            _ => Class::Usage,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -77,6 +94,7 @@ impl Explain for Error {
             Error::NoFile { .. } => Some("name one with `-f FILE`, or write compose.yaml".into()),
             Error::Outside { file } => Some(format!("if that is meant, name it: `--env-file {file}`")),
             Error::Changed { .. } => Some("run it again".into()),
+            Error::Partly { .. } => Some("run it again: what is written stays, and what is missing is added".into()),
             Error::Always { .. } => Some(
                 "who can talk to the engine is root on the host; `ingot sandbox serve` is there for such services"
                     .into(),

@@ -173,14 +173,22 @@ impl Stack {
     }
 }
 
+/// The files that somebody named, with `-f` or COMPOSE_FILE.
+pub(super) fn named(request: &Request) -> Vec<PathBuf> {
+    let variable = |name: &str| request.environment.get(name);
+    match variable("COMPOSE_FILE").filter(|named| request.files.is_empty() && !named.is_empty()) {
+        Some(named) => {
+            let between = variable("COMPOSE_PATH_SEPARATOR").map_or(":", String::as_str);
+            named.split(between).map(PathBuf::from).collect()
+        }
+        None => request.files.clone(),
+    }
+}
+
 fn files(request: &Request) -> Result<Vec<PathBuf>> {
     let there =
         |folder: &Path, names: &[&str]| names.iter().map(|name| folder.join(name)).find(|path| fs::exists(path));
-    let mut files = request.files.clone();
-    if let Some(named) = request.environment.get("COMPOSE_FILE").filter(|named| files.is_empty() && !named.is_empty()) {
-        let between = request.environment.get("COMPOSE_PATH_SEPARATOR").map_or(":", String::as_str);
-        files = named.split(between).map(PathBuf::from).collect();
-    }
+    let mut files = named(request);
     if files.is_empty() {
         let folder = request.folder.clone().unwrap_or_else(|| ".".into());
         let first = there(&folder, &USUAL).ok_or_else(|| Error::NoFile { folder: folder.display().to_string() })?;

@@ -20,7 +20,7 @@ use serde_json::Value as Json;
 use self::change::{Fix, Op};
 use self::source::{Reason, Source};
 use super::check::inspect;
-use super::load::{Overlay, Request, Role, Stack};
+use super::load::{Overlay, Request, Role, Stack, named};
 use super::node::{Node, Value};
 use super::render::json;
 use crate::check::{Finding, Policy, Report};
@@ -61,17 +61,43 @@ impl Rewritten {
 }
 
 impl Fixed {
-    /// Writes the files, each as a whole, with its mode. A file that is not any more what it was is an error.
+    /// Writes the files, each as a whole, with its mode. A file that is not any more what it was is an error, and then
+    /// none is written.
     pub fn write(&self) -> Result<()> {
+        finish(self.prepare()?)
+    }
+
+    /// The new files, complete but for their names, after all were looked at.
+    fn prepare(&self) -> Result<Vec<(&str, fs::Replacement)>> {
         for file in &self.files {
             let now = fs::read_text(&file.path, super::yaml::FILE_LIMIT)?;
             if now != file.before {
                 return Err(super::Error::Changed { file: file.name.clone() }.into());
             }
-            fs::replace(&file.path, file.after.as_bytes())?;
         }
-        Ok(())
+        let mut prepared = Vec::new();
+        for file in &self.files {
+            prepared.push((file.name.as_str(), fs::Replacement::new(&file.path, file.after.as_bytes())?));
+        }
+        Ok(prepared)
     }
+}
+
+/// Gives the new files their names. There is no step that does it for all at once: if one cannot be renamed, those that are
+/// written are named.
+fn finish(files: Vec<(&str, fs::Replacement)>) -> Result<()> {
+    let mut written: Vec<String> = Vec::new();
+    for (name, file) in files {
+        match file.rename() {
+            Ok(()) => written.push(format!("`{name}`")),
+            Err(source) if written.is_empty() => return Err(source.into()),
+            Err(source) => {
+                let (file, written_count) = (name.to_string(), written.len());
+                return Err(super::Error::Partly { file, written: written.join(", "), written_count, source }.into());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Answers what can be answered of a stack's findings. Nothing is written.
@@ -99,6 +125,8 @@ struct Fixer<'a> {
     shown: Stack,
     all: Stack,
     texts: Overlay,
+    /// Files that must not be written, and why.
+    closed: BTreeMap<PathBuf, &'static str>,
     /// Why fixes were given up, by service and rule.
     left: BTreeMap<(String, String), Reason>,
 }
@@ -115,7 +143,8 @@ impl<'a> Fixer<'a> {
         let texts = Overlay::new();
         let shown = Stack::load(request)?;
         let all = everything(request, &texts).unwrap_or_else(|_| shown.clone());
-        Ok(Fixer { request, policy, shown, all, texts, left: BTreeMap::new() })
+        let closed = closed(request, &all);
+        Ok(Fixer { request, policy, shown, all, texts, closed, left: BTreeMap::new() })
     }
 
     fn findings(&self, stack: &Stack) -> Result<Vec<(String, Finding)>> {
@@ -232,11 +261,15 @@ impl<'a> Fixer<'a> {
         let mut there: Vec<(PathBuf, Source)> = Vec::new();
         let mut reason = "it does not stand in a file of the stack".to_string();
         for path in self.files() {
-            match Source::parse(self.text(texts, &path)) {
-                Ok(source) if source.service(name).is_some() => there.push((path, source)),
-                Ok(_) => {}
-                Err(why) => reason = why,
+            match (Source::parse(self.text(texts, &path)), self.closed.get(&path)) {
+                (Ok(source), None) if source.service(name).is_some() => there.push((path, source)),
+                (Ok(source), Some(why)) if source.service(name).is_some() => reason = why.to_string(),
+                (Ok(_), _) => {}
+                (Err(why), _) => reason = why,
             }
+        }
+        if there.is_empty() {
+            return Err(reason);
         }
         if change.op == Op::Loopback {
             let own: Vec<_> = there.iter().filter(|(_, source)| edit::has(source, name, &change.path)).collect();
@@ -353,6 +386,20 @@ impl<'a> Fixer<'a> {
         }
         Ok(Fixed { files, fixed: fixed.into_iter().collect(), report, advice })
     }
+}
+
+/// The files of a stack that must not be written: what nobody named, and a link leads to, is somebody else's.
+fn closed(request: &Request, stack: &Stack) -> BTreeMap<PathBuf, &'static str> {
+    let named: Vec<PathBuf> = named(request).iter().map(|path| fs::canonical(path)).collect();
+    let why = |path: &PathBuf| match () {
+        () if !path.starts_with(&stack.folder) && !named.contains(path) => {
+            Some("it stands in a file that a link leads to, out of the project: name it with `-f`")
+        }
+        () if fs::is_closed(path) => Some("it stands in a file that its owner closed to writing"),
+        () => None,
+    };
+    let paths = stack.sources.iter().map(|source| source.path.clone());
+    paths.filter_map(|path| Some((path.clone(), why(&path)?))).collect()
 }
 
 /// How many files a change may be tried in, twice: as a part of a list and as the whole.

@@ -248,6 +248,96 @@ fn a_file_is_written_whole_with_its_mode_or_not_at_all() {
     );
 }
 
+#[test]
+fn a_file_that_a_link_leads_to_out_of_the_project_is_written_if_it_is_named() {
+    let text = "services:\n  a:\n    image: a\n    ports: ['80:80']\n";
+    let project = Project::new(&[
+        ("real/compose.yaml", text),
+        ("app/other.yaml", "services:\n  b:\n    image: b\n"),
+        ("app/x", ""),
+    ]);
+    let app = project.folder.path().join("app");
+    let link = |to: &str, at: &str| std::os::unix::fs::symlink(to, app.join(at)).unwrap();
+    let run = |files: &[&str], production| {
+        let files = files.iter().map(|file| app.join(file)).collect();
+        let request = Request { folder: Some(app.clone()), files, production, ..Request::default() };
+        fix(&request, &policy(&[]).unwrap()).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let names = |result: &Fixed| result.files.iter().map(|file| file.name.clone()).collect::<Vec<_>>().join(" ");
+    let why = "left: it stands in a file that a link leads to, out of the project: name it with `-f`";
+    link("../real/compose.yaml", "compose.yaml");
+    let result = run(&[], false);
+    assert_eq!((names(&result).as_str(), result.fixed.as_slice()), ("", &[][..]));
+    for rule in ["writable-root", "port-public"] {
+        let finding = result.report.findings.iter().find(|finding| finding.rule == rule).unwrap();
+        assert_eq!(finding.details, [why], "{rule}");
+    }
+    result.write().unwrap();
+    assert_eq!(project.read("real/compose.yaml"), text);
+    // The file for production is found, too; what stands elsewhere is edited where it stands.
+    link("../real/compose.yaml", "compose.production.yaml");
+    let result = run(&["other.yaml"], true);
+    result.write().unwrap();
+    assert_eq!((names(&result).as_str(), project.read("real/compose.yaml").as_str()), ("other.yaml", text));
+    // A name is a wish. The link stays one.
+    let result = run(&["compose.yaml"], false);
+    result.write().unwrap();
+    assert!(app.join("compose.yaml").is_symlink());
+    assert!(project.read("real/compose.yaml").contains("read_only: true\n"));
+}
+
+#[test]
+fn a_file_that_its_owner_closed_is_left() {
+    use std::os::unix::fs::PermissionsExt;
+    let text = "services:\n  a:\n    image: a\n";
+    let project = Project::new(&[("compose.yaml", text)]);
+    let path = project.folder.path().join("compose.yaml");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).unwrap();
+    let result = project.fix();
+    result.write().unwrap();
+    assert_eq!((result.files.len(), project.read("compose.yaml").as_str()), (0, text));
+    let left = left(&project);
+    assert!(
+        left.contains(&"writable-root: left: it stands in a file that its owner closed to writing".into()),
+        "{left:#?}"
+    );
+}
+
+#[test]
+fn files_are_written_all_or_none_and_otherwise_it_is_said_which() {
+    let text = |name: &str| format!("services:\n  {name}:\n    image: x\n");
+    let files = [("compose.yaml", text("a")), ("compose.override.yaml", text("b"))];
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let project = Project::new(&files);
+    let result = project.fix();
+    assert_eq!(
+        result.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(),
+        ["compose.override.yaml", "compose.yaml"]
+    );
+    // The second is somebody else's now: the first stays, too.
+    std::fs::write(project.folder.path().join("compose.yaml"), text("c")).unwrap();
+    assert_eq!(
+        result.write().unwrap_err().to_string(),
+        "`compose.yaml` was changed by somebody else, and is not written"
+    );
+    assert_eq!((project.read("compose.override.yaml"), project.read("compose.yaml")), (text("b"), text("c")));
+    assert_eq!(std::fs::read_dir(project.folder.path()).unwrap().count(), 2, "nothing else stays");
+    // After all were looked at, a name may still be taken.
+    let result = project.fix();
+    let prepared = result.prepare().unwrap();
+    std::fs::remove_file(project.folder.path().join("compose.yaml")).unwrap();
+    std::fs::create_dir(project.folder.path().join("compose.yaml")).unwrap();
+    let error = finish(prepared).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("`compose.yaml` could not be written, but `compose.override.yaml` is: could not rename"),
+        "{text}"
+    );
+    assert_eq!(error.class().code(), 6);
+    assert!(error.hint().unwrap().starts_with("run it again"));
+    assert!(project.read("compose.override.yaml").contains("read_only: true"));
+}
+
 /// A service in one of the styles that people write.
 fn service(name: &str) -> impl Strategy<Value = String> + use<> {
     let name = name.to_string();
