@@ -151,6 +151,30 @@ pub fn canonical(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
+/// The most links that are followed on the way to one file.
+const LINKS: usize = 40;
+
+/// Where a path leads, links followed as far as they are there: also one to nothing, behind which something may appear.
+pub fn resolved(path: &Path) -> PathBuf {
+    let parts = |path: &Path| path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>();
+    let (mut out, mut left, mut links) = (PathBuf::new(), parts(path), 0);
+    while let Some(part) = left.pop() {
+        if part == ".." {
+            out.pop();
+            continue;
+        }
+        let next = out.join(part);
+        match fs::read_link(&next) {
+            Ok(to) if links < LINKS => {
+                links += 1;
+                left.extend(parts(&to));
+            }
+            _ => out = next,
+        }
+    }
+    out
+}
+
 /// Makes a folder and its parents.
 pub fn create_dir_all(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(failed("create the folder", path))
@@ -480,11 +504,6 @@ impl Replacement {
 pub fn is_closed(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::metadata(path).is_ok_and(|found| found.mode() & 0o200 == 0)
-}
-
-/// What a link says, if it is one.
-pub fn read_link(path: &Path) -> Option<PathBuf> {
-    fs::read_link(path).ok()
 }
 
 /// So many bytes of a mapped file may have been read and not be released.

@@ -226,8 +226,14 @@ fn aside(checker: &mut Checker<'_>, name: &str, service: &Node) {
         if build.get("network").and_then(Node::scalar) == Some("host") {
             checker.add("host-network", build.place, format!("the image of `{name}` is built in the host's network"));
         }
-        if let Some(context) = build.get("context").and_then(Node::scalar).filter(|context| !context.contains("://")) {
-            mounts::host_path(checker, name, context, build.place);
+        let more = build.get("additional_contexts");
+        let named = more.and_then(Node::map).into_iter().flat_map(|all| all.values().map(|(_, node)| node));
+        for context in
+            build.get("context").into_iter().chain(named).chain(more.and_then(Node::list).unwrap_or_default())
+        {
+            // `NAME=PATH` in a list.
+            let path = context.scalar().map(|text| text.split_once('=').map_or(text, |(_, path)| path));
+            host::copied(checker, name, path.unwrap_or_default(), context.place);
         }
     }
     for (group, place) in texts(service, "group_add").filter(|(group, _)| is_root(group) || *group == "docker") {
@@ -237,7 +243,7 @@ fn aside(checker: &mut Checker<'_>, name: &str, service: &Node) {
         checker.add("host-mount", place, format!("`{name}` gets the volumes of {from}, which is not of this stack"));
     }
     if let Some(path) = service.get("logging").and_then(|logging| logging.get("options")?.get("path")) {
-        mounts::host_path(checker, name, path.scalar().unwrap_or_default(), path.place);
+        host::mounted(checker, name, path.scalar().unwrap_or_default(), path.place);
     }
     let runtime = |node: &&Node| node.scalar().is_some_and(|name| !name.is_empty() && !RUNTIMES.contains(&name));
     if let Some(runtime) = service.get("runtime").filter(runtime) {
@@ -308,6 +314,7 @@ fn upkeep(checker: &mut Checker<'_>, name: &str, service: &Node) {
 
 mod development;
 mod gpu;
+mod host;
 mod mounts;
 #[cfg(test)]
 mod tests;

@@ -152,7 +152,16 @@ impl Stack {
 
     /// Where a path of the file leads on this machine, links followed: relative ones begin at the project's folder.
     pub fn real(&self, path: &str) -> String {
-        fs::canonical(&self.folder.join(path)).display().to_string()
+        fs::resolved(&self.folder.join(self.at_home(path))).display().to_string()
+    }
+
+    /// A path with the user's home for `~`, if that is known.
+    pub fn at_home(&self, path: &str) -> String {
+        let rest = path.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        match (rest, self.variable("HOME")) {
+            (Some(rest), Some(home)) => format!("{home}{rest}"),
+            _ => path.to_string(),
+        }
     }
 
     /// Whether a value stands in the file as it is, and did not come out of a variable.

@@ -40,7 +40,9 @@ fn findings(text: &str, production: bool) -> Vec<Finding> {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
     std::os::unix::fs::symlink("/var/run", folder.path().join("innocent")).unwrap();
-    let environment = [("FROM_OUTSIDE".to_string(), "k2J9xQ7vRt4Wm8Zs".to_string())].into();
+    std::os::unix::fs::symlink("/var/run/user/4711", folder.path().join("broken")).unwrap();
+    let environment = [("FROM_OUTSIDE", "k2J9xQ7vRt4Wm8Zs"), ("HOME", "/srv/people/bob")];
+    let environment = environment.map(|(name, value)| (name.to_string(), value.to_string())).into();
     let request = Request { folder: Some(folder.path().into()), environment, ..Request::default() };
     let stack = Stack::load(&request).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let policy = Policy::new(rules(), &RulesSpec::default(), &[], "docs/stack.md").unwrap();
@@ -119,6 +121,27 @@ fn every_rule_fires_and_only_where_it_should() {
                 "volumes: ['v:/x']\nvolumes: {v: {driver_opts: {type: none, o: 'bind,ro', device: /var/run}}}",
                 "volumes: ['v:/x']\nvolumes: {v: {driver_opts: {type: none, o: bind, device: ./innocent}}}",
                 "volumes_from: [b]\n  b: {image: i, volumes: ['/var/run/docker.sock:/x']}",
+                // c has it from b, which has it from d.
+                "volumes_from: [b]\n  b: {image: i, volumes_from: ['d:ro', a]}\n  d: {image: i, volumes: ['/run:/x']}",
+                "volumes_from: ['container:its']\n  b: {image: i, container_name: its, volumes: ['/run:/x']}",
+                "volumes_from: [b]\n  b: {image: i, volumes: ['v:/x']}\nvolumes: {v: {driver_opts: {type: overlay, device: overlay, o: 'lowerdir=/var/run'}}}",
+                "volumes: ['/run/cri-dockerd.sock:/x']",
+                "volumes: ['/var/run/cri-dockerd.sock:/x']",
+                "volumes: ['/run/dockershim.sock:/x']",
+                "volumes: ['/run/containerd/containerd.sock.ttrpc:/x']",
+                "volumes: ['~/.colima:/x']",
+                "volumes: ['/home/bob/.colima/default:/x']",
+                "volumes: ['/home/bob/.colima/default/docker.sock:/x']",
+                "volumes: ['~/.lima/docker/sock:/x']",
+                "volumes: ['~/.orbstack/run:/x']",
+                "volumes: ['/Users/bob/.rd:/x']",
+                "volumes: ['~/.docker/run:/x']",
+                "volumes: ['${HOME}/.docker/desktop:/x']",
+                "volumes: ['/var/run/user/1000/podman:/x']",
+                "volumes: ['/var/run/user/1000:/x']",
+                "volumes: ['/var/run/user:/x']",
+                "volumes: ['./broken/podman:/x']",
+                "volumes: ['v:/x']\nvolumes: {v: {driver_opts: {type: None, o: ' bind', device: './innocent'}}}",
                 "environment: {DOCKER_HOST: 'tcp://proxy:2375'}",
                 "environment: [\"CONTAINER_HOST=unix://@abstract\"]",
                 "secrets: [k]\nsecrets: {k: {file: /var/run/docker.sock}}",
@@ -128,6 +151,11 @@ fn every_rule_fires_and_only_where_it_should() {
                 "volumes: ['./docker:/x']",
                 "environment: {DOCKER_HOST: ''}",
                 "volumes_from: [b]\n  b: {image: i, volumes: ['./x:/x']}",
+                "volumes_from: [b]\n  b: {image: i, volumes_from: [d]}\n  d: {image: i, volumes_from: [b]}",
+                "volumes: ['./.docker/run:/x', './.colima:/y']",
+                "volumes: ['/run/udev:/x:ro', '/run/user/1000/pulse:/y', '/var/runner:/z']",
+                "volumes: ['~/.docker/config.json:/x', '~:/y', '~/.local/share:/z']",
+                "build: {context: /}",
             ],
         ),
         (
@@ -158,6 +186,26 @@ fn every_rule_fires_and_only_where_it_should() {
                 "volumes: ['/:/host']",
                 "volumes: ['/etc/passwd:/x:ro']",
                 "volumes: ['/etc/ssl/certs:/x']",
+                "volumes: ['/var/run/dbus/system_bus_socket:/x:ro']",
+                "volumes: ['/var/run/systemd:/x']",
+                "volumes: ['/run/systemd/private:/x']",
+                "volumes: ['~:/x']",
+                "volumes: ['~/:/x']",
+                "volumes: ['${HOME}:/x']",
+                "volumes: ['/home/../home/bob/:/x']",
+                "volumes: ['/root:/x']",
+                "volumes: ['/Users/bob:/x']",
+                "volumes: ['/home:/x']",
+                "volumes: ['/var/spool:/x']",
+                "volumes: ['/bin:/x:ro']",
+                "volumes: ['/sbin:/x']",
+                "volumes: ['/lib/systemd:/x']",
+                "volumes: ['/lib64:/x']",
+                "volumes: ['/opt:/x']",
+                "volumes: ['/etc/localtime:/etc/localtime']",
+                "build: {context: /etc}",
+                "build: {context: ., additional_contexts: {keys: ~/.ssh}}",
+                "build: {context: ., additional_contexts: ['all=/']}",
                 "volumes: ['/run/dbus/system_bus_socket:/x:ro']",
                 "volumes: ['/home/bob:/x']",
                 "volumes: ['/var/spool/cron:/x']",
@@ -178,7 +226,13 @@ fn every_rule_fires_and_only_where_it_should() {
             &[
                 "volumes: ['./etc:/x']",
                 "volumes: ['/srv/data:/x']",
-                "volumes: ['/etc/localtime:/etc/localtime:ro', '/etc/ssl/certs:/etc/ssl/certs:ro']",
+                "volumes: ['/etc/localtime:/etc/localtime:ro', '/etc/timezone:/etc/timezone:ro', '/usr/share/zoneinfo:/z:ro']",
+                "volumes: ['/etc/ssl/certs:/etc/ssl/certs:ro', '/etc/hosts:/etc/hosts:ro', '/lib/modules:/lib/modules:ro']",
+                "volumes: ['./config/.config/app:/x', './.docker/php.ini:/y', './.aws:/z']",
+                "volumes: ['/opt/app/data:/x', '/home/bob/app/data:/y', '/library:/z', '/var/runner:/a']",
+                "build: {context: /usr/src/app}",
+                "build: {context: ., additional_contexts: {src: ../lib, base: 'docker-image://x', other: 'service:a'}}",
+                "build: {context: 'https://git.example/x.git#main:etc'}",
                 "secrets: [k]\nsecrets: {k: {file: /etc/shop/secrets/password}}",
             ],
         ),
@@ -384,6 +438,61 @@ fn the_rule_of_the_socket_cannot_be_switched_off() {
         ("the rule `engine-socket` cannot be switched off", 2)
     );
     assert!(policy(&["image-moves".into()]).is_ok() && policy(&["nothing".into()]).is_err());
+}
+
+#[test]
+fn an_engine_of_a_desktop_is_found_below_a_home_if_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, app) = (folder.path().join("people/bob"), folder.path().join("app"));
+    std::fs::create_dir_all(home.join(".docker")).unwrap();
+    std::fs::create_dir_all(&app).unwrap();
+    let found = |source: &str| {
+        std::fs::write(app.join("compose.yaml"), format!("{GOOD}    volumes: ['{source}:/x']\n")).unwrap();
+        let environment = [("HOME".to_string(), home.display().to_string())].into();
+        let stack = Stack::load(&Request { folder: Some(app.clone()), environment, ..Request::default() }).unwrap();
+        let findings = check(&stack, &policy(&[]).unwrap(), false).findings;
+        findings.into_iter().map(|finding| finding.rule).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        (found("~"), found("~/.docker"), found("~/data")),
+        ("host-mount".into(), "host-mount".into(), "".into())
+    );
+    std::fs::create_dir_all(home.join(".docker/run")).unwrap();
+    std::fs::write(home.join(".docker/run/docker.sock"), "").unwrap();
+    let both = "engine-socket host-mount".to_string();
+    assert_eq!((found("~"), found("~/.docker"), found("~/data")), (both.clone(), both.clone(), "".into()));
+    assert_eq!(found(&folder.path().join("people/bob/").display().to_string()), both);
+}
+
+#[test]
+fn what_is_in_the_project_is_its_own_wherever_it_lies() {
+    for (folder, source, expected) in [
+        ("/root/app", "./data", false),
+        ("/root/app", ".", false),
+        ("/root", "./data", false),
+        ("/root", ".", true),
+        ("/root", "./.ssh", true),
+        ("/root", "./.config/app", true),
+        ("/root/app", "./.ssh", true),
+        ("/root/app", "../other", true),
+        ("/home/bob", ".", true),
+        ("/home/bob", "./.aws", true),
+        ("/home/bob", "./data", false),
+        ("/home/bob/.config/app", "./data", false),
+        ("/usr/src/app", "./data", false),
+        ("/var/lib/app", "./data", false),
+        ("/var/lib/app", "/var/lib/other", true),
+        ("/etc", "./app", true),
+        ("/", "./etc", true),
+    ] {
+        let text = changed(&format!("volumes: ['{source}:/x']"));
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("compose.yaml"), text).unwrap();
+        let mut stack = Stack::load(&Request { folder: Some(place.path().into()), ..Request::default() }).unwrap();
+        stack.folder = folder.into();
+        let findings = check(&stack, &policy(&[]).unwrap(), false).findings;
+        assert_eq!(findings.iter().any(|finding| finding.rule == "host-mount"), expected, "{source} in {folder}");
+    }
 }
 
 #[test]
