@@ -1,9 +1,11 @@
 //! Every service of a stack, held against the rules.
 
 use super::error::Error;
+use super::fit::amount;
 use super::ingot::is_cast;
 use super::load::Stack;
 use super::node::{Node, Place};
+use super::ports::is_every;
 use super::rule::rules;
 use super::secrets;
 use crate::check::{Evidence, Finding, Policy, Report, Severity};
@@ -264,8 +266,7 @@ fn ports(checker: &mut Checker<'_>, name: &str, service: &Node) {
         let (published, host) = (field("published"), field("host_ip"));
         let shown = if published.is_empty() { field("target") } else { published };
         // An address that somebody chose is a choice.
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-        if matches!(host, "" | "0") || address.is_ok_and(|address| address.is_unspecified()) {
+        if is_every(host) {
             checker.add("port-public", port.place, format!("`{name}` publishes {shown} on every address"));
         }
         let first = published.split('-').next().and_then(|port| port.parse::<u16>().ok());
@@ -282,11 +283,19 @@ fn limits(checker: &mut Checker<'_>, name: &str, service: &Node) {
         ("cpu-limit", "cpus", "cpus", "CPU time"),
         ("pids-limit", "pids_limit", "pids", "processes"),
     ] {
-        let value = service.get(key).or_else(|| limits?.get(below)).and_then(Node::scalar).unwrap_or_default();
-        if value.starts_with('-') || !value.contains(|digit: char| ('1'..='9').contains(&digit)) {
+        // A share of every period of the scheduler is one of CPU time, too.
+        let quota = service.get("cpu_quota").filter(|_| key == "cpus");
+        let all = [service.get(key), limits.and_then(|limits| limits.get(below)), quota];
+        if !all.into_iter().flatten().filter_map(Node::scalar).any(is_amount) {
             checker.add(rule, service.place, format!("`{name}` has no limit of {what}"));
         }
     }
+}
+
+/// Whether a limit is one: `0`, `0m`, `0.0` and `-1` are none.
+fn is_amount(text: &str) -> bool {
+    let has_digit = || !text.starts_with('-') && text.contains(|digit: char| ('1'..='9').contains(&digit));
+    amount(text.trim()).map_or_else(has_digit, |amount| amount > 0.0)
 }
 
 fn upkeep(checker: &mut Checker<'_>, name: &str, service: &Node) {

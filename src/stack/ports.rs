@@ -9,6 +9,14 @@ use super::node::Node;
 use super::trouble::Trouble;
 use crate::engine::{Service, State};
 
+/// Whether an address to publish on means every address of the host: none, `0.0.0.0`, `::` and what they are in other forms.
+pub fn is_every(host: &str) -> bool {
+    let host = host.trim().trim_start_matches('[').trim_end_matches(']');
+    let host = host.split('%').next().unwrap_or_default();
+    let is_zero = host.chars().all(|c| matches!(c, '0' | '.' | ':' | 'x' | 'X'));
+    is_zero || host == "*" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_unspecified())
+}
+
 /// The ports of this machine that a service publishes: address, port, whether it is UDP.
 fn published(service: &Node) -> Vec<(IpAddr, u16, bool)> {
     let mut found = Vec::new();
@@ -68,6 +76,40 @@ mod tests {
         std::fs::write(folder.path().join("compose.yaml"), text).unwrap();
         let stack = Stack::load(&Request { folder: Some(folder.path().into()), ..Request::default() }).unwrap();
         free(&stack, &["web"], containers)
+    }
+
+    #[test]
+    fn every_address_has_many_names() {
+        for host in [
+            "",
+            "*",
+            "0",
+            "0.0",
+            "0.0.0.0",
+            "00.0.0.0",
+            "::",
+            "[::]",
+            "::0",
+            "[::0]",
+            "0:0:0:0:0:0:0:0",
+            "::%1",
+            "::ffff:0.0.0.0",
+        ] {
+            assert!(is_every(host), "{host}");
+        }
+        for host in [
+            "127.0.0.1",
+            "::1",
+            "[::1]",
+            "10.0.0.0",
+            "192.168.0.1",
+            "::ffff:10.0.0.1",
+            "localhost",
+            "fe80::1%0",
+            "a.example",
+        ] {
+            assert!(!is_every(host), "{host}");
+        }
     }
 
     #[test]

@@ -78,7 +78,11 @@ fn every_rule_fires_and_only_where_it_should() {
         ),
         ("capabilities-kept", &["- cap_drop"], &[]),
         ("cgroup-parent", &["cgroup_parent: x"], &[]),
-        ("cpu-limit", &["- cpus"], &["deploy: {resources: {limits: {cpus: '1'}}}"]),
+        (
+            "cpu-limit",
+            &["- cpus", "cpus: '0.0'", "cpus: 0", "cpus: -1", "- cpus\n    cpu_quota: -1"],
+            &["deploy: {resources: {limits: {cpus: '1'}}}", "- cpus\n    cpu_quota: 50000", "cpus: .5"],
+        ),
         (
             "development",
             &[
@@ -255,9 +259,13 @@ fn every_rule_fires_and_only_where_it_should() {
             &["network_mode: none", "network_mode: bridge"],
         ),
         ("image-moves", &["image: postgres:16"], &["image: postgres@sha256:1"]),
-        ("memory-limit", &["- mem_limit", "mem_limit: 0m"], &["deploy: {resources: {limits: {memory: 1g}}}"]),
+        (
+            "memory-limit",
+            &["- mem_limit", "mem_limit: 0m", "mem_limit: '0'", "mem_limit: 0.0g", "mem_limit: -1"],
+            &["deploy: {resources: {limits: {memory: 1g}}}", "mem_limit: 100000000", "mem_limit: 0.5GB"],
+        ),
         ("new-privileges", &["- security_opt"], &[]),
-        ("pids-limit", &["- pids_limit", "pids_limit: -1"], &[]),
+        ("pids-limit", &["- pids_limit", "pids_limit: -1", "pids_limit: 0"], &["pids_limit: 10"]),
         ("port-low", &["ports: ['127.0.0.1:80:80']"], &["ports: ['127.0.0.1:8080:80']"]),
         (
             "port-public",
@@ -267,6 +275,9 @@ fn every_rule_fires_and_only_where_it_should() {
                 "ports: ['0.0.0.0:8080:80']",
                 "ports: ['[::0]:8080:80']",
                 "ports: [{target: 80, host_ip: '0'}]",
+                "ports: [{target: 80, host_ip: '[::]'}]",
+                "ports: [{target: 80, host_ip: '::ffff:0.0.0.0'}]",
+                "ports: [{target: 80, published: 8080, host_ip: '${UNSET_ONE}'}]",
             ],
             &["ports: ['[::1]:8080:80']", "ports: ['192.168.1.5:8080:80']"],
         ),
@@ -288,7 +299,17 @@ fn every_rule_fires_and_only_where_it_should() {
         ("restart-always", &["restart: always"], &["restart: 'no'"]),
         (
             "root-user",
-            &["- user", "user: root", "user: '0:0'", "user: '00:1'", "user: ':1'", "user: ''", "group_add: ['0']"],
+            &[
+                "- user",
+                "user: root",
+                "user: '0:0'",
+                "user: '00:1'",
+                "user: ':1'",
+                "user: ':0'",
+                "user: ''",
+                "user: '${UNSET_ONE}'",
+                "group_add: ['0']",
+            ],
             &["user: app"],
         ),
         (
@@ -389,7 +410,11 @@ fn every_rule_fires_and_only_where_it_should() {
                 }
                 false => base,
             };
-            if change.starts_with("- ") { changed(change) } else { format!("{base}    {change}\n") }
+            match change.strip_prefix("- ").and_then(|rest| rest.split_once('\n')) {
+                Some((key, more)) => changed(&format!("- {key}")) + more + "\n",
+                None if change.starts_with("- ") => changed(change),
+                None => format!("{base}    {change}\n"),
+            }
         };
         let production = *rule == "development";
         for change in *breaking {

@@ -1,6 +1,7 @@
 //! What is to be changed of a service: as data, and what the resolved stack becomes by it.
 
 use crate::stack::node::{Map, Node, Place, Value};
+use crate::stack::ports::is_every;
 
 /// A value that is put into a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,11 +99,7 @@ impl Change {
 
 /// The address of this machine alone, instead of one that means every address.
 pub fn loopback(host: &str) -> Option<&'static str> {
-    match host {
-        "" | "0.0.0.0" => Some("127.0.0.1"),
-        "::" => Some("::1"),
-        _ => None,
-    }
+    is_every(host).then_some(if host.contains(':') { "::1" } else { "127.0.0.1" })
 }
 
 /// The value at a path; mappings are made where there are none.

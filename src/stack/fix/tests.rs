@@ -94,7 +94,7 @@ fn the_hand_of_the_author_is_kept() {
 
 #[test]
 fn values_that_stand_there_are_changed_where_they_stand() {
-    let text = "services:\n  a:\n    image: a\n    read_only: false # later\n    tmpfs: /run\n    cap_drop:\n      - NET_RAW\n    security_opt: []\n    mem_limit: 0\n    pids_limit: -1\n    deploy:\n      resources:\n        reservations:\n          memory: 2G\n          cpus: '1.5'\n    ports:\n      - target: 80\n        published: 8080\n      - \"0.0.0.0:${PORT:-81}:81/udp\"\n      - '[::]:82:82'\n      - ${PORT:-83}:83\n      - \"127.0.0.1:84:84\"\n      - 192.168.1.5:85:85\n";
+    let text = "services:\n  a:\n    image: a\n    read_only: false # later\n    tmpfs: /run\n    cap_drop:\n      - NET_RAW\n    security_opt: []\n    mem_limit: 0\n    pids_limit: -1\n    deploy:\n      resources:\n        reservations:\n          memory: 2G\n          cpus: '1.5'\n    ports:\n      - target: 80\n        published: 8080\n      - \"0.0.0.0:${PORT:-81}:81/udp\"\n      - '[::]:82:82'\n      - \"[::0]:86:86\"\n      - ${PORT:-83}:83\n      - \"127.0.0.1:84:84\"\n      - 192.168.1.5:85:85\n";
     let after = fixed(text);
     for expected in [
         "    read_only: true # later\n",
@@ -106,7 +106,7 @@ fn values_that_stand_there_are_changed_where_they_stand() {
         "          cpus: '1.5'\n    ports:\n",
         "\n    cpus: 1.5\n",
         "        published: 8080\n        host_ip: \"127.0.0.1\"\n",
-        "      - \"127.0.0.1:${PORT:-81}:81/udp\"\n      - '[::1]:82:82'\n      - 127.0.0.1:${PORT:-83}:83\n      - \"127.0.0.1:84:84\"\n      - 192.168.1.5:85:85\n",
+        "      - \"127.0.0.1:${PORT:-81}:81/udp\"\n      - '[::1]:82:82'\n      - \"[::1]:86:86\"\n      - 127.0.0.1:${PORT:-83}:83\n      - \"127.0.0.1:84:84\"\n      - 192.168.1.5:85:85\n",
     ] {
         assert!(after.contains(expected), "{expected}\n{after}");
     }
