@@ -168,7 +168,15 @@ impl Stack {
     pub fn is_literal(&self, place: Place, value: &str) -> bool {
         let lines = self.sources.get(place.file).map_or("", |source| source.text.as_str()).lines();
         let first = value.lines().next().unwrap_or_default();
-        lines.skip(place.line.saturating_sub(1)).take(2).any(|line| line.contains(first))
+        // A dollar is written twice.
+        let written = first.replace('$', "$$");
+        lines.skip(place.line.saturating_sub(1)).take(2).any(|line| line.contains(first) || line.contains(&written))
+    }
+
+    /// The line of a place, as its author wrote it.
+    pub(super) fn line(&self, place: Place) -> &str {
+        let text = self.sources.get(place.file).map_or("", |source| source.text.as_str());
+        text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default()
     }
 
     /// Whether a place is in a file of variables.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::check::Checker;
 use super::known::known;
+use super::load::Stack;
 use super::node::{Node, Value};
 use crate::check::{Evidence, secrets_in_lines};
 use crate::fs;
@@ -28,7 +29,29 @@ const ENDS: [&str; 15] = [
     "PASSPHRASE",
 ];
 /// Words in names that end like a secret's and say whether there is one at all.
-const SWITCHES: [&str; 7] = ["ALLOW", "RANDOM", "REQUIRE", "ENABLE", "DISABLE", "USE", "NO"];
+const SWITCHES: [&str; 16] = [
+    "ALLOW", "CHANGE", "CHECK", "DISABLE", "ENABLE", "FORCE", "HAS", "IS", "NO", "RANDOM", "REQUIRE", "RESET", "SHOW",
+    "SKIP", "USE", "WITH",
+];
+/// Ends of those that are a key to somebody else's service: without one, that is not used.
+const KEYS: [&str; 3] = ["TOKEN", "API_KEY", "ACCESS_KEY"];
+/// Words in names whose number says how much of something there is.
+const AMOUNTS: [&str; 24] = [
+    "AGE", "BUDGET", "BYTES", "COST", "COUNT", "DAYS", "EXPIRES", "EXPIRY", "HOURS", "LEN", "LENGTH", "LIFETIME",
+    "LIMIT", "MAX", "MIN", "MINUTES", "NUM", "NUMBER", "PER", "PRICE", "SECONDS", "SIZE", "TIMEOUT", "TTL",
+];
+/// How names begin whose values a bundler writes into what every browser gets.
+const PUBLISHED: [&str; 9] = [
+    "EXPO_PUBLIC_",
+    "GATSBY_",
+    "NEXT_PUBLIC_",
+    "NUXT_PUBLIC_",
+    "PUBLIC_",
+    "REACT_APP_",
+    "SNOWPACK_PUBLIC_",
+    "VITE_",
+    "VUE_APP_",
+];
 /// Values that everybody tries first, in lower case without digits and signs at their end.
 const USUAL: [&str; 25] = [
     "password",
@@ -69,12 +92,18 @@ pub(super) fn look(checker: &mut Checker<'_>, name: &str, service: &Node) {
     for (variable, (_, node)) in service.get("environment").and_then(Node::map).into_iter().flatten() {
         let place = node.place;
         let value = node.scalar().unwrap_or_default();
-        if is_secret(variable) && is_switch(variable, value) {
+        if is_secret(variable)
+            && (is_switch(variable, value)
+                || is_number(variable, value)
+                || is_shells(value)
+                || is_unused(checker.stack, variable, node))
+        {
             continue;
         }
-        if !is_secret(variable) {
+        if !is_secret(variable) || is_published(variable) {
             // A password in a URL, a token by its form.
-            let line = format!("{variable}={}", value.replace(['\n', '\r'], " "));
+            let shown = if is_secret(variable) { "value" } else { variable };
+            let line = format!("{shown}={}", value.replace(['\n', '\r'], " "));
             for secret in secrets_in_lines(&line, true)
                 .into_iter()
                 .filter(|_| checker.stack.is_literal(place, value) && !checker.stack.is_in_variables(place))
@@ -188,16 +217,46 @@ fn file(path: &Path, project: &Path) -> Option<&'static str> {
     weak.or_else(|| open.then_some("can be read by everybody on this machine"))
 }
 
-/// `MYSQL_ALLOW_EMPTY_PASSWORD=yes`.
+/// `MYSQL_ALLOW_EMPTY_PASSWORD=yes`, `SEND_TOKEN=true`.
 fn is_switch(variable: &str, value: &str) -> bool {
-    let upper = variable.to_ascii_uppercase();
-    let is_flag =
-        matches!(value.to_ascii_lowercase().as_str(), "0" | "1" | "yes" | "no" | "true" | "false" | "on" | "off");
-    is_flag && upper.split('_').any(|word| SWITCHES.contains(&word))
+    let is_word = matches!(value.to_ascii_lowercase().as_str(), "yes" | "no" | "true" | "false" | "on" | "off");
+    let is_named = || variable.to_ascii_uppercase().split('_').any(|word| SWITCHES.contains(&word));
+    is_word && ends(variable, &KEYS) || (is_word || matches!(value, "0" | "1")) && is_named()
+}
+
+/// `MAX_TOKEN=100`, `COST_PER_TOKEN=0.002`, `SECONDS_TO_RESET_PASSWORD=3600`, `TTL_OF_TOKEN=15m`.
+fn is_number(variable: &str, value: &str) -> bool {
+    let number = value.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let is_number = number.parse::<f64>().is_ok() && value.len() - number.len() <= 2;
+    is_number && variable.to_ascii_uppercase().split('_').any(|word| AMOUNTS.contains(&word))
+}
+
+/// What a shell in the container puts in: `$DB_PASSWORD`, `${DB_PASSWORD}`, `$(cat FILE)`. Compose writes `$$` for its dollar.
+fn is_shells(value: &str) -> bool {
+    let Some(rest) = value.strip_prefix('$') else { return false };
+    let is_closed = |open: char, close: char| rest.starts_with(open) && rest.ends_with(close);
+    let is_name = rest.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+        && rest.starts_with(|c: char| c.is_ascii_uppercase() || c == '_');
+    is_name || is_closed('{', '}') || is_closed('(', ')')
+}
+
+/// A key to somebody else's service that is empty on purpose: `GITHUB_TOKEN: ""`, `${GITHUB_TOKEN:-}`.
+fn is_unused(stack: &Stack, variable: &str, node: &Node) -> bool {
+    let line = stack.line(node.place);
+    node.scalar() == Some("") && ends(variable, &KEYS) && (!line.contains('$') || line.contains("-}"))
+}
+
+/// `NEXT_PUBLIC_API_KEY`: every browser gets it. A password is none of those all the same.
+fn is_published(variable: &str) -> bool {
+    PUBLISHED.iter().any(|begin| variable.starts_with(begin)) && ends(variable, &KEYS)
 }
 
 /// `POSTGRES_PASSWORD`, `JWT_SECRET`; not `PASSWORD_FILE`, which names a file.
 pub(super) fn is_secret(variable: &str) -> bool {
+    ends(variable, &ENDS)
+}
+
+fn ends(variable: &str, with: &[&str]) -> bool {
     let upper = variable.to_ascii_uppercase();
-    ENDS.iter().any(|end| upper == *end || upper.ends_with(&format!("_{end}")))
+    with.iter().any(|end| upper == *end || upper.ends_with(&format!("_{end}")))
 }
