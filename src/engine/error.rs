@@ -111,6 +111,14 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// `podman compose` may call Docker Compose, which asks podman's service.
+    #[error("`{provider}` calls Docker Compose, which does not reach podman's service: {said}")]
+    NoService {
+        /// Which provider.
+        provider: ProviderKind,
+        /// What it said.
+        said: String,
+    },
     /// It could not be run.
     #[error("could not run {kind}")]
     Run {
@@ -147,6 +155,11 @@ impl Explain for Error {
             Error::NoProvider { .. } => Some(
                 "install podman-compose 1.6 or newer (`pip install podman-compose`), or docker's compose plugin; a stack is \
                  checked and built without either"
+                    .into(),
+            ),
+            Error::NoService { .. } => Some(
+                "start it (`systemctl --user start podman.socket`, or `podman system service`), or install podman-compose 1.6 \
+                 or newer, which needs none"
                     .into(),
             ),
             Error::OtherEngine { .. } => Some("leave out `--engine` or `--provider`: one says the other".into()),

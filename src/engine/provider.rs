@@ -17,8 +17,10 @@ use crate::process;
 const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long it may take to start, to restart or to remove containers: nothing is pulled or built.
 const WORK_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-/// What docker's client says before an error of the engine.
+/// What Docker Compose says before an error of the engine.
 const DAEMON_ERROR: &str = "Error response from daemon";
+/// What it says if no engine answers.
+const NO_DAEMON: &str = "Cannot connect to the Docker daemon";
 /// Variables that would change what a provider does with the file that it is given.
 const ITS_OWN: [&str; 2] = ["COMPOSE_", "PODMAN_COMPOSE_"];
 
@@ -62,17 +64,6 @@ impl ProviderKind {
         }
     }
 
-    /// The oldest version that does what is asked of it here. podman-compose before 1.6 takes everything down when one
-    /// service has changed.
-    fn least(self) -> (u32, u32) {
-        match self {
-            ProviderKind::PodmanCompose => (1, 6),
-            // It says podman's own version.
-            ProviderKind::PodmanPlugin => (0, 0),
-            ProviderKind::DockerPlugin | ProviderKind::DockerCompose => (2, 0),
-        }
-    }
-
     fn command(self) -> Command {
         let mut words = self.name().split(' ');
         let mut command = Command::new(words.next().unwrap_or_default());
@@ -96,10 +87,31 @@ impl FromStr for ProviderKind {
     }
 }
 
+/// Whose options a provider takes: `podman compose` passes what it is given to whichever of the two it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    /// Those of podman-compose.
+    PodmanCompose,
+    /// Those of Docker Compose.
+    DockerCompose,
+}
+
+impl Dialect {
+    /// The oldest version that does what is asked of it here. podman-compose before 1.6 takes everything down when one
+    /// service has changed.
+    fn least(self) -> (u32, u32) {
+        match self {
+            Dialect::PodmanCompose => (1, 6),
+            Dialect::DockerCompose => (2, 0),
+        }
+    }
+}
+
 /// A provider that answered, and the engine that it uses, which answered, too.
 #[derive(Clone, Debug)]
 pub struct Provider {
     kind: ProviderKind,
+    dialect: Dialect,
     version: String,
     engine: Engine,
 }
@@ -179,11 +191,19 @@ impl Provider {
         let output = process::run(self.command(project, words)?, b"", WORK_TIMEOUT)
             .map_err(|source| Error::RunProvider { provider: self.kind, source })?;
         let text = format!("{}\n{}", output.stdout_text(), output.stderr_text());
-        // Docker Compose as Python's package index has it says 0 whatever has become of it.
-        if output.status.success() && !(verb == "up" && text.contains(DAEMON_ERROR)) {
+        self.judged(verb, output.status.success(), &text)
+    }
+
+    /// What its end means: Docker Compose as Python's package index has it says 0 whatever has become of it.
+    fn judged(&self, verb: &str, success: bool, text: &str) -> Result<(), Error> {
+        let believed = verb != "up" || ![DAEMON_ERROR, NO_DAEMON].iter().any(|error| text.contains(error));
+        if success && believed {
             return Ok(());
         }
-        let said = complaint(&text);
+        let said = complaint(text);
+        if self.kind == ProviderKind::PodmanPlugin && text.contains(NO_DAEMON) {
+            return Err(Error::NoService { provider: self.kind, said });
+        }
         Err(Error::Failed { command: format!("{} {verb}", self.kind), said })
     }
 
@@ -198,10 +218,10 @@ impl Provider {
         let mut command = self.kind.command();
         clean_environment(&mut command);
         command.envs(&project.environment);
-        match self.kind {
+        match self.dialect {
             // One network for each container, as with docker, and not one for all of them.
-            ProviderKind::PodmanCompose => command.arg("--in-pod=false").arg("--no-ansi"),
-            _ => command.args(["--ansi", "never", "--progress", "plain"]),
+            Dialect::PodmanCompose => command.arg("--in-pod=false").arg("--no-ansi"),
+            Dialect::DockerCompose => command.args(["--ansi", "never", "--progress", "plain"]),
         };
         command.arg("--project-name").arg(&project.name).arg("--file").arg(&project.file).args(words);
         Ok(command)
@@ -213,18 +233,18 @@ fn of_engine(asked: Option<ProviderKind>, engine: &Engine, reasons: &mut Vec<Str
     let of_it = ProviderKind::ALL.into_iter().filter(|kind| kind.engine() == engine.kind());
     for kind in of_it.filter(|kind| asked.is_none_or(|asked| asked == *kind)) {
         match version(kind) {
-            Ok(version) => return Some(Provider { kind, version, engine: engine.clone() }),
+            Ok((dialect, version)) => return Some(Provider { kind, dialect, version, engine: engine.clone() }),
             Err(reason) => reasons.push(reason),
         }
     }
     None
 }
 
-/// What it says its version is, or why it cannot be used.
-fn version(kind: ProviderKind) -> Result<String, String> {
+/// What it says that it and its version are, or why it cannot be used.
+fn version(kind: ProviderKind) -> Result<(Dialect, String), String> {
     let mut command = kind.command();
     clean_environment(&mut command);
-    command.args(["version", "--short"]);
+    command.arg("version");
     let output = match process::run(command, b"", VERSION_TIMEOUT) {
         Ok(output) => output,
         Err(error) if error.is_missing() => return Err(format!("{kind} is not installed")),
@@ -232,22 +252,38 @@ fn version(kind: ProviderKind) -> Result<String, String> {
     };
     if !output.status.success() {
         let said = output.stderr_text().to_lowercase();
-        if ["is not a docker command", "unknown docker command", "unrecognized command"]
-            .iter()
-            .any(|no| said.contains(no))
-        {
+        let none = ["is not a docker command", "unknown docker command", "unknown command", "unrecognized command"];
+        if none.iter().any(|no| said.contains(no)) {
             return Err(format!("{kind} is not installed"));
+        }
+        if said.contains("looking up compose provider failed") {
+            return Err(format!("{kind} finds neither docker-compose nor podman-compose"));
         }
         return Err(format!("{kind} cannot be used: {}", complaint(&output.stderr_text())));
     }
-    // `podman compose` says which provider it calls.
-    let said = output.stdout_text();
-    let said = clean(said.lines().next_back().unwrap_or_default());
-    let (major, minor) = kind.least();
-    match numbers(&said) {
-        Some(found) if found >= (major, minor) => Ok(said),
-        Some(_) => Err(format!("{kind} {said} is too old: at least {major}.{minor} is needed")),
-        None => Err(format!("{kind} does not say its version: `{said}`")),
+    introduced(kind, &output.stdout_text())
+}
+
+/// "Docker Compose version v2.40.3", or "podman-compose version 1.6.0" and a line on podman itself.
+fn introduced(kind: ProviderKind, said: &str) -> Result<(Dialect, String), String> {
+    let names = [
+        ("podman-compose version", Dialect::PodmanCompose),
+        ("Docker Compose version", Dialect::DockerCompose),
+        // Before version 2.
+        ("docker-compose version", Dialect::DockerCompose),
+    ];
+    let known = said.lines().find_map(|line| {
+        names.iter().find_map(|(name, dialect)| Some((line.trim().strip_prefix(name)?.trim(), *dialect)))
+    });
+    let Some((version, dialect)) = known else {
+        return Err(format!("{kind} does not say its version: `{}`", clean(said.trim())));
+    };
+    let version = clean(version);
+    let (major, minor) = dialect.least();
+    match numbers(&version) {
+        Some(found) if found >= (major, minor) => Ok((dialect, version)),
+        Some(_) => Err(format!("{kind} {version} is too old: at least {major}.{minor} is needed")),
+        None => Err(format!("{kind} does not say its version: `{version}`")),
     }
 }
 
@@ -267,6 +303,8 @@ fn clean_environment(command: &mut Command) {
             command.env_remove(name);
         }
     }
+    // Or `podman compose` says first whom it calls, in colours.
+    command.env("PODMAN_COMPOSE_WARNING_LOGS", "false");
 }
 
 #[cfg(test)]
@@ -276,7 +314,11 @@ mod tests {
 
     fn provider(kind: ProviderKind) -> Provider {
         let engine = Engine { kind: kind.engine(), program: "engine".into(), version: "1".into() };
-        Provider { kind, version: "2.0".into(), engine }
+        let dialect = match kind {
+            ProviderKind::PodmanCompose => Dialect::PodmanCompose,
+            _ => Dialect::DockerCompose,
+        };
+        Provider { kind, dialect, version: "2.0".into(), engine }
     }
 
     fn project(name: &str) -> ProviderProject {
@@ -321,13 +363,65 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_is_who_it_says_that_it_is() {
+        let plugin = ProviderKind::PodmanPlugin;
+        let compose = introduced(plugin, "Docker Compose version v2.40.3-desktop.1\n").unwrap();
+        assert_eq!(compose, (Dialect::DockerCompose, "v2.40.3-desktop.1".to_string()));
+        let other = introduced(plugin, "\npodman-compose version 1.6.0\npodman version 5.4.2\n").unwrap();
+        assert_eq!(other, (Dialect::PodmanCompose, "1.6.0".to_string()));
+        for (said, reason) in [
+            ("podman-compose version 1.3.0", "podman compose 1.3.0 is too old: at least 1.6 is needed"),
+            (
+                "docker-compose version 1.29.2, build 5becea4c",
+                "podman compose 1.29.2, build 5becea4c is too old: at least 2.0 is needed",
+            ),
+            ("Docker Compose version dev", "podman compose does not say its version: `dev`"),
+            ("hello", "podman compose does not say its version: `hello`"),
+        ] {
+            assert_eq!(introduced(plugin, said).unwrap_err(), reason);
+        }
+    }
+
+    #[test]
+    fn podman_compose_passes_on_what_its_provider_knows() {
+        let mut asked = provider(ProviderKind::PodmanPlugin);
+        let words = |asked: &Provider| {
+            let command = asked.command(&project("app"), &["down"]).unwrap();
+            command.get_args().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert!(words(&asked).starts_with("compose --ansi never --progress plain --project-name app"));
+        asked.dialect = Dialect::PodmanCompose;
+        assert!(words(&asked).starts_with("compose --in-pod=false --no-ansi --project-name app"));
+    }
+
+    #[test]
+    fn a_zero_after_an_error_is_not_believed() {
+        let plugin = provider(ProviderKind::PodmanPlugin);
+        let silent = "unable to get image 'a': Cannot connect to the Docker daemon at unix:///run/podman/podman.sock.";
+        let error = plugin.judged("up", true, silent).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("`podman compose` calls Docker Compose, which does not reach podman's service")
+        );
+        assert!(error.hint().unwrap().contains("podman.socket") && error.class().code() == 7);
+        let docker = provider(ProviderKind::DockerPlugin);
+        for said in [silent, "Error response from daemon: no such image: a"] {
+            let error = docker.judged("up", true, said).unwrap_err();
+            assert_eq!(error.to_string(), format!("`docker compose up` failed: {said}"));
+        }
+        docker.judged("up", true, "Container a  Started").unwrap();
+        docker.judged("up", false, "Container a  Started").unwrap_err();
+        docker.judged("down", true, "Error response from daemon: no such network").unwrap();
+    }
+
+    #[test]
     fn versions_are_compared() {
         for (text, expected) in
             [("v2.40.3-desktop.1", Some((2, 40))), ("1.29.2", Some((1, 29))), ("2.0", Some((2, 0))), ("x", None)]
         {
             assert_eq!(numbers(text), expected, "{text}");
         }
-        assert!((1, 29) < ProviderKind::DockerCompose.least());
         let error = Provider::detect(Some(ProviderKind::DockerPlugin), Some(Kind::Podman)).unwrap_err();
         assert_eq!(error.to_string(), "`docker compose` starts containers of docker, not of podman");
     }

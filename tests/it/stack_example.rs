@@ -166,7 +166,8 @@ impl Platform {
             assert!(ran.stdout.contains(part), "`{part}` is not in {ran:?}");
         }
         let (_, health) = ran.stdout.rsplit_once("\n{\n").unwrap_or_else(|| panic!("no health document: {ran:?}"));
-        let document: Value = serde_json::Deserializer::from_str(&format!("{{\n{health}")).into_iter().next().unwrap().unwrap();
+        let document: Value =
+            serde_json::Deserializer::from_str(&format!("{{\n{health}")).into_iter().next().unwrap().unwrap();
         assert_eq!(document["status"], "healthy", "{document}");
         assert!(ORDER.iter().all(|service| document["services"][service].is_object()), "{document}");
         assert_eq!(self.engine(["ps", "--all", "--quiet"]).ok().stdout, "", "it is taken down");
