@@ -42,6 +42,26 @@ pub fn secrets_in_lines(lines: &str, are_variables: bool) -> Vec<Secret> {
     seen(secret::scan(lines.as_bytes(), if are_variables { Files::Dotenv } else { Files::Source }))
 }
 
+/// A secret in what a stack tells a program. It is for comparing, not for showing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Told {
+    /// "a password behind an option".
+    pub title: &'static str,
+    /// Counted from 1.
+    pub line: usize,
+    /// Where it stands, in bytes.
+    pub range: std::ops::Range<usize>,
+}
+
+/// The secrets in what a stack tells a program: a value, a command, a file of settings. There the place says what a secret
+/// is (`--password x`), however weak it is.
+pub fn secrets_in_stack(text: &[u8]) -> Vec<Told> {
+    let told = |(hit, title, range): (Hit, &'static str, std::ops::Range<usize>)| {
+        (!hit.allowed).then_some(Told { title, line: hit.line, range })
+    };
+    secret::scan_stack(text).into_iter().filter_map(told).collect()
+}
+
 fn seen(hits: Vec<Hit>) -> Vec<Secret> {
     let told = |hit: Hit| {
         let form = secret::forms().iter().find(|form| form.rule() == hit.rule)?;

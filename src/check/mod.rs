@@ -24,6 +24,6 @@ pub use allow::{ALLOW_FILE, Allowed};
 pub use error::{Check, Error, HYGIENE, STACK, VALIDATE};
 pub use finding::{Evidence, Finding, Report, Severity};
 pub use hygiene::{Extent, hygiene};
-pub use image::{Secret, is_secret_variable, secrets_in_file, secrets_in_lines, stray_file};
+pub use image::{Secret, Told, is_secret_variable, secrets_in_file, secrets_in_lines, secrets_in_stack, stray_file};
 pub use policy::Policy;
 pub use rule::{Rule, find, markdown, rule, rules};

@@ -218,14 +218,14 @@ fn file(path: &Path, project: &Path) -> Option<&'static str> {
 }
 
 /// `MYSQL_ALLOW_EMPTY_PASSWORD=yes`, `SEND_TOKEN=true`.
-fn is_switch(variable: &str, value: &str) -> bool {
+pub(super) fn is_switch(variable: &str, value: &str) -> bool {
     let is_word = matches!(value.to_ascii_lowercase().as_str(), "yes" | "no" | "true" | "false" | "on" | "off");
     let is_named = || variable.to_ascii_uppercase().split('_').any(|word| SWITCHES.contains(&word));
     is_word && ends(variable, &KEYS) || (is_word || matches!(value, "0" | "1")) && is_named()
 }
 
 /// `MAX_TOKEN=100`, `COST_PER_TOKEN=0.002`, `SECONDS_TO_RESET_PASSWORD=3600`, `TTL_OF_TOKEN=15m`.
-fn is_number(variable: &str, value: &str) -> bool {
+pub(super) fn is_number(variable: &str, value: &str) -> bool {
     let number = value.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
     let is_number = number.parse::<f64>().is_ok() && value.len() - number.len() <= 2;
     is_number && variable.to_ascii_uppercase().split('_').any(|word| AMOUNTS.contains(&word))
@@ -247,7 +247,7 @@ fn is_unused(stack: &Stack, variable: &str, node: &Node) -> bool {
 }
 
 /// `NEXT_PUBLIC_API_KEY`: every browser gets it. A password is none of those all the same.
-fn is_published(variable: &str) -> bool {
+pub(super) fn is_published(variable: &str) -> bool {
     PUBLISHED.iter().any(|begin| variable.starts_with(begin)) && ends(variable, &KEYS)
 }
 

@@ -14,6 +14,8 @@ pub(in crate::check) const PREFIX: &str = "secret-";
 const EXPRESSION_LIMIT: usize = 16 << 20;
 
 const TABLE: &str = include_str!("secrets.toml");
+/// What says too little in files, and enough in what a stack tells its programs.
+const STACK: &str = include_str!("stack.toml");
 
 /// In which files a form is looked for; also what kind of file is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -58,6 +60,16 @@ pub(super) enum Filter {
     DockerAuth,
     /// It stands in a URL.
     Url,
+    /// It is all there is: no variable, path or answer.
+    Password,
+    /// The same, and no number, time or address.
+    Key,
+    /// It stands in a URL, whoever's: not a port and a path.
+    Authority,
+    /// It is `user:password` in base64, whoever's.
+    Basic,
+    /// It is one, whatever it looks like.
+    Any,
 }
 
 /// One form of a secret.
@@ -111,10 +123,20 @@ struct Table {
     rule: Vec<Form>,
 }
 
+fn read(table: &str) -> Vec<Form> {
+    toml::from_str::<Table>(table).map(|table| table.rule).unwrap_or_default()
+}
+
 /// All forms, from what says most to what says least.
 pub(in crate::check) fn forms() -> &'static [Form] {
     static FORMS: OnceLock<Vec<Form>> = OnceLock::new();
-    FORMS.get_or_init(|| toml::from_str::<Table>(TABLE).map(|table| table.rule).unwrap_or_default())
+    FORMS.get_or_init(|| read(TABLE))
+}
+
+/// The forms that are looked for only in what a stack tells its programs.
+pub(super) fn stack_forms() -> &'static [Form] {
+    static FORMS: OnceLock<Vec<Form>> = OnceLock::new();
+    FORMS.get_or_init(|| read(STACK))
 }
 
 /// What decides what is found: another table is another answer.

@@ -16,7 +16,7 @@ use aho_corasick::AhoCorasick;
 
 pub(super) use form::{Files, PREFIX, forms, version};
 
-use form::Form;
+use form::{Form, stack_forms};
 
 use super::finding::Evidence;
 
@@ -46,30 +46,54 @@ pub(super) struct Hit {
 }
 
 struct Words {
+    forms: &'static [Form],
     automaton: AhoCorasick,
     /// The form of each word.
     owner: Vec<usize>,
 }
 
+impl Words {
+    fn of(forms: &'static [Form]) -> Option<Self> {
+        let pairs: Vec<(usize, &str)> = forms
+            .iter()
+            .enumerate()
+            .flat_map(|(form, one)| one.words.iter().map(move |word| (form, word.as_str())))
+            .collect();
+        let automaton =
+            AhoCorasick::builder().ascii_case_insensitive(true).build(pairs.iter().map(|(_, word)| word)).ok()?;
+        Some(Words { forms, automaton, owner: pairs.into_iter().map(|(form, _)| form).collect() })
+    }
+}
+
 fn words() -> Option<&'static Words> {
     static WORDS: OnceLock<Option<Words>> = OnceLock::new();
-    WORDS
-        .get_or_init(|| {
-            let pairs: Vec<(usize, &str)> = forms()
-                .iter()
-                .enumerate()
-                .flat_map(|(form, one)| one.words.iter().map(move |word| (form, word.as_str())))
-                .collect();
-            let automaton =
-                AhoCorasick::builder().ascii_case_insensitive(true).build(pairs.iter().map(|(_, word)| word)).ok()?;
-            Some(Words { automaton, owner: pairs.into_iter().map(|(form, _)| form).collect() })
-        })
-        .as_ref()
+    WORDS.get_or_init(|| Words::of(forms())).as_ref()
+}
+
+fn stack_words() -> Option<&'static Words> {
+    static WORDS: OnceLock<Option<Words>> = OnceLock::new();
+    WORDS.get_or_init(|| Words::of(stack_forms())).as_ref()
 }
 
 /// All secrets in these bytes, by line.
 pub(super) fn scan(bytes: &[u8], files: Files) -> Vec<Hit> {
-    let Some(words) = words() else { return Vec::new() };
+    words().map(|words| found(words, bytes, files)).unwrap_or_default().into_iter().map(|(hit, _, _)| hit).collect()
+}
+
+/// All secrets in what a stack tells a program, by line: the titles of their forms, and where they are.
+pub(super) fn scan_stack(bytes: &[u8]) -> Vec<(Hit, &'static str, Range<usize>)> {
+    let mut all = words().map(|words| found(words, bytes, Files::Source)).unwrap_or_default();
+    let stack = stack_words().map(|words| found(words, bytes, Files::Source)).unwrap_or_default();
+    for (hit, title, range) in stack {
+        if !all.iter().any(|(_, _, other)| other.start < range.end && range.start < other.end) {
+            all.push((hit, title, range));
+        }
+    }
+    all.sort_by_key(|(hit, _, range)| (hit.line, range.start));
+    all
+}
+
+fn found(words: &'static Words, bytes: &[u8], files: Files) -> Vec<(Hit, &'static str, Range<usize>)> {
     let mut stretches: BTreeMap<usize, Vec<Range<usize>>> = BTreeMap::new();
     for word in words.automaton.find_overlapping_iter(bytes) {
         let Some(form) = words.owner.get(word.pattern().as_usize()).copied() else { continue };
@@ -85,23 +109,24 @@ pub(super) fn scan(bytes: &[u8], files: Files) -> Vec<Hit> {
     let mut taken: Vec<Range<usize>> = Vec::new();
     let mut hits = Vec::new();
     for (form, stretches) in stretches {
-        let Some(form) = forms().get(form).filter(|form| form.files.includes(files)) else { continue };
+        let Some(form) = words.forms.get(form).filter(|form| form.files.includes(files)) else { continue };
         let found = stretches.into_iter().flat_map(|stretch| matches(form, bytes, stretch));
         for (whole, secret) in found.take(MATCHES_LIMIT) {
             if taken.iter().any(|other| other.start < secret.end && secret.start < other.end) {
                 continue;
             }
             let Some(found) = bytes.get(secret.clone()) else { continue };
-            hits.push(Hit {
+            let hit = Hit {
                 rule: form.rule(),
                 line: line_of(bytes, whole),
                 evidence: if form.beginning { Evidence::beginning(found) } else { Evidence::of(found) },
                 allowed: is_allowed(bytes, whole, &form.rule()),
-            });
+            };
+            hits.push((hit, form.title.as_str(), secret.clone()));
             taken.push(secret);
         }
     }
-    hits.sort_by(|a, b| (a.line, &a.rule).cmp(&(b.line, &b.rule)));
+    hits.sort_by(|(a, ..), (b, ..)| (a.line, &a.rule).cmp(&(b.line, &b.rule)));
     hits
 }
 

@@ -65,19 +65,88 @@ const NOBODY: [&str; 12] = [
     "server",
 ];
 
+/// What begins like this says where the value is.
+const ELSEWHERE: [&str; 19] = [
+    "env:",
+    "env.",
+    "env[",
+    "file:",
+    "vault:",
+    "process.env",
+    "os.environ",
+    "os.getenv",
+    "self.",
+    "this.",
+    "req.",
+    "request.",
+    "settings.",
+    "config.",
+    "system.getenv",
+    "arn:",
+    "var.",
+    "local.",
+    "data.",
+];
+/// How options begin that have nothing behind them.
+const SWITCHES: [&str; 8] = ["no-", "skip-", "random-", "generate-", "prompt-", "ask-", "disable-", "enable-"];
+/// What answers a question about a secret, or says what kind of value it is.
+const ANSWERS: [&str; 32] = [
+    "true",
+    "false",
+    "yes",
+    "no",
+    "on",
+    "off",
+    "none",
+    "null",
+    "nil",
+    "undefined",
+    "required",
+    "optional",
+    "disable",
+    "disabled",
+    "enable",
+    "enabled",
+    "prompt",
+    "ask",
+    "string",
+    "str",
+    "text",
+    "bool",
+    "boolean",
+    "stdin",
+    "bearer",
+    "basic",
+    "token",
+    "include",
+    "same-origin",
+    "omit",
+    "always",
+    "never",
+];
+
 /// Whether a match is a secret.
 pub(super) fn is_secret(form: &Form, secret: &[u8], whole: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(secret) else { return false };
+    // Where the place says it, a weak one is one, too.
+    match form.filter {
+        Filter::Password => return is_open(text, whole),
+        Filter::Key => return is_open(text, whole) && !is_amount(text) && !text.contains("://"),
+        Filter::Authority => return is_open(text, whole) && !is_port(text),
+        Filter::Basic => return login(text).is_some(),
+        Filter::Any => return true,
+        _ => {}
+    }
     if entropy(secret) < form.entropy || is_placeholder(text) {
         return false;
     }
     match form.filter {
-        Filter::None => true,
         Filter::Loose => is_random(text),
         Filter::Env => !is_reference(text) && !text.contains("://") && !has_word(text),
         Filter::Github => has_checksum(text),
         Filter::DockerAuth => is_login(text),
         Filter::Url => is_password_of_somebody(text, whole),
+        _ => true,
     }
 }
 
@@ -177,17 +246,65 @@ fn has_checksum(token: &str) -> bool {
     checksum.as_bytes() == digits
 }
 
+/// `user:password` of base64.
+fn login(text: &str) -> Option<(String, String)> {
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+    let decoded = STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok()?;
+    let login = String::from_utf8(decoded).ok().filter(|login| login.chars().all(|c| c.is_ascii_graphic()))?;
+    let (user, password) = login.split_once(':')?;
+    Some((user.to_string(), password.to_string()))
+}
+
 fn is_login(text: &str) -> bool {
-    let decoded = base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
-    let login = std::str::from_utf8(&decoded).unwrap_or_default();
-    login.split_once(':').is_some_and(|(user, password)| {
+    login(text).is_some_and(|(user, password)| {
         !user.is_empty()
             && password.len() >= 6
-            && login.chars().all(|c| c.is_ascii_graphic())
-            && !is_reference(password)
-            && !is_placeholder(password)
-            && !has_word(password)
+            && !is_reference(&password)
+            && !is_placeholder(&password)
+            && !has_word(&password)
     })
+}
+
+/// A value that stands there itself: no variable, file, piece of a program, answer, or what it was made unreadable with.
+fn is_open(text: &str, whole: &[u8]) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let path = ["/", "./", "../", "~/", "@/"].iter().any(|begin| text.starts_with(begin))
+        && !text.contains(['+', '='])
+        && !text.ends_with('/');
+    let elsewhere = text.starts_with(['$', '-', '<', '{', '[', '=', '*', '`', '%', '\\'])
+        || text.starts_with(char::is_whitespace)
+        || ["${", "$(", "{{", "%("].iter().any(|opener| text.contains(opener))
+        || ELSEWHERE.iter().any(|begin| lower.starts_with(begin));
+    // `!vault`, `!secret`.
+    let tag = text.strip_prefix('!').is_some_and(|tag| tag.chars().all(|c| c.is_ascii_alphabetic()));
+    let called = text.find(['(', '[']).is_some_and(|end| {
+        let name = text.get(..end).unwrap_or_default();
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphabetic() || c == '_' || c == '.')
+    });
+    let hidden = text.chars().all(|c| matches!(c, '*' | 'x' | 'X' | '.' | '#' | '_')) && text.len() > 1;
+    let nothing = text.is_empty() || matches!(text, "." | "~" | "!" | "?" | ":") || ANSWERS.contains(&lower.as_str());
+    let switch = text.len() == 1 && text.bytes().all(|byte| byte.is_ascii_digit());
+    !(path || elsewhere || tag || called || hidden || nothing || switch || is_asked(text, whole))
+}
+
+/// `--no-password mydb`, `${PASSWORD:?is missing}`.
+fn is_asked(text: &str, whole: &[u8]) -> bool {
+    let whole = String::from_utf8_lossy(whole).to_ascii_lowercase();
+    let option = whole.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let none = whole.contains("--") && SWITCHES.iter().any(|switch| option.starts_with(switch));
+    none || whole.starts_with("${") && text.starts_with(['?', '+'])
+}
+
+/// `100`, `15m`, `0.5`.
+fn is_amount(text: &str) -> bool {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '_' | ','));
+    unit.len() < text.len() && unit.len() <= 3 && unit.chars().all(|c| c.is_ascii_lowercase())
+}
+
+/// `8080/path`: the `@` behind it is the path's.
+fn is_port(text: &str) -> bool {
+    let digits = text.split_once('/').map(|(port, _)| port).filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    digits.is_some()
 }
 
 /// Not `user:password@example.com`, nor what is known to be a database on this machine.

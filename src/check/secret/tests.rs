@@ -114,6 +114,42 @@ fn every_form_has_what_matches_and_what_does_not() {
 }
 
 #[test]
+fn every_form_of_a_stack_has_what_matches_and_what_does_not() {
+    assert!(stack_forms().len() > 12);
+    for (index, form) in stack_forms().iter().enumerate() {
+        assert!(form.expression().is_some(), "{}: the pattern does not compile", form.rule());
+        assert!(!form.hit.is_empty() && !form.miss.is_empty(), "{} has no samples", form.rule());
+        for round in 0..20 {
+            let mut maker = Maker(index as u64 * 1000 + round);
+            for template in &form.hit {
+                let text = maker.fill(template);
+                let found = scan_stack(text.as_bytes());
+                assert!(!found.is_empty(), "{}: {template} in round {round}: {text}", form.rule());
+                // Another form may be first; alone, this one finds it.
+                let mut alone = matches(form, text.as_bytes(), 0..text.len());
+                assert!(alone.next().is_some(), "{}: {template} in round {round}: {text}", form.rule());
+                let lower = text.to_ascii_lowercase();
+                let word = form.words.iter().any(|word| lower.contains(&word.to_ascii_lowercase()));
+                assert!(word, "{}: no word is in {text}", form.rule());
+            }
+            for template in &form.miss {
+                let text = maker.fill(template);
+                let found = scan_stack(text.as_bytes());
+                assert!(found.iter().all(|(hit, ..)| hit.rule != form.rule()), "{template} in round {round}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_stacks_usually_say_is_no_secret() {
+    for text in include_str!("usual.txt").lines() {
+        let found = scan_stack(text.as_bytes());
+        assert!(found.is_empty(), "{}: {text}", found[0].0.rule);
+    }
+}
+
+#[test]
 fn what_is_no_secret_is_not_found() {
     let mut maker = Maker(7);
     for template in [

@@ -71,6 +71,22 @@ pub(super) fn escaped(text: &str) -> String {
     out
 }
 
+/// Escaped text in which the kubelet puts these values, each the value of a variable.
+fn with_variables(text: &str, values: &[(String, String)]) -> String {
+    let Some(((value, name), rest)) = values.split_first() else { return escaped(text) };
+    let mut out = String::new();
+    let mut pieces = text.split(value.as_str()).peekable();
+    while let Some(piece) = pieces.next() {
+        out += &with_variables(piece, rest);
+        if pieces.peek().is_some() {
+            // A dollar before another one is doubled.
+            out += if piece.ends_with('$') { "$" } else { "" };
+            out += &format!("$({name})");
+        }
+    }
+    out
+}
+
 /// The words of a command, from text or a list; `Some(Err(()))` is text that no shell can split.
 pub(super) fn argv(node: &Node) -> Option<Result<Vec<String>, ()>> {
     match &node.value {
@@ -100,7 +116,10 @@ pub(super) fn translate(
     };
     let (entrypoint, command) = (read("entrypoint"), read("command"));
     let place = |key: &str| service.get(key).map_or(service.place, |node| node.place);
-    let list = |words: Vec<String>| -> Option<Json> { Some(words.iter().map(|word| json!(escaped(word))).collect()) };
+    let spoken = translation.spoken.get(name).cloned().unwrap_or_default();
+    let list = |words: Vec<String>| -> Option<Json> {
+        Some(words.iter().map(|word| json!(with_variables(word, &spoken))).collect())
+    };
     match (entrypoint, command) {
         (Some(entrypoint), command) if !entrypoint.is_empty() => {
             put(container, "command", list(entrypoint));
@@ -173,6 +192,19 @@ mod tests {
         #[test]
         fn the_kubelet_leaves_text_as_it_was(text in "[$()a-z ]{0,12}|\\PC{0,8}") {
             prop_assert_eq!(kubelet(&escaped(&text)), text);
+        }
+    }
+
+    #[test]
+    fn values_of_variables_are_put_there_by_the_kubelet() {
+        let values = [("s3cret-long".to_string(), "A".to_string()), ("s3cret".into(), "B".into())];
+        for (text, expected) in [
+            ("x --pass s3cret-long $(date)", "x --pass $(A) $$(date)"),
+            ("s3crets3cret-long", "$(B)$(A)"),
+            ("$s3cret", "$$$(B)"),
+            ("x", "x"),
+        ] {
+            assert_eq!(with_variables(text, &values), expected);
         }
     }
 

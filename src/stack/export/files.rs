@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use serde_json::json;
 
+use super::secrets::Source;
 use super::translation::{Translation, place_of, shown};
 use super::{names, read};
 use crate::error::Result;
@@ -24,6 +25,24 @@ pub(super) struct Config {
     pub key: String,
     /// Nothing if it is external.
     pub content: Vec<u8>,
+    /// What it is made of.
+    pub origin: Origin,
+    /// Whether it must be a Secret, because it has one.
+    pub secret: bool,
+    pub place: Place,
+}
+
+/// What a config is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It is made elsewhere.
+    External,
+    /// Of a file.
+    File(String),
+    /// Of a variable.
+    Variable(String),
+    /// Of text in the Compose file.
+    Written,
 }
 
 /// A path of the file on this machine, if it is in the project's folder.
@@ -39,7 +58,7 @@ pub(super) fn local(translation: &mut Translation<'_>, text: &str, place: Place)
     None
 }
 
-/// Makes a ConfigMap of every config that a service uses.
+/// Reads every config that a service uses.
 pub(super) fn configs(translation: &mut Translation<'_>) -> Result<()> {
     let stack = translation.stack;
     let all = stack.root.get("configs").and_then(Node::map);
@@ -53,7 +72,9 @@ pub(super) fn configs(translation: &mut Translation<'_>) -> Result<()> {
         if let Some(object) = external(translation, name, node) {
             let what = format!("the ConfigMap `{object}` must be there, with the key `{name}`: it is external");
             translation.note(*place, what);
-            translation.configs.insert(name.clone(), Config { object, key: name.clone(), content: Vec::new() });
+            let (content, origin, place) = (Vec::new(), Origin::External, *place);
+            let config = Config { object, key: name.clone(), content, origin, secret: false, place };
+            translation.configs.insert(name.clone(), config);
             continue;
         }
         for key in ["driver", "driver_opts", "template_driver"] {
@@ -62,40 +83,54 @@ pub(super) fn configs(translation: &mut Translation<'_>) -> Result<()> {
                 translation.refuse(place_of(node, key), &what, "leave it out");
             }
         }
-        let content = if let Some(file) = node.get("file") {
-            let Some(path) = local(translation, file.scalar().unwrap_or_default(), file.place) else { continue };
-            fs::read(&path, CONFIG_LIMIT)?
+        let (content, origin) = if let Some(file) = node.get("file") {
+            let text = file.scalar().unwrap_or_default();
+            let Some(path) = local(translation, text, file.place) else { continue };
+            (fs::read(&path, CONFIG_LIMIT)?, Origin::File(text.to_string()))
         } else if let Some(content) = read::text(node, "content") {
-            content.as_bytes().to_vec()
+            (content.as_bytes().to_vec(), Origin::Written)
         } else if let Some(variable) = read::text(node, "environment") {
-            match stack.variables.get(variable) {
-                Some(value) if !crate::stack::secrets::is_secret(variable) => value.as_bytes().to_vec(),
-                Some(_) => {
-                    let what = format!("the config `{name}` has the secret `{}`", shown(variable));
-                    translation.refuse(node.place, &what, "make it one of `secrets`");
-                    continue;
-                }
-                None => {
-                    let what = format!("the config `{name}` is the variable `{}`, which is not set", shown(variable));
-                    translation.refuse(node.place, &what, "set it, or name a file");
-                    continue;
-                }
-            }
+            let Some(value) = stack.variables.get(variable) else {
+                let what = format!("the config `{name}` is the variable `{}`, which is not set", shown(variable));
+                translation.refuse(node.place, &what, "set it, or name a file");
+                continue;
+            };
+            (value.as_bytes().to_vec(), Origin::Variable(variable.to_string()))
         } else {
             translation.refuse(node.place, &format!("the config `{name}` has no content"), "write `file` or `content`");
             continue;
         };
+        let config = Config { object, key: name.clone(), content, origin, secret: false, place: *place };
+        translation.configs.insert(name.clone(), config);
+    }
+    Ok(())
+}
+
+/// Makes a ConfigMap of every config that may be one.
+pub(super) fn objects(translation: &mut Translation<'_>) {
+    for config in translation.configs.clone().into_values() {
+        let Config { object, key, content, origin, secret, .. } = config;
+        match origin {
+            Origin::External => continue,
+            Origin::File(path) if secret => {
+                translation.needed.entry(object).or_default().insert(key, Source::File(path));
+                continue;
+            }
+            Origin::Variable(variable) if secret => {
+                translation.needed.entry(object).or_default().insert(key, Source::Environment(variable));
+                continue;
+            }
+            _ => {}
+        }
         let body = match std::str::from_utf8(&content) {
             Ok(text) if !text.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) => {
-                json!({"data": {name: text}})
+                json!({"data": {key: text}})
             }
-            _ => json!({"binaryData": {name: base64::engine::general_purpose::STANDARD.encode(&content)}}),
+            _ => json!({"binaryData": {key: base64::engine::general_purpose::STANDARD.encode(&content)}}),
         };
         let labels = translation.labels(&object);
         translation.object("ConfigMap", &object, labels, body);
-        translation.configs.insert(name.clone(), Config { object, key: name.clone(), content });
     }
-    Ok(())
 }
 
 /// Whether something is made elsewhere.
@@ -119,6 +154,10 @@ pub(super) fn checksum(translation: &Translation<'_>, service: &Node) -> Option<
     let mut all = Vec::new();
     for grant in read::list(service, "configs") {
         let config = translation.configs.get(read::text(grant, "source")?)?;
+        // Who has the hash of a secret can try what it is made of.
+        if config.secret {
+            continue;
+        }
         all.extend_from_slice(Digest::of(&config.content).hex().as_bytes());
     }
     (!all.is_empty()).then(|| Digest::of(&all).hex().chars().take(16).collect())

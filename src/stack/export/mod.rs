@@ -23,6 +23,7 @@ mod secrets;
 mod security;
 mod service;
 mod storage;
+mod told;
 mod translation;
 mod volumes;
 mod workload;
@@ -73,6 +74,7 @@ pub fn kubernetes(stack: &Stack, options: &Options) -> Result<Manifests> {
     files::configs(&mut translation)?;
     // All texts are known now.
     secrets::collect(&mut translation);
+    files::objects(&mut translation);
     names::mentioned(&mut translation);
     keys::stack(&mut translation);
     volumes::claims(&mut translation);
@@ -84,6 +86,8 @@ pub fn kubernetes(stack: &Stack, options: &Options) -> Result<Manifests> {
     Ok(translation.finish()?)
 }
 
+#[cfg(test)]
+mod leaks;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]

@@ -161,7 +161,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("a: {image: x, volumes: ['out:/x']}", "no object of a cluster is called `out_there`, as the external `out` is"),
     (
         "a: {image: x, environment: {A_PASSWORD: hunter-two}, deploy: {labels: {l: hunter-two}}}",
-        "`deploy.labels` of `a` has the value of `A_PASSWORD`",
+        "`deploy.labels.l` of `a` has the value of `A_PASSWORD`",
     ),
     ("a: {image: x, scale: x}", "`x` is no number of replicas of `a`"),
     ("a: {image: x, restart: sometimes}", "`restart: sometimes` of `a` is not known"),
@@ -193,22 +193,30 @@ const MISTAKES: &[(&str, &str)] = &[
     ("a: {image: x, configs: [away]}", "`../x` is outside of the project's folder"),
     ("a: {image: x, configs: [empty]}", "the config `empty` has no content"),
     ("a: {image: x, configs: [unset]}", "the config `unset` is the variable `NOT_SET_HERE`, which is not set"),
-    ("a: {image: x, configs: [hidden]}", "the config `hidden` has the secret `APP_SECRET`"),
     (
-        "a: {image: x, environment: {A_PASSWORD: hunter-two}, command: [x, hunter-two]}",
-        "`command` of `a` has the value of `A_PASSWORD`, which no manifest may have",
+        "a: {image: x, environment: {A_PASSWORD: hunter-two}, healthcheck: {test: [CMD, x, hunter-two]}}",
+        "`healthcheck.test` of `a` has the value of `A_PASSWORD`, which no manifest may have",
     ),
     (
         "a: {image: x, environment: {A_PASSWORD: hunter-two}, labels: {l: hunter-two}}",
-        "`labels` of `a` has the value of `A_PASSWORD`",
+        "`labels.l` of `a` has the value of `A_PASSWORD`",
     ),
-    ("a: {image: x, command: redis-server --requirepass abcdef}", "`command` of `a` has a password or key"),
-    ("a: {image: x, command: [redis-server, --requirepass, abcdef]}", "`command` of `a` has a password or key"),
+    (
+        "a: {image: x, command: redis-server --requirepass abcdef}",
+        "`command` of `a` has a password or key behind an option",
+    ),
+    (
+        "a: {image: x, command: [redis-server, --requirepass, abcdef]}",
+        "`command` of `a` has a password or key behind an option",
+    ),
     (
         "a: {image: x, healthcheck: {test: 'psql postgres://u:abcdef@db'}}",
-        "`healthcheck.test` of `a` has a password or key",
+        "`healthcheck.test` of `a` has a password in a URL",
     ),
-    ("a: {image: x, configs: [told]}", "`configs` of `a` has a password or key"),
+    (
+        "a: {image: x, configs: [told]}",
+        "the config `told` has a password in a URL in line 1, which no manifest may have",
+    ),
 ];
 
 #[test]
@@ -221,15 +229,13 @@ configs:
   away: {file: ../x}
   empty: {name: x}
   unset: {environment: NOT_SET_HERE}
-  hidden: {environment: APP_SECRET}
   told: {content: 'url = amqp://me:abcdef@h'}
 ";
     for (services, expected) in MISTAKES {
         let text = format!("services: {{{services}}}\n{tail}");
         let parent = tempfile::tempdir().unwrap();
         std::fs::write(parent.path().join("compose.yaml"), &text).unwrap();
-        let environment = std::collections::BTreeMap::from([("APP_SECRET".to_string(), "x".to_string())]);
-        let request = Request { folder: Some(parent.path().into()), environment, ..Request::default() };
+        let request = Request { folder: Some(parent.path().into()), ..Request::default() };
         let stack = Stack::load(&request).unwrap_or_else(|error| panic!("{text}: {error}"));
         let error = kubernetes(&stack, &Options { lossy: true, ..Options::default() }).unwrap_err();
         let Some(Error::Untranslatable { problems, keys }) = error.cause().downcast_ref() else { panic!("{error}") };

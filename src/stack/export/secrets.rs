@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::names::{has_word, texts};
+use super::environment::Variable;
+use super::files::Origin;
+use super::names::has_word;
+use super::read;
+use super::told::{self, Told};
 use super::translation::{Translation, shown};
-use crate::check::{is_secret_variable, secrets_in_lines};
-use crate::stack::node::Place;
-use crate::stack::secrets::is_secret;
+use crate::check::{is_secret_variable, secrets_in_stack};
+use crate::fs;
+use crate::stack::node::Node;
+use crate::stack::secrets::{is_secret, is_switch};
 
 /// Where the value of a key of a Secret comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,133 +32,291 @@ const SHORTEST: usize = 4;
 const LONG: usize = 8;
 /// A longer value is a secret even if it is somebody's name.
 const GUESSED: usize = 12;
+/// The largest file of a secret that is read, in bytes (engines have the same limit).
+const FILE_LIMIT: u64 = 500 << 10;
+/// A line of a file of many is looked for from this length on.
+const LINE: usize = 32;
 /// How variables end whose values everybody may know.
 const OPEN: [&str; 7] = ["USER", "USERNAME", "DB", "DATABASE", "HOST", "NAME", "PORT"];
-/// Answers, not secrets.
-const ANSWERS: [&str; 8] = ["true", "false", "none", "null", "disable", "disabled", "enable", "enabled"];
-/// How options end that have a secret behind them.
-const OPTIONS: [&str; 8] = ["password", "passwd", "pass", "requirepass", "masterauth", "token", "secret", "api-key"];
+/// Answers and usual words: who reads them knows nothing.
+const ANSWERS: [&str; 22] = [
+    "true",
+    "false",
+    "none",
+    "null",
+    "disable",
+    "disabled",
+    "enable",
+    "enabled",
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "example",
+    "test",
+    "admin",
+    "root",
+    "user",
+    "guest",
+    "default",
+    "local",
+    "development",
+    "production",
+];
+/// How the last word of a name is where any value is a secret.
+const WORDS: [&str; 8] = ["PWD", "PW", "PASS", "PASSWORDS", "CREDENTIAL", "CREDENTIALS", "CREDS", "SALT"];
+/// The same, where it may also be the name of something.
+const KEYS: [&str; 6] = ["KEY", "KEYS", "AUTH", "TOKENS", "SECRETS", "PEPPER"];
+/// Ways to log in.
+const WAYS: [&str; 14] = [
+    "basic", "digest", "github", "gitlab", "google", "jwt", "keycloak", "ldap", "oauth", "oauth2", "oidc", "plain",
+    "saml", "trust",
+];
 
 /// Values that must not be written, and what they are.
 #[derive(Default)]
 pub(super) struct Sensitive {
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, Known>,
+}
+
+struct Known {
+    name: String,
+    /// Whether the name is that of a variable.
+    variable: bool,
 }
 
 impl Sensitive {
     fn add(&mut self, value: &str, name: &str, open: &BTreeSet<String>) {
-        let known = value.len() < GUESSED && open.contains(value);
+        self.insert(value, Known { name: name.to_string(), variable: true }, open);
+    }
+
+    fn insert(&mut self, value: &str, known: Known, open: &BTreeSet<String>) {
+        let named = value.len() < GUESSED && open.contains(value);
         let answer = ANSWERS.contains(&value.to_ascii_lowercase().as_str());
-        if value.len() >= SHORTEST && !known && !answer {
-            self.values.entry(value.to_string()).or_insert_with(|| name.to_string());
+        if value.len() >= SHORTEST && !named && !answer {
+            self.values.entry(value.to_string()).or_insert(known);
         }
     }
 
     /// What the secret is that stands in a text.
     pub fn found(&self, text: &str) -> Option<&str> {
+        self.all(text).first().map(|(_, known)| known.name.as_str())
+    }
+
+    fn all(&self, text: &str) -> Vec<(&String, &Known)> {
         let stands =
             |value: &str| if value.len() >= LONG { text.contains(value) } else { has_word(text, value, &['_']) };
-        self.values.iter().find(|(value, _)| stands(value)).map(|(_, name)| name.as_str())
+        self.values.iter().filter(|(value, _)| stands(value)).collect()
+    }
+
+    /// Text in which no long secret stands.
+    pub fn hidden(&self, text: &str) -> String {
+        let long = self.values.keys().filter(|value| value.len() >= LONG);
+        let text = long.fold(text.to_string(), |text, value| text.replace(value.as_str(), "***"));
+        let mut out = text.clone();
+        // From the end on, so that places stay what they are.
+        for told in secrets_in_stack(text.as_bytes()).into_iter().rev() {
+            if out.get(told.range.clone()).is_some() {
+                out.replace_range(told.range, "***");
+            }
+        }
+        out
+    }
+
+    /// What the long secret is that stands in a text.
+    pub fn left(&self, text: &str) -> Option<&str> {
+        let mut long = self.values.iter().filter(|(value, _)| value.len() >= LONG);
+        long.find(|(value, _)| text.contains(value.as_str())).map(|(_, known)| known.name.as_str())
     }
 }
 
 /// Decides which variables are secret, and refuses texts that have a secret in them.
 pub(super) fn collect(translation: &mut Translation<'_>) {
-    let stack = translation.stack;
-    let ends = |name: &str| OPEN.iter().any(|end| name == *end || name.ends_with(&format!("_{end}")));
-    let mut open: BTreeSet<String> = stack.services().map(|(name, _)| name.to_string()).collect();
-    for variable in translation.variables.values().flatten().filter(|variable| ends(&variable.name)) {
-        open.insert(variable.value.clone());
-    }
+    let open = open(translation);
     let mut sensitive = Sensitive::default();
     for variable in translation.variables.values_mut().flatten() {
-        let (name, value) = (variable.name.as_str(), variable.value.as_str());
-        let line = format!("{name}={}", value.replace(['\n', '\r'], " "));
-        let inside = passwords(value);
-        if is_secret(name) || is_secret_variable(name, value) {
-            sensitive.add(value, name, &open);
-        } else if inside.is_empty() && secrets_in_lines(&line, true).is_empty() {
-            continue;
+        let (name, value) = (variable.name.clone(), variable.value.clone());
+        let line = format!("{name}={value}");
+        let inside = secrets_in_stack(line.as_bytes());
+        let named = is_called(&name, &value);
+        if named {
+            sensitive.add(&value, &name, &open);
         }
-        inside.iter().for_each(|password| sensitive.add(password, name, &open));
-        variable.secret = true;
-    }
-    for name in stack.variables.used.iter().filter(|name| is_secret(name)) {
-        sensitive.add(stack.variables.get(name).unwrap_or_default(), name, &open);
-    }
-    // What a secret is made of is one, whatever the variable is called, and wherever else it is used.
-    for (_, secret) in stack.root.get("secrets").and_then(|all| all.map()).into_iter().flatten().map(|(_, one)| one) {
-        if let Some(name) = secret.get("environment").and_then(|node| node.scalar()) {
-            sensitive.add(stack.variables.get(name).unwrap_or_default(), name, &open);
+        for one in &inside {
+            sensitive.add(line.get(one.range.clone()).unwrap_or_default(), &name, &open);
         }
+        variable.secret |= named || !inside.is_empty();
     }
+    from_stack(translation, &mut sensitive, &open);
     for variable in translation.variables.values_mut().flatten() {
         variable.secret |= sensitive.found(&variable.value).is_some();
     }
     translation.sensitive = sensitive;
+    let stack = translation.stack;
     for (service, node) in stack.services() {
-        let texts: Vec<(Place, String, String)> = texts(translation, service, node)
+        spoken(translation, service, node);
+        for told in told::all(node) {
+            refuse(translation, service, told);
+        }
+    }
+    configs(translation);
+}
+
+/// What everybody may know: names of what the file has, and of users and databases.
+fn open(translation: &Translation<'_>) -> BTreeSet<String> {
+    let root = &translation.stack.root;
+    let named = ["services", "volumes", "networks", "configs", "secrets"]
+        .into_iter()
+        .flat_map(|key| read::pairs(root, key).map(|(name, _)| name.to_string()).collect::<Vec<_>>());
+    let ends = |name: &str| OPEN.iter().any(|end| name == *end || name.ends_with(&format!("_{end}")));
+    let variables = translation.variables.values().flatten().filter(|variable| ends(&variable.name));
+    named.chain(variables.map(|variable| variable.value.clone())).collect()
+}
+
+/// Secrets of the stack: variables that are called so, and what its `secrets` are made of, whatever that is called.
+fn from_stack(translation: &Translation<'_>, sensitive: &mut Sensitive, open: &BTreeSet<String>) {
+    let stack = translation.stack;
+    for name in &stack.variables.used {
+        let value = stack.variables.get(name).unwrap_or_default();
+        if is_called(name, value) {
+            sensitive.add(value, name, open);
+        }
+        secrets_in_stack(value.as_bytes())
             .into_iter()
-            .filter(|(_, key, _)| !key.starts_with("environment."))
-            .collect();
-        let mut before: Option<(&str, &str)> = None;
-        for (place, key, text) in &texts {
-            let option = before.is_some_and(|(other, flag)| other == key && is_option(flag) && is_open(text));
-            let inside = option || !passwords(text).is_empty() || !secrets_in_lines(text, false).is_empty();
-            let known = translation.sensitive.found(text).map(|name| format!("the value of `{}`", shown(name)));
-            if let Some(what) = known.or_else(|| inside.then(|| "a password or key".into())) {
-                let what = format!("`{key}` of `{service}` has {what}, which no manifest may have");
-                let hint = "give it to the service as a variable or a secret, and let the service read it there";
-                translation.refuse(*place, &what, hint);
+            .for_each(|one| sensitive.add(value.get(one.range).unwrap_or_default(), name, open));
+    }
+    for (name, secret) in read::pairs(&stack.root, "secrets") {
+        if let Some(variable) = read::text(secret, "environment") {
+            sensitive.add(stack.variables.get(variable).unwrap_or_default(), variable, open);
+        }
+        let Some(file) = read::text(secret, "file") else { continue };
+        // Nothing outside of the project is read.
+        let path = std::path::PathBuf::from(stack.real(file));
+        let bytes =
+            if path.starts_with(&stack.folder) { fs::read(&path, FILE_LIMIT).unwrap_or_default() } else { Vec::new() };
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.trim();
+        let lines = text.lines().map(str::trim).filter(|line| *line == text || is_line(line));
+        for line in lines {
+            sensitive.insert(line, Known { name: name.to_string(), variable: false }, open);
+        }
+    }
+}
+
+/// A line that says nothing to people: of a key, and not of a program or its settings.
+fn is_line(line: &str) -> bool {
+    line.len() >= LINE && line.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_'))
+}
+
+/// Whether a variable or a label is called like a secret, and has a value that can be one.
+pub(super) fn is_called(name: &str, value: &str) -> bool {
+    if value.starts_with("/run/secrets/") || is_switch(name, value) {
+        return false;
+    }
+    let upper = name.to_ascii_uppercase();
+    let mut parts = upper.rsplit(['_', '-', '.', '/']);
+    let last = parts.next().unwrap_or_default();
+    let number = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && !value.is_empty();
+    if is_secret(name) || is_secret(&name.replace(['.', '-', '/'], "_")) {
+        return !(number && last == "TOKEN");
+    }
+    let path = value.starts_with(['/', '.']) && !value.ends_with('=');
+    let usable = value.len() >= SHORTEST && !path && !ANSWERS.contains(&value.to_ascii_lowercase().as_str());
+    let joined = ["PASS", "PASSWORD", "PASSWD"].iter().any(|end| last.ends_with(end)) && !last.ends_with("BYPASS");
+    let identifier = value.len() < LONG * 2 && value.bytes().all(|b| b.is_ascii_lowercase() || b"_-.:".contains(&b));
+    let key = KEYS.contains(&last)
+        && value.len() >= LONG
+        && !number
+        && !(last != "AUTH" && identifier)
+        && !value.contains("://")
+        && !WAYS.contains(&value.to_ascii_lowercase().as_str())
+        && !upper.contains("PUBLI");
+    is_secret_variable(name, value) || usable && (WORDS.contains(&last) || joined || key)
+}
+
+/// Secrets in a command that are those of a variable: the kubelet puts them there.
+fn spoken(translation: &mut Translation<'_>, service: &str, node: &Node) {
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    let mut more: Vec<Variable> = Vec::new();
+    let own = translation.variables.get(service).cloned().unwrap_or_default();
+    for told in told::commands(node) {
+        for (place, text) in &told.pieces {
+            for (value, known) in translation.sensitive.all(text).into_iter().filter(|(_, known)| known.variable) {
+                let same = own.iter().find(|variable| variable.secret && variable.value == *value);
+                let taken = own.iter().chain(&more).find(|variable| variable.name == known.name);
+                let name = match (same, taken) {
+                    (Some(same), _) => same.name.clone(),
+                    (None, Some(taken)) if taken.value != *value => continue,
+                    (None, Some(taken)) => taken.name.clone(),
+                    (None, None) => {
+                        let (name, value) = (known.name.clone(), value.clone());
+                        more.push(Variable { name, place: *place, value, secret: true });
+                        known.name.clone()
+                    }
+                };
+                found.insert(value.clone(), name);
             }
-            before = Some((key, text));
         }
     }
-}
-
-/// `--password`, `--requirepass`.
-fn is_option(word: &str) -> bool {
-    let name = word.trim_start_matches('-').to_ascii_lowercase();
-    word.starts_with('-') && OPTIONS.iter().any(|option| name == *option || name.ends_with(&format!("-{option}")))
-}
-
-/// Whether a text is a value, and not a variable of a shell or a file that has it.
-fn is_open(text: &str) -> bool {
-    !text.is_empty() && !text.starts_with(['$', '/', '-', '<', '%', '{'])
-}
-
-/// The passwords that stand in URLs, in `password=...` and behind options of a text.
-fn passwords(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for (at, mark) in text.match_indices("://") {
-        let rest = text.get(at + mark.len()..).unwrap_or_default();
-        let end = rest.find(|c: char| c.is_whitespace() || "/?#\"'`<>".contains(c)).unwrap_or(rest.len());
-        let authority = rest.get(..end).unwrap_or_default();
-        if let Some((_, password)) = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':')) {
-            found.push(password.to_string());
-        }
+    for variable in &more {
+        let what = format!("`{service}` gets the variable `{}`, because its command has it", shown(&variable.name));
+        translation.note(variable.place, what);
     }
-    let words: Vec<&str> =
-        text.split(|c: char| c.is_whitespace() || ";&?,\"'".contains(c)).filter(|word| !word.is_empty()).collect();
-    for word in &words {
-        let Some((key, value)) = word.split_once('=') else { continue };
-        let key = key.trim_start_matches('-').to_ascii_lowercase();
-        let ends = |option: &&str| {
-            key == **option || key.ends_with(&format!("-{option}")) || key.ends_with(&format!("_{option}"))
+    translation.variables.entry(service.to_string()).or_default().extend(more);
+    let mut found: Vec<(String, String)> = found.into_iter().collect();
+    found.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
+    translation.spoken.insert(service.to_string(), found);
+}
+
+/// Refuses what a service is told if there is a secret in it.
+fn refuse(translation: &mut Translation<'_>, service: &str, told: Told) {
+    let told =
+        if told.is_command() { told.with(translation.spoken.get(service).map_or(&[], Vec::as_slice)) } else { told };
+    let text = told.text();
+    let mut found: Vec<(usize, String)> = Vec::new();
+    if let Some(name) = translation.sensitive.found(&text) {
+        let at = told.pieces.iter().position(|(_, piece)| translation.sensitive.found(piece).is_some()).unwrap_or(0);
+        found.push((at, format!("the value of `{}`", shown(name))));
+    }
+    if let (true, Some((name, value))) = (told.is_label(), text.split_once('='))
+        && is_called(name, value)
+    {
+        found.push((0, "a password or key".into()));
+    }
+    found.extend(
+        secrets_in_stack(text.as_bytes()).into_iter().map(|one| (told.piece(one.range.start), one.title.into())),
+    );
+    let Some((at, what)) = found.into_iter().next() else { return };
+    let place = told.pieces.get(at).map(|(place, _)| *place).unwrap_or_default();
+    let what = format!("`{}` of `{service}` has {what}, which no manifest may have", shown(&told.key));
+    translation.refuse(place, &what, told.hint());
+}
+
+/// Configs that have a secret are Secrets, if they can be made of what they come from.
+fn configs(translation: &mut Translation<'_>) {
+    let mut all = std::mem::take(&mut translation.configs);
+    for (name, config) in &mut all {
+        let inside = secrets_in_stack(&config.content).into_iter().next();
+        let text = String::from_utf8_lossy(&config.content);
+        let known = translation.sensitive.found(&text).map(|name| format!("the value of `{}`", shown(name)));
+        let called = matches!(&config.origin, Origin::Variable(variable) if is_called(variable, &text));
+        let what = match (inside, known) {
+            (Some(one), _) => format!("{} in line {}", one.title, one.line),
+            (None, Some(known)) => known,
+            (None, None) if called => "a password or key".into(),
+            _ => continue,
         };
-        if key == "pwd" || OPTIONS.iter().any(ends) {
-            found.push(value.to_string());
+        let what = format!("the config `{}` has {what}", shown(name));
+        if config.origin == Origin::Written {
+            let hint = "make it one of `secrets`, with `file`, and give it the same `target`";
+            translation.refuse(config.place, &format!("{what}, which no manifest may have"), hint);
+        } else {
+            config.object = format!("{}-config", config.object);
+            config.secret = true;
+            translation.note(config.place, format!("{what}: it is the Secret `{}`, and no ConfigMap", config.object));
         }
     }
-    for pair in words.windows(2) {
-        if let [flag, value] = pair
-            && is_option(flag)
-        {
-            found.push(value.to_string());
-        }
-    }
-    found.retain(|password| is_open(password));
-    found
+    translation.configs = all;
 }
 
 /// The commands that make the Secrets. No value is in them.
@@ -191,19 +354,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_seen_where_they_stand() {
-        for (text, expected) in [
-            ("postgres://app:hunter2@db:5432/x", vec!["hunter2"]),
-            ("amqp://a:p@ss@h/ redis://:q@h", vec!["p@ss", "q"]),
-            ("host=db user=x password=abc dbname=y", vec!["abc"]),
-            ("Server=db;Pwd=abc;", vec!["abc"]),
-            ("redis-server --requirepass abc", vec!["abc"]),
-            ("x --db-password=abc", vec!["abc"]),
-            ("sh -c 'redis-cli -a $PASS --requirepass $PASS'", vec![]),
-            ("--password-file /run/secrets/x --password /run/secrets/x", vec![]),
-            ("http://db:5432/x postgres://app@db/x http://[::1]:80/", vec![]),
+    fn names_say_what_is_secret() {
+        for (name, value) in [
+            ("DB_PASSWORD", "x"),
+            ("MYPASS", "abcd"),
+            ("DB_PWD", "abcd"),
+            ("db.password", "x"),
+            ("REDIS_AUTH", "foobared"),
+            ("API_KEYS", "a1b2c3d4,e5"),
+            ("KEY", "Zm9vYmFyYmF6"),
+            ("AUTH_SALT", "put your phrase here"),
+            ("AWS_CREDS", "abcd:efgh"),
         ] {
-            assert_eq!(passwords(text), expected, "{text}");
+            assert!(is_called(name, value), "{name}");
+        }
+        for (name, value) in [
+            ("PASSWORD_FILE", "/run/secrets/x"),
+            ("JWT_PRIVATE_KEY", "/run/secrets/x"),
+            ("MYSQL_ALLOW_EMPTY_PASSWORD", "yes"),
+            ("PWD", "/app"),
+            ("MAX_TOKEN", "100"),
+            ("SORT_KEY", "created_at"),
+            ("CACHE_KEY", "v1"),
+            ("ENABLE_AUTH", "true"),
+            ("AUTH", "keycloak"),
+            ("VAPID_PUBLIC_KEY", "BNcRdreALRFXTkOOUHK1"),
+            ("BYPASS", "always"),
+            ("KEYBOARD", "us-international"),
+        ] {
+            assert!(!is_called(name, value), "{name}");
+        }
+    }
+
+    #[test]
+    fn messages_have_no_secret() {
+        let mut sensitive = Sensitive::default();
+        sensitive.add("correct-horse", "X", &BTreeSet::new());
+        for (text, expected) in [
+            ("`/correct-horse/x` of this machine", "`/***/x` of this machine"),
+            ("`https://me:hunter2@host/x` is none", "`https://me:***@host/x` is none"),
+            ("`a` has no password", "`a` has no password"),
+        ] {
+            assert_eq!(sensitive.hidden(text), expected);
         }
     }
 
@@ -211,12 +403,12 @@ mod tests {
     fn values_are_found_but_names_and_answers_are_not() {
         let mut sensitive = Sensitive::default();
         let open = BTreeSet::from(["postgres".to_string(), "a-very-long-name".to_string()]);
-        for value in ["postgres", "true", "abc", "hunter2", "long-secret", "a-very-long-name"] {
+        for value in ["postgres", "true", "abc", "hunter2", "long-secret", "a-very-long-name", "password"] {
             sensitive.add(value, "X", &open);
         }
         for (text, expected) in [
             ("postgres", false),
-            ("true abc", false),
+            ("true abc --password-file x", false),
             ("-p hunter2", true),
             ("xhunter2", false),
             ("xlong-secretx", true),

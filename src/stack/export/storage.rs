@@ -212,7 +212,10 @@ fn file(translation: &mut Translation<'_>, name: &str, kind: &str, grant: &Node,
     let (path, key, volume, body) = if kind == "configs" {
         let Some(config) = translation.configs.get(source).cloned() else { return };
         let path = target.map_or_else(|| format!("/{source}"), str::to_string);
-        let body = json!({"configMap": {"name": config.object, "defaultMode": mode}});
+        let body = match config.secret {
+            true => json!({"secret": {"secretName": config.object, "defaultMode": mode}}),
+            false => json!({"configMap": {"name": config.object, "defaultMode": mode}}),
+        };
         (path, config.key, format!("config-{number}"), body)
     } else {
         let Some(object) = secret(translation, source) else { return };

@@ -29,6 +29,8 @@ pub(super) struct Translation<'a> {
     pub variables: BTreeMap<String, Vec<Variable>>,
     /// Values that must not be written.
     pub sensitive: Sensitive,
+    /// Secrets in the commands of services, and the variables that have them, the longest first.
+    pub spoken: BTreeMap<String, Vec<(String, String)>>,
     /// The objects of configs.
     pub configs: BTreeMap<String, Config>,
     /// What becomes of named volumes.
@@ -69,6 +71,7 @@ impl<'a> Translation<'a> {
             names: BTreeMap::new(),
             variables: BTreeMap::new(),
             sensitive: Sensitive::default(),
+            spoken: BTreeMap::new(),
             configs: BTreeMap::new(),
             claims: BTreeMap::new(),
             needed: BTreeMap::new(),
@@ -173,7 +176,21 @@ impl<'a> Translation<'a> {
             let hint = "give one of the services, volumes, networks or configs another name";
             self.refuse(Place::default(), &format!("two objects would be `{object}`"), hint);
         }
+        let left: Vec<(String, String)> = self
+            .objects
+            .iter()
+            .filter_map(|object| Some((title(object), left(object, &self.sensitive)?.to_string())))
+            .collect();
+        for (object, name) in left {
+            let what = format!("`{object}` has the value of `{}`, which no manifest may have", shown(&name));
+            self.refuse(Place::default(), &what, "give it to the service as a variable or a secret");
+        }
         if !self.problems.is_empty() {
+            let hide = |text: &str| match text.split_once("\n    ") {
+                Some((what, hint)) => format!("{}\n    {hint}", self.sensitive.hidden(what)),
+                None => self.sensitive.hidden(text),
+            };
+            self.problems.iter_mut().for_each(|(_, text, _)| *text = hide(text));
             self.problems.sort();
             self.problems.dedup();
             let keys: BTreeSet<&'static str> = self.problems.iter().filter_map(|(_, _, key)| *key).collect();
@@ -181,7 +198,9 @@ impl<'a> Translation<'a> {
             return Err(Error::Untranslatable { problems, keys: keys.into_iter().collect() });
         }
         let told = |told: &BTreeSet<(Place, String)>| -> Vec<String> {
-            told.iter().map(|(place, what)| format!("{}: {what}", self.place(*place))).collect()
+            told.iter()
+                .map(|(place, what)| format!("{}: {}", self.place(*place), self.sensitive.hidden(what)))
+                .collect()
         };
         Ok(Manifests {
             lost: told(&self.lost),
@@ -195,6 +214,16 @@ impl<'a> Translation<'a> {
 fn key(object: &Json) -> (usize, String) {
     let text = |pointer: &str| object.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
     (rank(text("/kind")), text("/metadata/name").to_string())
+}
+
+/// The secret that stands anywhere in an object.
+fn left<'s>(object: &Json, sensitive: &'s Sensitive) -> Option<&'s str> {
+    match object {
+        Json::String(text) => sensitive.left(text),
+        Json::Array(list) => list.iter().find_map(|one| left(one, sensitive)),
+        Json::Object(map) => map.values().find_map(|one| left(one, sensitive)),
+        _ => None,
+    }
 }
 
 fn title(object: &Json) -> String {
