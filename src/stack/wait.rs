@@ -135,7 +135,7 @@ impl Watch {
         // Fewer: it was made anew.
         self.restarts = Some((before.min(restarts), restarts));
         if restarts != last {
-            self.running_since = None;
+            (self.running_since, self.ended_since) = (None, None);
         }
         let times = restarts.saturating_sub(before);
         (times >= RESTARTS).then(|| {
@@ -157,7 +157,13 @@ impl Watch {
         if ended.len() < of {
             return Progress::Runs;
         }
-        // Nobody starts it again, and it says itself that all went well.
+        // It says itself that all went well. Whom the engine starts again all the same has not ended before it stands still.
+        if !self.completes && ended.iter().any(|one| one.is_restarted) {
+            let [_, still] = SETTLING_AGAIN;
+            if self.ended_since.get_or_insert_with(Instant::now).elapsed() < still {
+                return Progress::Coming;
+            }
+        }
         Progress::Done
     }
 
@@ -371,6 +377,26 @@ mod tests {
         assert_eq!(look(with(Health::Unhealthy)), failed("is unhealthy: 3 checks in a row have failed"));
         let mut late = Watch::new(None, Some(Duration::ZERO));
         assert_eq!(late.look(&[&with(Health::Starting)], &engine), failed("is not healthy after 0 s"));
+    }
+
+    #[test]
+    fn who_ends_well_and_is_started_again_has_not_come_up() {
+        let engine = Engine::fake(Kind::Docker, "false");
+        let ended = |restarts| Service { restarts, is_restarted: true, ..container(State::Exited) };
+        let mut watch = Watch::new(None, None);
+        for restarts in 0..3 {
+            assert_eq!(watch.look(&[&ended(restarts)], &engine), Progress::Coming, "{restarts}");
+        }
+        let why = "ends again and again: it was started 4 times";
+        assert_eq!(watch.look(&[&ended(3)], &engine), Progress::Failed(why.into()));
+        // `on-failure`: the engine lets it be.
+        let mut watch = Watch::new(None, None);
+        assert_eq!(watch.look(&[&ended(0)], &engine), Progress::Coming);
+        watch.ended_since = Instant::now().checked_sub(Duration::from_secs(5));
+        assert_eq!(watch.look(&[&ended(0)], &engine), Progress::Done);
+        // Somebody waits for its end, and here it is.
+        let mut watch = Watch::new(Some(Condition::Completed), None);
+        assert_eq!(watch.look(&[&ended(0)], &engine), Progress::Done);
     }
 
     #[test]
