@@ -12,6 +12,8 @@ use crate::stack::node::{Node, Place, Value};
 const INTERVAL: u64 = 30;
 const TIMEOUT: u64 = 30;
 const RETRIES: u64 = 3;
+/// The most failures that a probe can count.
+const FAILURES: u64 = i32::MAX as u64;
 /// How often docker asks in the start period.
 const START_INTERVAL: u64 = 5;
 
@@ -35,7 +37,8 @@ pub(super) fn translate(
         })
     };
     let interval = seconds("interval", INTERVAL).max(1);
-    let timeout = seconds("timeout", TIMEOUT).max(1);
+    // Whoever says nothing does not want a check to last longer than the time between two.
+    let timeout = seconds("timeout", TIMEOUT.min(interval)).max(1);
     let start = seconds("start_period", 0);
     let often = seconds("start_interval", START_INTERVAL.min(interval)).max(1);
     let retries = read::text(check, "retries");
@@ -56,9 +59,10 @@ pub(super) fn translate(
         Json::Object(probe)
     };
     put(container, "readinessProbe", Some(probe(interval, retries)));
-    // Failures of the start period do not count; who is not healthy after it, and after as many tries, is restarted.
+    // Failures of the start period do not count. Who is not healthy in its own time, as `up` reckons it, is restarted.
     if start > 0 {
-        put(container, "startupProbe", Some(probe(often, start.div_ceil(often) + retries)));
+        let own = start + retries * (interval + timeout);
+        put(container, "startupProbe", Some(probe(often, own.div_ceil(often).min(FAILURES))));
     }
 }
 
