@@ -39,6 +39,13 @@ fn image(translation: &mut Translation<'_>, name: &str, service: &Node, containe
     let cast = service.get("x-ingot").filter(|ingot| read::some(ingot, "project").is_some());
     let written = read::text(service, "image").filter(|_| cast.is_none());
     let given = translation.options.images.get(name).cloned();
+    let built = read::some(service, "build").is_some() && given.is_none();
+    // Nobody can push to where a registry has a name without a folder.
+    let written = written.filter(|written| !built || written.contains('/'));
+    if let (true, Some(reference)) = (built, written) {
+        let what = format!("the image `{}` of `{name}` is built on this machine: push it before", shown(reference));
+        translation.note(place_of(service, "image"), what);
+    }
     match given.or_else(|| written.map(str::to_string)) {
         Some(reference) => {
             let valid = reference.parse::<crate::oci::Reference>().is_ok();

@@ -8,6 +8,9 @@ use super::secrets::Source;
 use super::translation::{Translation, shown};
 use crate::stack::node::Place;
 
+/// What a device plugin says a pod may see. A value of the pod's own would be stronger.
+const DEVICES: &str = "NVIDIA_VISIBLE_DEVICES";
+
 /// A variable of a service.
 #[derive(Clone, Debug)]
 pub(super) struct Variable {
@@ -41,7 +44,13 @@ pub(super) fn collect(translation: &mut Translation<'_>) {
 /// The variables of a container: values, and references to the Secret of the service.
 pub(super) fn translate(translation: &mut Translation<'_>, name: &str) -> Json {
     let secret = format!("{}-env", translation.name(name));
-    let variables = translation.variables.get(name).cloned().unwrap_or_default();
+    let mut variables = translation.variables.get(name).cloned().unwrap_or_default();
+    if let Some(devices) = variables.iter().find(|variable| variable.name == DEVICES).map(|variable| variable.place) {
+        let what =
+            format!("`{DEVICES}` of `{name}` is the cluster's to set: it would give the pod every GPU of its node");
+        translation.note(devices, what);
+        variables.retain(|variable| variable.name != DEVICES);
+    }
     let one = |variable: &Variable| match variable.secret {
         true => json!({"name": variable.name, "valueFrom": {"secretKeyRef": {"name": secret, "key": variable.name}}}),
         false => json!({"name": variable.name, "value": escaped(&variable.value)}),

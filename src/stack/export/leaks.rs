@@ -111,6 +111,8 @@ fn no_value_of_a_secret_is_written_or_said() {
                     let said = format!("{error} {details} {:?}", error.hint());
                     assert!(!said.contains(VALUE), "{service}: {said}");
                     assert!(details.contains("compose.yaml:"), "{service}: {said}");
+                    let twice = details.matches(super::secrets::NOWHERE).count();
+                    assert!(twice < 2, "{service} is told twice: {said}");
                 }
             }
         }
@@ -156,7 +158,7 @@ fn a_secret_in_a_command_is_put_there_by_the_kubelet() {
     let parent = tempfile::tempdir().unwrap();
     let text = "services:
   redis: {image: x, command: 'redis-server --requirepass ${REDIS_PASSWORD} --save $$HOME'}
-  app: {image: x, entrypoint: [sh, -c], command: ['run ${REDIS_PASSWORD}'], environment: {CACHE: '${REDIS_PASSWORD}'}}
+  app: {image: x, entrypoint: [sh, -c], command: ['run ${REDIS_PASSWORD}'], environment: {CACHE: '${REDIS_PASSWORD}', BROKER: 'redis://:${REDIS_PASSWORD}@redis'}}
 ";
     std::fs::write(parent.path().join("compose.yaml"), text).unwrap();
     let environment = [("REDIS_PASSWORD".to_string(), VALUE.to_string())].into();
@@ -177,7 +179,7 @@ fn a_secret_in_a_command_is_put_there_by_the_kubelet() {
     assert_eq!(
         all.secrets,
         [
-            r#"kubectl create secret generic app-env --from-literal=CACHE="${CACHE:?}""#,
+            r#"kubectl create secret generic app-env --from-literal=BROKER="${BROKER:?}" --from-literal=CACHE="${CACHE:?}""#,
             r#"kubectl create secret generic redis-env --from-literal=REDIS_PASSWORD="${REDIS_PASSWORD:?}""#,
         ]
     );

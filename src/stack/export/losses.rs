@@ -72,6 +72,11 @@ pub(super) const LOSSES: &[Loss] = &[
     ),
     loss("isolation", "it is for Windows", "leave it out"),
     loss("labels", "it is not the key of a label", "take letters, digits, `.`, `_`, `-`, and a domain before `/`"),
+    loss(
+        "labels.proxy",
+        "the proxy reads them from the engine, and a cluster has none",
+        "write an Ingress, or what your proxy reads in a cluster",
+    ),
     loss("logging", "logs are collected by the cluster", "leave it out, and install what ships logs in the cluster"),
     loss("mac_address", NODE, "leave it out"),
     loss("mem_swappiness", NODE, "leave it out"),
@@ -133,6 +138,11 @@ pub(super) const LOSSES: &[Loss] = &[
         "use `configs` for files, `volumes` for data, or put it into the image",
     ),
     loss("volumes.driver", "volumes are the cluster's", "write `x-ingot: { storage-class: NAME }` at the volume"),
+    loss(
+        "volumes.shared",
+        "most storage classes give a volume to one node, and a pod on another waits for ever",
+        "write `x-ingot: { storage-class: NAME }` at the volume, of a class that offers ReadWriteMany, or let one service have it",
+    ),
     loss("volumes.type", "there is no such volume in a cluster", "use a named volume"),
     loss("volumes_from", "pods do not share folders", "name a volume, and mount it in both"),
     loss(

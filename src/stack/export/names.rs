@@ -1,6 +1,6 @@
 //! Names that Kubernetes takes, and what becomes of those that it does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::read;
 use super::translation::{Translation, shown};
@@ -79,6 +79,38 @@ pub(super) fn mention(translation: &Translation<'_>, host: &str) -> Option<(Stri
     None
 }
 
+/// Whether a service speaks of others that, at last, speak of it.
+pub(super) fn is_in_circle(translation: &Translation<'_>, service: &str) -> bool {
+    let stack = translation.stack;
+    let (mut seen, mut next) = (BTreeSet::new(), vec![service.to_string()]);
+    while let Some(one) = next.pop() {
+        let Some((_, node)) = stack.services().find(|(name, _)| *name == one) else { continue };
+        let texts = texts(translation, &one, node);
+        for (other, _) in stack.services() {
+            if texts.iter().any(|(_, _, text)| has_word(text, other, &HOST)) {
+                if other == service {
+                    return true;
+                }
+                if seen.insert(other.to_string()) {
+                    next.push(other.to_string());
+                }
+            }
+        }
+    }
+    false
+}
+
+/// Whether a text has the address of a host: `http://web/`, `web:8080`, `me@web`.
+pub(super) fn is_address(text: &str, host: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || HOST.contains(&c);
+    text.match_indices(host).any(|(at, _)| {
+        let (before, after) = (text.get(..at).unwrap_or_default(), text.get(at + host.len()..).unwrap_or_default());
+        let port = after.strip_prefix(':').is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit()));
+        let begins = before.ends_with("//") || before.ends_with('@');
+        !before.ends_with(part) && !after.starts_with(part) && (port || begins)
+    })
+}
+
 /// Whether a word stands in a text, with neither letters nor digits nor one of these around it.
 pub(super) fn has_word(text: &str, word: &str, inner: &[char]) -> bool {
     let part = |c: char| c.is_alphanumeric() || inner.contains(&c);
@@ -155,6 +187,19 @@ mod tests {
         let (short, other) = (label(&long, LIMIT), label(&format!("{long}b"), LIMIT));
         assert_eq!((short.len(), other.len()), (LIMIT, LIMIT));
         assert_ne!(short, other);
+    }
+
+    #[test]
+    fn addresses_are_told_from_words() {
+        for (text, expected) in [
+            ("1@kafka:9093", true),
+            ("http://kafka/", true),
+            ("kafka", false),
+            ("my-kafka:1", false),
+            ("kafka: x", false),
+        ] {
+            assert_eq!(is_address(text, "kafka"), expected, "{text}");
+        }
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::stack::node::Node;
 /// The network of services that name none.
 const DEFAULT: &str = "default";
 
+/// The address of a node's own cache of names (NodeLocal DNSCache), for clusters that have one.
+const NODE_DNS: &str = "169.254.20.10/32";
+
 /// The networks that a service is in; none if it has no network at all.
 pub(super) fn networks_of(service: &Node) -> BTreeSet<String> {
     match read::text(service, "network_mode") {
@@ -87,7 +90,7 @@ fn policy(translation: &mut Translation<'_>, label: &str, network: &str, interna
                 "to": [{
                     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
                     "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
-                }],
+                }, {"ipBlock": {"cidr": NODE_DNS}}],
             },
         ]),
     };

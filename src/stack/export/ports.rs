@@ -51,6 +51,10 @@ pub(super) fn of(translation: &mut Translation<'_>, name: &str, service: &Node) 
     if let Some((port, _, place)) = super::probe::endpoint(translation, name, service) {
         found.push(plain(port, "tcp", place));
     }
+    // Engines let others reach every port; a Service has those that it names, and so those that others speak of.
+    if !found.is_empty() {
+        found.extend(spoken(translation, name, service.place));
+    }
     found.sort_by(|a, b| {
         (a.target, &a.protocol, b.published.is_some()).cmp(&(b.target, &b.protocol, a.published.is_some()))
     });
@@ -62,6 +66,26 @@ pub(super) fn of(translation: &mut Translation<'_>, name: &str, service: &Node) 
         }
     }
     kept
+}
+
+/// The ports of `NAME:PORT` in what other services are told.
+fn spoken(translation: &Translation<'_>, name: &str, place: Place) -> Vec<Port> {
+    let part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let mut found = Vec::new();
+    for (other, node) in translation.stack.services().filter(|(other, _)| *other != name) {
+        for (_, _, text) in super::names::texts(translation, other, node) {
+            for (at, _) in text.match_indices(&format!("{name}:")) {
+                let (before, after) = text.split_at(at);
+                let digits = after.get(name.len() + 1..).unwrap_or_default();
+                let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+                let (number, behind) = digits.split_at(end);
+                if let (false, false, Some(target)) = (before.ends_with(part), behind.starts_with(part), port(number)) {
+                    found.push(plain(target, "tcp", place));
+                }
+            }
+        }
+    }
+    found
 }
 
 fn plain(target: u64, protocol: &str, place: Place) -> Port {

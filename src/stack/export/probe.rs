@@ -6,6 +6,7 @@ use serde_json::{Map as Object, Value as Json, json};
 use super::command::{escaped, words};
 use super::read;
 use super::translation::{Translation, place_of, put, shown};
+use super::workload::{Kind, kind};
 use crate::stack::node::{Node, Place, Value};
 
 /// The Compose Specification's defaults, in seconds.
@@ -81,7 +82,7 @@ fn action(
     let test = check.and_then(|check| read::some(check, "test")).filter(|_| !off);
     let Some(test) = test else {
         let endpoint = endpoint(translation, name, service).filter(|_| !off);
-        if endpoint.is_none() && !off {
+        if endpoint.is_none() && !off && kind(translation.stack, name, service) != Kind::Job {
             let what =
                 format!("`{name}` has no probe: a cluster does not see the health check that its image may have");
             translation.note(service.place, what);

@@ -43,6 +43,7 @@ const LOST: &[(&str, &str)] = &[
     ("ipc", "ipc: host"),
     ("isolation", "isolation: hyperv"),
     ("labels", "labels: {app.kubernetes.io/name: x}"),
+    ("labels.proxy", "labels: {traefik.enable: 'true', traefik.http.routers.a.rule: 'Host(`x`)'}"),
     ("logging", "logging: {driver: syslog}"),
     ("mac_address", "mac_address: '02:42:ac:11:65:43'"),
     ("mem_swappiness", "mem_swappiness: 0"),
@@ -84,7 +85,7 @@ const LOST: &[(&str, &str)] = &[
 #[test]
 fn what_has_no_counterpart_names_its_key_and_line() {
     let mut seen: BTreeSet<&str> =
-        BTreeSet::from(["networks.driver", "networks.external", "networks.ipam", "volumes.driver"]);
+        BTreeSet::from(["networks.driver", "networks.external", "networks.ipam", "volumes.driver", "volumes.shared"]);
     for (key, written) in LOST {
         let text =
             format!("services:\n  b: {{image: x}}\n  a:\n    image: x\n    {written}\nsecrets: {{s: {{file: ./s}}}}\n");
@@ -117,10 +118,12 @@ fn networks_and_volumes_of_the_stack_are_looked_at() {
         ("networks.ipam", "networks: {n: {ipam: {driver: default}}}"),
         ("volumes.driver", "volumes: {v: {driver: nfs}}\nnetworks: {n: }"),
         ("volumes.driver", "volumes: {v: {driver_opts: {type: none}}}\nnetworks: {n: }"),
+        ("volumes.shared", "volumes: {v: }\nnetworks: {n: }"),
         ("models", "models: {m: {model: x}}\nnetworks: {n: }"),
         ("x-ingot.sandbox", "x-ingot: {sandbox: {image: x}}\nnetworks: {n: }"),
     ] {
         let volumes = if tail.contains("volumes:") { ", volumes: ['v:/v']" } else { "" };
+        let volumes = if key == "volumes.shared" { ", volumes: ['v:/v'], scale: 2" } else { volumes };
         let (problems, keys, _) =
             refused(&format!("services:\n  a: {{image: x, networks: [n]{volumes}}}\n{tail}\n"), &Options::default());
         assert_eq!(keys, [key], "{problems:?}");
@@ -167,6 +170,10 @@ const MISTAKES: &[(&str, &str)] = &[
     ("a: {image: x, restart: sometimes}", "`restart: sometimes` of `a` is not known"),
     ("a: {image: x, stop_grace_period: 5}", "`5` in `stop_grace_period` of `a` is no time"),
     ("a: {image: 'X Y'}", "`X Y` of `a` is not the reference of an image"),
+    (
+        "a: {build: ., image: app}",
+        "no cluster can fetch the image of `a`: nothing says where it was pushed to\n    push it",
+    ),
     ("a: {build: .}", "no cluster can fetch the image of `a`: nothing says where it was pushed to\n    push it"),
     (
         "a: {x-ingot: {project: ./a}}",

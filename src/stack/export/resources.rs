@@ -118,6 +118,10 @@ fn gpus(translation: &mut Translation<'_>, name: &str, service: &Node, reserved:
             (None, _, _) => translation.lose("devices", device.place, &format!("a device that `{name}` asks for")),
         }
     }
+    if let (true, None, Some("nvidia")) = (found.is_empty(), gpus, read::text(service, "runtime")) {
+        let what = format!("`runtime: nvidia` of `{name}`, without a number of GPUs");
+        translation.lose("gpus", place_of(service, "runtime"), &what);
+    }
     if let Some(generic) = read::some(reserved, "generic_resources") {
         translation.lose("devices", generic.place, &format!("`generic_resources` of `{name}`"));
     }

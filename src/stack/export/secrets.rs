@@ -11,7 +11,7 @@ use super::translation::{Translation, shown};
 use crate::check::{is_secret_variable, secrets_in_stack};
 use crate::fs;
 use crate::stack::node::Node;
-use crate::stack::secrets::{is_secret, is_switch};
+use crate::stack::secrets::{is_number, is_published, is_secret, is_switch};
 
 /// Where the value of a key of a Secret comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) enum Source {
     External,
 }
 
+/// What is said of a secret that cannot be a reference.
+pub(super) const NOWHERE: &str = "which no manifest may have";
 /// A shorter value is no secret: it stands in every second word.
 const SHORTEST: usize = 4;
 /// From this length on a value is looked for inside words.
@@ -81,20 +83,27 @@ pub(super) struct Sensitive {
 
 struct Known {
     name: String,
-    /// Whether the name is that of a variable.
+    /// Whether it is the whole value of a variable of that name.
     variable: bool,
 }
 
 impl Sensitive {
+    /// The whole value of a variable.
     fn add(&mut self, value: &str, name: &str, open: &BTreeSet<String>) {
         self.insert(value, Known { name: name.to_string(), variable: true }, open);
+    }
+
+    /// A part of a value.
+    fn add_part(&mut self, value: &str, name: &str, open: &BTreeSet<String>) {
+        self.insert(value, Known { name: name.to_string(), variable: false }, open);
     }
 
     fn insert(&mut self, value: &str, known: Known, open: &BTreeSet<String>) {
         let named = value.len() < GUESSED && open.contains(value);
         let answer = ANSWERS.contains(&value.to_ascii_lowercase().as_str());
-        if value.len() >= SHORTEST && !named && !answer {
-            self.values.entry(value.to_string()).or_insert(known);
+        let better = self.values.get(value).is_none_or(|other| known.variable && !other.variable);
+        if value.len() >= SHORTEST && !named && !answer && better {
+            self.values.insert(value.to_string(), known);
         }
     }
 
@@ -143,7 +152,7 @@ pub(super) fn collect(translation: &mut Translation<'_>) {
             sensitive.add(&value, &name, &open);
         }
         for one in &inside {
-            sensitive.add(line.get(one.range.clone()).unwrap_or_default(), &name, &open);
+            sensitive.add_part(line.get(one.range.clone()).unwrap_or_default(), &name, &open);
         }
         variable.secret |= named || !inside.is_empty();
     }
@@ -183,7 +192,7 @@ fn from_stack(translation: &Translation<'_>, sensitive: &mut Sensitive, open: &B
         }
         secrets_in_stack(value.as_bytes())
             .into_iter()
-            .for_each(|one| sensitive.add(value.get(one.range).unwrap_or_default(), name, open));
+            .for_each(|one| sensitive.add_part(value.get(one.range).unwrap_or_default(), name, open));
     }
     for (name, secret) in read::pairs(&stack.root, "secrets") {
         if let Some(variable) = read::text(secret, "environment") {
@@ -198,7 +207,7 @@ fn from_stack(translation: &Translation<'_>, sensitive: &mut Sensitive, open: &B
         let text = text.trim();
         let lines = text.lines().map(str::trim).filter(|line| *line == text || is_line(line));
         for line in lines {
-            sensitive.insert(line, Known { name: name.to_string(), variable: false }, open);
+            sensitive.add_part(line, name, open);
         }
     }
 }
@@ -210,7 +219,7 @@ fn is_line(line: &str) -> bool {
 
 /// Whether a variable or a label is called like a secret, and has a value that can be one.
 pub(super) fn is_called(name: &str, value: &str) -> bool {
-    if value.starts_with("/run/secrets/") || is_switch(name, value) {
+    if value.starts_with("/run/secrets/") || is_switch(name, value) || is_number(name, value) || is_published(name) {
         return false;
     }
     let upper = name.to_ascii_uppercase();
@@ -218,7 +227,7 @@ pub(super) fn is_called(name: &str, value: &str) -> bool {
     let last = parts.next().unwrap_or_default();
     let number = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && !value.is_empty();
     if is_secret(name) || is_secret(&name.replace(['.', '-', '/'], "_")) {
-        return !(number && last == "TOKEN");
+        return true;
     }
     let path = value.starts_with(['/', '.']) && !value.ends_with('=');
     let usable = value.len() >= SHORTEST && !path && !ANSWERS.contains(&value.to_ascii_lowercase().as_str());
@@ -288,7 +297,7 @@ fn refuse(translation: &mut Translation<'_>, service: &str, told: Told) {
     );
     let Some((at, what)) = found.into_iter().next() else { return };
     let place = told.pieces.get(at).map(|(place, _)| *place).unwrap_or_default();
-    let what = format!("`{}` of `{service}` has {what}, which no manifest may have", shown(&told.key));
+    let what = format!("`{}` of `{service}` has {what}, {NOWHERE}", shown(&told.key));
     translation.refuse(place, &what, told.hint());
 }
 
@@ -309,7 +318,7 @@ fn configs(translation: &mut Translation<'_>) {
         let what = format!("the config `{}` has {what}", shown(name));
         if config.origin == Origin::Written {
             let hint = "make it one of `secrets`, with `file`, and give it the same `target`";
-            translation.refuse(config.place, &format!("{what}, which no manifest may have"), hint);
+            translation.refuse(config.place, &format!("{what}, {NOWHERE}"), hint);
         } else {
             config.object = format!("{}-config", config.object);
             config.secret = true;
@@ -374,6 +383,7 @@ mod tests {
             ("MYSQL_ALLOW_EMPTY_PASSWORD", "yes"),
             ("PWD", "/app"),
             ("MAX_TOKEN", "100"),
+            ("NEXT_PUBLIC_API_KEY", "pk-abcdefghijkl"),
             ("SORT_KEY", "created_at"),
             ("CACHE_KEY", "v1"),
             ("ENABLE_AUTH", "true"),

@@ -21,16 +21,32 @@ pub(super) fn translate(translation: &mut Translation<'_>, name: &str, service: 
     let has_peers = policy::has_peers(translation, name, service);
     let headless = kind == Kind::StatefulSet || dnsrr || listed.is_empty();
     if kind == Kind::StatefulSet || !listed.is_empty() || has_peers && kind != Kind::Job {
-        internal(translation, &called, &called, &listed, headless);
+        if !headless && has_peers {
+            let numbers: Vec<String> = listed.iter().map(|port| port.target.to_string()).collect();
+            let what = format!(
+                "others reach `{name}` on {} only: what else it listens on goes into `expose`",
+                numbers.join(", ")
+            );
+            translation.note(service.place, what);
+        }
+        let unready = is_its_own_client(translation, name, service, kind);
+        internal(translation, &called, &called, &listed, (headless, unready));
         for alias in aliases(translation, name, service) {
-            internal(translation, &alias, &called, &listed, headless);
+            internal(translation, &alias, &called, &listed, (headless, unready));
         }
     }
     public(translation, name, ports);
 }
 
 /// A Service for the pods of `called` under a name; a headless one leads to every port of every pod.
-fn internal(translation: &mut Translation<'_>, name: &str, called: &str, ports: &[Port], headless: bool) {
+/// `unready`: also to those that are not healthy yet.
+fn internal(
+    translation: &mut Translation<'_>,
+    name: &str,
+    called: &str,
+    ports: &[Port],
+    (headless, unready): (bool, bool),
+) {
     let mut spec = Object::new();
     if headless {
         spec.insert("clusterIP".into(), json!("None"));
@@ -39,9 +55,23 @@ fn internal(translation: &mut Translation<'_>, name: &str, called: &str, ports: 
         let ports: Json = ports.iter().map(|port| port.service(port.target, port.label())).collect();
         spec.insert("ports".into(), ports);
     }
+    if unready {
+        spec.insert("publishNotReadyAddresses".into(), json!(true));
+    }
     spec.insert("selector".into(), Json::Object(translation.selector(called)));
     let labels = translation.labels(called);
     translation.object("Service", name, labels, json!({"spec": spec}));
+}
+
+/// Whether a service has to find itself, or members of a cluster one another, before it can be healthy: a broker whose
+/// check asks for its advertised address, nodes that name each other.
+fn is_its_own_client(translation: &Translation<'_>, name: &str, service: &Node, kind: Kind) -> bool {
+    let checked = read::some(service, "healthcheck").is_some();
+    checked
+        && match kind {
+            Kind::StatefulSet => names::is_in_circle(translation, name),
+            _ => names::texts(translation, name, service).iter().any(|(_, _, text)| names::is_address(text, name)),
+        }
 }
 
 /// The other names by which a service is found.
@@ -96,14 +126,17 @@ fn public(translation: &mut Translation<'_>, name: &str, ports: &[Port]) {
         }
     }
     let Some((_, first)) = open.first() else { return };
-    let numbers: Vec<String> = open.iter().map(|(number, _)| number.to_string()).collect();
+    let mut numbers: Vec<String> = open.iter().map(|(number, _)| number.to_string()).collect();
+    numbers.dedup();
     let what = format!("that `{name}` is published for everybody, on port {}", numbers.join(", "));
     let kind = match translation.options.publish {
         None => return translation.lose("ports", first.place, &what),
         Some(Publish::None) => {
             translation.note(
                 first.place,
-                format!("{what}, is let go: `kubectl port-forward service/{called}`, or an Ingress"),
+                format!(
+                    "{what}, is let go: `kubectl port-forward service/{called}`, or an Ingress and a NetworkPolicy that lets it in"
+                ),
             );
             return;
         }

@@ -66,7 +66,7 @@ impl Storage {
 pub(super) fn of(translation: &mut Translation<'_>, name: &str, service: &Node) -> Storage {
     let mut storage = Storage::default();
     for mount in read::list(service, "volumes") {
-        volume(translation, name, mount, &mut storage);
+        volume(translation, name, service, mount, &mut storage);
     }
     for node in read::list(service, "tmpfs") {
         let text = node.scalar().unwrap_or_default();
@@ -91,7 +91,7 @@ pub(super) fn of(translation: &mut Translation<'_>, name: &str, service: &Node) 
     storage
 }
 
-fn volume(translation: &mut Translation<'_>, name: &str, mount: &Node, storage: &mut Storage) {
+fn volume(translation: &mut Translation<'_>, name: &str, service: &Node, mount: &Node, storage: &mut Storage) {
     let target = read::text(mount, "target").unwrap_or_default();
     let source = read::text(mount, "source").unwrap_or_default();
     let mut entry = Object::new();
@@ -99,6 +99,13 @@ fn volume(translation: &mut Translation<'_>, name: &str, mount: &Node, storage: 
         entry.insert("readOnly".into(), json!(true));
     }
     match read::text(mount, "type").unwrap_or("volume") {
+        "volume" if source.is_empty() && is_below_bind(service, target) => {
+            let what = format!(
+                "the volume without a name at `{}` of `{name}` is left out: it keeps a folder of the image in sight, and nothing hides that",
+                shown(target)
+            );
+            translation.note(mount.place, what);
+        }
         "volume" if source.is_empty() => {
             let what = format!(
                 "the volume without a name at `{}` of `{name}` begins empty, and is gone with its pod",
@@ -158,6 +165,15 @@ fn volume(translation: &mut Translation<'_>, name: &str, mount: &Node, storage: 
             translation.lose("volumes.type", mount.place, &what);
         }
     }
+}
+
+/// Whether a folder of this machine, which no cluster has, would lie over this one: `./app:/app` and `/app/node_modules`.
+fn is_below_bind(service: &Node, target: &str) -> bool {
+    read::list(service, "volumes").iter().any(|other| {
+        let folder = read::text(other, "target").unwrap_or_default().trim_end_matches('/');
+        read::text(other, "type") == Some("bind")
+            && target.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+    })
 }
 
 fn tmpfs(

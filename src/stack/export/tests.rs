@@ -76,7 +76,7 @@ fn a_service_is_run_by_what_it_needs() {
 networks: {alone: }
 volumes: {data: {x-ingot: {size: 2Gi, storage-class: fast}}, other: , dump: , both: , ext: {external: true, name: there}, shared: }
 ",
-        |options| options.allow = BTreeSet::from(["depends_on".into()]),
+        |options| options.allow = ["depends_on", "volumes.shared"].map(String::from).into(),
     );
     assert_eq!(
         titles(&all),
@@ -131,13 +131,119 @@ volumes: {data: {x-ingot: {size: 2Gi, storage-class: fast}}, other: , dump: , bo
     for expected in [
         "`web` is published on this machine only, and so on none: `kubectl port-forward service/web 8080:80`",
         "the PersistentVolumeClaim `there` must be there",
-        "the volume `both` has several users: its storage class must offer ReadWriteMany",
+        "volumes begin empty: what an image has where `both`, `data`, `dump`, `other`, `shared` is mounted is not copied there",
         "the volume `other` asks for 1Gi",
         "`quiet` has no probe",
     ] {
         assert!(all.notes.iter().any(|note| note.contains(expected)), "{expected}: {:#?}", all.notes);
     }
     assert!(!all.notes.iter().any(|note| note.contains("the volume `data`")), "{:#?}", all.notes);
+}
+
+#[test]
+fn a_volume_of_several_pods_needs_a_class_that_is_named() {
+    let text = "services: {a: {image: x, volumes: ['v:/v'], scale: 2}, b: {image: x, volumes: ['w:/v']}, c: {image: x, volumes: ['w:/v']}}\nvolumes: {v: , w: }\n";
+    let (problems, keys, _) = refused(text, &Options::default());
+    assert_eq!(keys, ["volumes.shared"]);
+    assert!(
+        problems[0].starts_with("compose.yaml:2: that all pods of `a` share the volume `v` has no counterpart"),
+        "{problems:?}"
+    );
+    assert!(problems[1].contains("that the pods of `b`, `c` share the volume `w`"), "{problems:?}");
+    let all = exported(&text.replace("v: ,", "v: {x-ingot: {storage-class: nfs}},"), |o| {
+        o.allow = BTreeSet::from(["volumes.shared".into()])
+    });
+    assert!(all.lost[0].contains("of `b`, `c` share the volume `w`") && all.lost.len() == 1, "{:?}", all.lost);
+    assert!(
+        all.notes.iter().any(|note| note.contains("`v` has several users: its storage class must offer ReadWriteMany"))
+    );
+    assert_eq!(object(&all, "PersistentVolumeClaim/w")["spec"]["accessModes"][0], "ReadWriteMany");
+}
+
+#[test]
+fn probes_have_the_times_of_checks() {
+    let probes = |check: &str| {
+        let all = exported(&format!("services: {{a: {{image: x, healthcheck: {{test: x, {check}}}}}}}\n"), |_| {});
+        let container = object(&all, "Deployment/a")["spec"]["template"]["spec"]["containers"][0].clone();
+        let numbers =
+            |probe: &Json| ["periodSeconds", "timeoutSeconds", "failureThreshold"].map(|key| probe[key].as_u64());
+        (numbers(&container["readinessProbe"]).map(Option::unwrap), numbers(&container["startupProbe"])[2])
+    };
+    // A timeout that nobody wrote is no longer than the interval; one that somebody wrote is kept.
+    assert_eq!(probes("retries: 3"), ([30, 30, 3], None));
+    assert_eq!(probes("interval: 5s"), ([5, 5, 3], None));
+    assert_eq!(probes("interval: 5s, timeout: 20s"), ([5, 20, 3], None));
+    // As long as `up` waits: 10 + 3 * (30 + 5) seconds, and every 5 one try.
+    assert_eq!(probes("interval: 30s, timeout: 5s, start_period: 10s"), ([30, 5, 3], Some(23)));
+}
+
+#[test]
+fn who_has_to_find_itself_is_found_before_it_is_ready() {
+    let text = "services:
+  kafka: {image: x, environment: {VOTERS: '1@kafka:9093'}, healthcheck: {test: 'x kafka:9092'}, volumes: ['a:/a'], expose: [9092]}
+  es01: {image: x, environment: {SEEDS: es02}, healthcheck: {test: x}, volumes: ['b:/b']}
+  es02: {image: x, environment: {SEEDS: es01}, healthcheck: {test: x}, volumes: ['c:/c']}
+  db: {image: x, healthcheck: {test: x}, volumes: ['d:/d']}
+  broker: {image: x, environment: {ADVERTISED: 'PLAINTEXT://broker:9092'}, healthcheck: {test: x}, expose: [9092]}
+  web: {image: x, environment: {DB: db, API: 'http://api:1', NAME: web}, healthcheck: {test: x}, expose: [80]}
+  api: {image: x, environment: {ORIGIN: 'http://web:80'}, healthcheck: {test: x}, expose: [1]}
+volumes: {a: , b: , c: , d: }
+";
+    let all = exported(text, |_| {});
+    let found = |name: &str| object(&all, &format!("Service/{name}"))["spec"]["publishNotReadyAddresses"] == true;
+    let names = ["api", "broker", "db", "es01", "es02", "kafka", "web"];
+    assert_eq!(names.map(found), [false, true, false, true, true, true, false]);
+}
+
+#[test]
+fn ports_that_others_speak_of_are_reached() {
+    let text = "services:
+  mail: {image: x, ports: ['127.0.0.1:8025:8025']}
+  web: {image: x, environment: {SMTP: 'smtp://mail:1025', NOT: 'e-mail:7,mail:x,mail:9.1'}, expose: [80]}
+";
+    let all = exported(text, |_| {});
+    let ports = object(&all, "Service/mail")["spec"]["ports"].as_array().unwrap().clone();
+    assert_eq!(ports.iter().map(|port| port["port"].as_u64().unwrap()).collect::<Vec<_>>(), [1025, 8025]);
+    let note = "compose.yaml:2: others reach `mail` on 1025, 8025 only: what else it listens on goes into `expose`";
+    assert!(all.notes.contains(&note.to_string()), "{:?}", all.notes);
+}
+
+#[test]
+fn gpus_are_the_clusters_to_give() {
+    let asks = "deploy: {resources: {reservations: {devices: [{count: 1, capabilities: [gpu]}]}}}";
+    let text = format!(
+        "services: {{a: {{image: x, runtime: nvidia, environment: {{NVIDIA_VISIBLE_DEVICES: all}}, {asks}}}}}\n"
+    );
+    let all = exported(&text, |_| {});
+    assert_eq!(object(&all, "Deployment/a")["spec"]["template"]["spec"]["containers"][0]["env"], Json::Null);
+    assert!(all.notes.iter().any(|note| note.contains("`NVIDIA_VISIBLE_DEVICES` of `a`")), "{:?}", all.notes);
+    let (problems, keys, _) = refused("services: {a: {image: x, runtime: nvidia}}\n", &Options::default());
+    assert_eq!(keys, ["gpus"], "{problems:?}");
+}
+
+#[test]
+fn what_keeps_the_image_in_sight_is_not_needed() {
+    let text = "services: {a: {image: x, volumes: ['./a:/app', /app/node_modules, /data]}}\n";
+    let all = exported(text, |options| options.lossy = true);
+    let container = &object(&all, "Deployment/a")["spec"]["template"]["spec"]["containers"][0];
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    assert_eq!((mounts.len(), &mounts[0]["mountPath"]), (1, &Json::from("/data")));
+    assert!(all.notes.iter().any(|note| note.contains("`/app/node_modules` of `a` is left out")), "{:?}", all.notes);
+}
+
+#[test]
+fn a_job_that_needs_others_is_tried_again() {
+    let text = "services: {db: {image: x}, init: {image: x, restart: 'no', depends_on: [db]}}\n";
+    let all = exported(text, |_| {});
+    assert_eq!(object(&all, "Job/init")["spec"]["backoffLimit"], 6);
+    assert!(all.notes.iter().any(|note| note.contains("`init` is tried 6 times more")), "{:?}", all.notes);
+}
+
+#[test]
+fn what_is_built_here_has_to_be_pushed() {
+    let all = exported("services: {a: {build: ., image: registry.example/a:1}}\n", |_| {});
+    let note = "compose.yaml:1: the image `registry.example/a:1` of `a` is built on this machine: push it before";
+    assert!(all.notes.contains(&note.to_string()), "{:?}", all.notes);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a service is told besides its variables: commands, checks, labels. Each with the key that it stands under.
 
 use super::read;
+use super::workload::is_of_proxy;
 use crate::stack::node::{Node, Place};
 
 /// Pieces of one value, which a program reads together.
@@ -105,7 +106,8 @@ pub(super) fn all(service: &Node) -> Vec<Told> {
         ("sysctls", Some(service), "sysctls"),
     ];
     for (called, table, key) in tables {
-        for (name, node) in table.into_iter().flat_map(|table| read::pairs(table, key)) {
+        let pairs = table.into_iter().flat_map(|table| read::pairs(table, key));
+        for (name, node) in pairs.filter(|(name, _)| !is_of_proxy(name)) {
             let text = format!("{name}={}", node.scalar().unwrap_or_default());
             found.push(Told { key: format!("{called}.{name}"), pieces: vec![(node.place, text)] });
         }

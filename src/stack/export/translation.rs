@@ -176,13 +176,15 @@ impl<'a> Translation<'a> {
             let hint = "give one of the services, volumes, networks or configs another name";
             self.refuse(Place::default(), &format!("two objects would be `{object}`"), hint);
         }
-        let left: Vec<(String, String)> = self
-            .objects
+        // Who is told where one stands need not be told of the object, too.
+        let told = self.problems.iter().any(|(_, text, _)| text.contains(secrets::NOWHERE));
+        let objects = if told { &[] } else { self.objects.as_slice() };
+        let left: Vec<(String, String)> = objects
             .iter()
             .filter_map(|object| Some((title(object), left(object, &self.sensitive)?.to_string())))
             .collect();
         for (object, name) in left {
-            let what = format!("`{object}` has the value of `{}`, which no manifest may have", shown(&name));
+            let what = format!("`{object}` has the value of `{}`, {}", shown(&name), secrets::NOWHERE);
             self.refuse(Place::default(), &what, "give it to the service as a variable or a secret");
         }
         if !self.problems.is_empty() {

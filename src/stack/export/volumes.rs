@@ -24,6 +24,7 @@ pub(super) enum Claim {
 /// Decides about all volumes that a service uses.
 pub(super) fn claims(translation: &mut Translation<'_>) {
     let stack = translation.stack;
+    let mut empty: Vec<String> = Vec::new();
     for (name, (place, volume)) in stack.root.get("volumes").and_then(Node::map).into_iter().flatten() {
         let users: Vec<(&str, &Node)> = stack.services().filter(|(_, service)| mounts(service, name)).collect();
         if users.is_empty() {
@@ -35,6 +36,7 @@ pub(super) fn claims(translation: &mut Translation<'_>) {
             translation.claims.insert(name.clone(), Claim::External(object));
             continue;
         }
+        empty.push(format!("`{}`", shown(name)));
         for key in ["driver", "driver_opts"] {
             let other = read::text(volume, key) != Some("local");
             if read::some(volume, key).is_some_and(|node| node.map().is_none_or(|map| !map.is_empty())) && other {
@@ -48,9 +50,7 @@ pub(super) fn claims(translation: &mut Translation<'_>) {
         };
         let once = matches!(users.as_slice(), [(_, service)] if replicas(service) <= 1);
         if !once {
-            let what =
-                format!("the volume `{}` has several users: its storage class must offer ReadWriteMany", shown(name));
-            translation.note(*place, what);
+            shared(translation, name, volume, *place, &users);
         }
         let spec = spec(translation, name, volume, *place, if once { "ReadWriteOnce" } else { "ReadWriteMany" });
         let claim = if alone {
@@ -62,6 +62,27 @@ pub(super) fn claims(translation: &mut Translation<'_>) {
         };
         translation.claims.insert(name.clone(), claim);
     }
+    if let (false, Some((place, _))) = (empty.is_empty(), stack.root.map().and_then(|root| root.get("volumes"))) {
+        let what =
+            format!("volumes begin empty: what an image has where {} is mounted is not copied there", empty.join(", "));
+        translation.note(*place, what);
+    }
+}
+
+/// A volume of several pods: few classes of storage give one to several nodes.
+fn shared(translation: &mut Translation<'_>, name: &str, volume: &Node, place: Place, users: &[(&str, &Node)]) {
+    let name = shown(name);
+    if volume.get("x-ingot").is_some_and(|ingot| read::some(ingot, "storage-class").is_some()) {
+        let what = format!("the volume `{name}` has several users: its storage class must offer ReadWriteMany");
+        return translation.note(place, what);
+    }
+    let users: Vec<String> = users.iter().map(|(user, _)| format!("`{}`", shown(user))).collect();
+    let pods = if users.len() == 1 { "all pods" } else { "the pods" };
+    translation.lose(
+        "volumes.shared",
+        place,
+        &format!("that {pods} of {} share the volume `{name}`", users.join(", ")),
+    );
 }
 
 /// Whether a service mounts a volume.

@@ -6,7 +6,7 @@ use super::storage::Storage;
 use super::translation::{Translation, place_of, put, shown};
 use super::{container, files, names, policy, ports, read, security, service, storage, volumes};
 use crate::stack::load::Stack;
-use crate::stack::node::Node;
+use crate::stack::node::{Node, Place};
 
 /// What runs a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Job,
 }
 
+/// How often a Job is tried again that would run once, but starts together with those that it needs (Kubernetes' own number).
+const TRIES: u64 = 6;
 /// What is tried without end.
 const FOR_EVER: u64 = i32::MAX as u64;
 /// The longest value of a label, and the longest name in the key of one.
@@ -87,7 +89,16 @@ pub(super) fn service(translation: &mut Translation<'_>, name: &str, node: &Node
     spec.insert("template".into(), template);
     if kind == Kind::Job {
         let (word, times) = restart(node);
-        let tries = if word == "no" { 0 } else { times.unwrap_or(FOR_EVER) };
+        let first = node.get("depends_on").and_then(Node::map).is_some_and(|on| !on.is_empty());
+        let tries = match word {
+            "no" if first => TRIES,
+            "no" => 0,
+            _ => times.unwrap_or(FOR_EVER),
+        };
+        if word == "no" && first {
+            let what = format!("`{name}` is tried {TRIES} times more: it may come before those that it depends on");
+            translation.note(node.place, what);
+        }
         spec.insert("backoffLimit".into(), json!(tries));
     } else {
         replicated(translation, name, node, &mut spec);
@@ -152,6 +163,7 @@ fn described(
 ) -> (Object<String, Json>, Object<String, Json>) {
     let (mut labels, mut annotations) = (Object::new(), Object::new());
     let reserved = |key: &str| key.starts_with("app.kubernetes.io/") || key.starts_with("network.ingot/");
+    let mut proxied: Option<Place> = None;
     let pairs = read::pairs(service, "labels").map(|pair| (pair, false));
     let deploy = service.get("deploy");
     let deployed = deploy.into_iter().flat_map(|deploy| read::pairs(deploy, "labels")).map(|pair| (pair, false));
@@ -159,7 +171,9 @@ fn described(
         pairs.chain(deployed).chain(read::pairs(service, "annotations").map(|pair| (pair, true)))
     {
         let value = node.scalar().unwrap_or_default();
-        if !is_key(key) || reserved(key) {
+        if is_of_proxy(key) {
+            proxied.get_or_insert(node.place);
+        } else if !is_key(key) || reserved(key) {
             let (lost, what) = if annotation { ("annotations", "annotation") } else { ("labels", "label") };
             translation.lose(lost, node.place, &format!("the {what} `{}` of `{name}`", shown(key)));
         } else if !annotation && is_label(value) {
@@ -168,10 +182,18 @@ fn described(
             annotations.insert(key.into(), json!(value));
         }
     }
+    if let Some(place) = proxied {
+        translation.lose("labels.proxy", place, &format!("what the labels of `{name}` tell a proxy"));
+    }
     if let Some(checksum) = files::checksum(translation, service) {
         annotations.insert("checksum/configs".into(), json!(checksum));
     }
     (labels, annotations)
+}
+
+/// Whether a label is for a proxy that reads the engine's: no cluster has it.
+pub(super) fn is_of_proxy(key: &str) -> bool {
+    key.starts_with("traefik.") || key == "caddy" || key.starts_with("caddy.") || key.starts_with("caddy_")
 }
 
 /// A value of a label: at most 63 letters, digits, `.`, `_`, `-`, the first and the last a letter or digit.
