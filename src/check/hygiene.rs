@@ -120,6 +120,7 @@ fn apps(project: &Project, variants: &[Variant]) -> Result<Vec<AppLayer>> {
             compiler: None,
             exclude: EXCLUDED.iter().map(PathBuf::from).collect(),
             exclude_names,
+            programs: Default::default(),
         }))
     };
     sources.into_iter().map(app).collect()

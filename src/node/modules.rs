@@ -43,6 +43,20 @@ pub struct ModulesSpec {
     pub left_out: Vec<String>,
 }
 
+/// A program, by places of the lock.
+struct Program<'a> {
+    /// Where its link is.
+    place: String,
+    /// What the link says; `None` if there can be none.
+    link: Option<String>,
+    /// The file that is run.
+    file: String,
+    /// The name of the folder of the package.
+    folder: &'a str,
+    /// Whether the file is the application's.
+    is_workspace: bool,
+}
+
 impl ModulesSpec {
     /// Of a selection, and the tarballs of its packages in their order.
     pub fn new(root: Option<TreePath>, selection: Selection, tarballs: Vec<Option<Tarball>>) -> Self {
@@ -64,6 +78,37 @@ impl ModulesSpec {
         let with = self.packages.iter().filter(|installed| installed.package.install_script);
         let names: BTreeSet<String> = with.map(|installed| installed.package.called()).collect();
         names.into_iter().collect()
+    }
+
+    /// The programs of all packages. Of several with one name, the first in npm's order gets it.
+    fn programs(&self) -> Vec<Program<'_>> {
+        let packages = self
+            .packages
+            .iter()
+            .map(|Installed { package, .. }| (false, &package.path, &package.path, &package.folder, &package.bins));
+        let links = self.links.iter().map(|link| (true, &link.path, &link.target, &link.folder, &link.bins));
+        let mut all: Vec<_> = packages.chain(links).filter(|(.., bins)| !bins.is_empty()).collect();
+        let depth = |path: &str| path.matches("node_modules/").count();
+        all.sort_by_cached_key(|(link, path, ..)| (*link, depth(path), bins::collation(path)));
+        let mut taken: BTreeSet<String> = BTreeSet::new();
+        let mut found = Vec::new();
+        for (is_workspace, path, real, folder, programs) in all {
+            let Some(modules) = path.strip_suffix(folder.as_str()) else { continue };
+            for (name, target) in programs {
+                let place = format!("{modules}.bin/{name}");
+                if taken.insert(place.clone()) {
+                    let (link, file) = (bins::link(path, folder, target), format!("{real}/{target}"));
+                    found.push(Program { place, link, file, folder, is_workspace });
+                }
+            }
+        }
+        found
+    }
+
+    /// The programs that are files of the application: their paths below the folder of the lock.
+    pub fn workspace_programs(&self) -> BTreeSet<String> {
+        let own = self.programs().into_iter().filter(|program| program.is_workspace && program.link.is_some());
+        own.map(|program| program.file).collect()
     }
 
     /// Whether there are programs in the outermost `.bin`.
@@ -141,27 +186,14 @@ impl ModulesLayer {
         Ok(())
     }
 
-    /// The programs of all packages. Of several with one name, the first in npm's order gets it.
     fn link_programs(&self, tree: &mut LayerTree) -> Result<()> {
-        let packages =
-            self.spec.packages.iter().map(|one| (false, &one.package.path, &one.package.folder, &one.package.bins));
-        let links = self.spec.links.iter().map(|link| (true, &link.path, &link.folder, &link.bins));
-        let mut all: Vec<_> = packages.chain(links).filter(|(.., bins)| !bins.is_empty()).collect();
-        let depth = |path: &str| path.matches("node_modules/").count();
-        all.sort_by_cached_key(|(link, path, ..)| (*link, depth(path), bins::collation(path)));
-        let mut taken: BTreeSet<TreePath> = BTreeSet::new();
-        for (is_link, path, folder, programs) in all {
-            let Some(modules) = path.strip_suffix(folder.as_str()) else { continue };
-            for (name, target) in programs {
-                let place = self.spec.at(&format!("{modules}.bin/{name}"))?;
-                if !taken.insert(place.clone()) {
-                    continue;
-                }
-                let Some(link) = bins::link(path, folder, target) else { continue };
-                let program = self.spec.at(&format!("{path}/{target}"))?;
-                if is_link || mend(tree, &program)? {
-                    tree.replace(place, Entry::symlink(link, &format!("the programs of `{folder}`").into()));
-                }
+        for Program { place, link, file, folder, is_workspace } in self.spec.programs() {
+            let Some(link) = link else { continue };
+            if is_workspace || mend(tree, &self.spec.at(&file)?)? {
+                tree.replace(
+                    self.spec.at(&place)?,
+                    Entry::symlink(link, &format!("the programs of `{folder}`").into()),
+                );
             }
         }
         Ok(())

@@ -172,6 +172,7 @@ fn workspaces_are_links() {
             "644 app/packages/web/node_modules/d/d.js ",
         ]
     );
+    assert_eq!(case.spec.workspace_programs().into_iter().collect::<Vec<_>>(), ["packages/web/cli.js"]);
 }
 
 #[test]

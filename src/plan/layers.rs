@@ -7,7 +7,7 @@ use super::python::Environment;
 use super::{Base, PlannedLayer};
 use crate::error::Result;
 use crate::layer::{LayerSource, TreePath};
-use crate::node::ModulesLayer;
+use crate::node::{self, ModulesLayer};
 use crate::project::{AppSpec, Project, Variant};
 use crate::python::bytecode::BytecodeMode;
 use crate::python::{self, AppLayer};
@@ -51,6 +51,7 @@ pub fn sources(
         }
         None => Default::default(),
     };
+    let programs = modules.as_ref().map(|modules| modules.spec().workspace_programs()).unwrap_or_default();
     layers.extend(modules.map(|modules| modules as Arc<dyn LayerSource>));
     if let Some(app) = &variant.app {
         if app.bytecode != BytecodeMode::None && compiler.is_none() {
@@ -67,6 +68,7 @@ pub fn sources(
             compiler,
             exclude: EXCLUDED.iter().map(PathBuf::from).collect(),
             exclude_names: excluded_names(variant),
+            programs: python::Programs { paths: programs, mend: Some(node::mended_program) },
         })));
     }
     layers.push(Arc::new(RuntimeLayer::new(runtime(variant, base, venv)?, &base.rootfs)?));

@@ -17,7 +17,7 @@ mod pyc_cache;
 mod stdlib;
 mod worker;
 
-pub use app::{AppError, AppFile, AppLayer, AppSpec, BadModule};
+pub use app::{AppError, AppFile, AppLayer, AppSpec, BadModule, Programs};
 pub use base_interpreter::{BaseInterpreter, Files, is_needed_by};
 pub use bytecode_error::BytecodeError;
 pub use compiler::Compiler;

@@ -81,10 +81,17 @@ fn an_express_project_is_what_npm_makes_of_it_and_answers() {
         json!({
             "name": "gateway", "version": "1.0.0",
             "dependencies": {"express": "4.18.2", "@parcel/watcher": "2.4.1", "utf-8-validate": "6.0.4"},
-            "devDependencies": {"is-odd": "3.0.1"}
+            "devDependencies": {"is-odd": "3.0.1"}, "workspaces": ["tools/*"]
         })
         .to_string(),
     );
+    // A program of the project itself, as git has it: it cannot be run, and was written on Windows.
+    let project = project
+        .file(
+            "tools/own/package.json",
+            json!({"name": "own", "version": "1.0.0", "bin": {"own": "cli.js"}}).to_string(),
+        )
+        .file("tools/own/cli.js", "#!/usr/bin/node\r\nconsole.log(`own ${process.getuid()}`)\r\n");
     let project = project.file(
         "server.js",
         "const app = require('express')();\n\
@@ -114,7 +121,8 @@ fn an_express_project_is_what_npm_makes_of_it_and_answers() {
     assert!(left.iter().any(|name| name.ends_with("-musl@2.4.1")), "{left:?}");
 
     let theirs = Scratch::new();
-    for name in ["package.json", "package-lock.json"] {
+    std::fs::create_dir_all(theirs.join("tools/own")).unwrap();
+    for name in ["package.json", "package-lock.json", "tools/own/package.json", "tools/own/cli.js"] {
         std::fs::copy(folder.join(name), theirs.join(name)).unwrap();
     }
     npm(theirs.path(), &["ci", "--omit=dev", "--ignore-scripts"]);
@@ -125,6 +133,10 @@ fn an_express_project_is_what_npm_makes_of_it_and_answers() {
     let found = tree(&root.join("app/node_modules"));
     let differ: Vec<_> = found.iter().filter(|(path, what)| expected.get(*path) != Some(what)).collect();
     assert!(differ.is_empty() && found.len() == expected.len(), "{} and {}: {differ:?}", found.len(), expected.len());
+    assert_eq!(found[".bin/own"], "-> ../own/cli.js");
+    let own = tree(&root.join("app/tools/own"));
+    assert_eq!(own, tree(&theirs.join("tools/own")));
+    assert!(own["cli.js"].starts_with("755 "), "{own:?}");
     assert!(found.contains_key(".bin/mime") && found.len() > 400, "{}", found.len());
     assert!(!root.join("app/.npmrc").exists() && root.join("app/package.json").exists());
 
@@ -138,6 +150,7 @@ fn an_express_project_is_what_npm_makes_of_it_and_answers() {
     );
     let podman = Podman::new();
     let image = podman.pull(&format!("oci-archive:{archive}"));
+    assert_eq!(podman.once(&image, &[], &["own"]).ok().stdout, "own 1001\n");
     let service = podman.serve(&image, &["--read-only", "--cap-drop=ALL"]);
     assert_eq!(service.ready("/").text(), "{\"env\":\"production\",\"uid\":1001}");
     assert_eq!(service.stop(), 0, "{}", service.logs());
@@ -383,4 +396,36 @@ fn tokens_go_to_their_own_registry_and_are_never_shown() {
     let layers = Layout::open(&ingot.path("image"));
     let all: Vec<String> = (0..layers.layers()).flat_map(|n| layers.layer(n)).map(|member| member.path).collect();
     assert!(all.iter().any(|path| path == "app/package.json") && all.iter().all(|path| !path.contains(".npmrc")));
+}
+
+/// What `ingot init` writes for the sources of an example can be planned and built as it is.
+#[test]
+fn what_init_writes_for_node_can_be_built() {
+    let project = Project::new("");
+    let folder = project.folder();
+    std::fs::remove_file(folder.join("ingot.toml")).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/stack/express");
+    let copied = tree(&source);
+    for (path, what) in copied.iter().filter(|(path, _)| *path != "ingot.toml") {
+        match what.as_str() {
+            "folder" => std::fs::create_dir_all(folder.join(path)).unwrap(),
+            _ => std::fs::copy(source.join(path), folder.join(path)).map(drop).unwrap(),
+        }
+    }
+    let ingot = Ingot::new().env("npm_config_registry", npm_registry());
+    let at = folder.to_str().unwrap();
+    ingot.run(["init", at]).ok();
+    let text = std::fs::read_to_string(folder.join("ingot.toml")).unwrap();
+    assert!(text.contains("[\"node\", \"src/main.mjs\"]") && text.contains("expose = [3000]"), "{text}");
+    // Whatever release this machine is of.
+    std::fs::write(folder.join("ingot.toml"), text.replace("debian:12/packages", &release().0)).unwrap();
+    let plan = ingot.run(["plan", at]).ok().stdout;
+    assert!(plan.contains("packages of Node for linux"), "{plan}");
+    build(&ingot, &project).ok();
+    let image = Layout::open(&ingot.path("image"));
+    assert_eq!(image.config()["config"]["Cmd"], json!(["node", "src/main.mjs"]));
+    let all: Vec<String> = (0..image.layers()).flat_map(|n| image.layer(n)).map(|member| member.path).collect();
+    for path in ["usr/bin/node", "app/src/main.mjs", "app/node_modules/express/package.json"] {
+        assert!(all.iter().any(|found| found == path), "{path}");
+    }
 }

@@ -6,6 +6,7 @@
 //!
 //! - files are root's, 0755 if their owner may run them, else 0644; folders are made as they are needed;
 //! - `__pycache__`, `*.pyc` and `*.pyo` of this machine are always left out;
+//! - what a workspace of Node calls a program is 0755 whatever it was, as npm makes it;
 //! - links stay links if they lead to something in the source folder, and are refused otherwise; none is followed;
 //! - every `*.py` is compiled, scripts too; with bytecode `only`, `x.py` becomes `x.pyc` (mode 0644, nothing runs
 //!   it as a program), a link to it becomes a link to `x.pyc`, and type stubs (`*.pyi`) are left out;
@@ -36,6 +37,10 @@ use crate::oci::Digest;
 
 /// The version of the rules above.
 const VERSION: u32 = 1;
+/// How many links behind each other lead to a program.
+const LINKS: usize = 40;
+/// The largest program that is looked into, in bytes.
+const SCRIPT_LIMIT: u64 = 64 << 20;
 
 /// Which files, and what becomes of them.
 #[derive(Clone)]
@@ -54,6 +59,17 @@ pub struct AppSpec {
     pub exclude: Vec<PathBuf>,
     /// Names of files and folders that are never part of the app, wherever they are.
     pub exclude_names: &'static [&'static str],
+    /// Files that are run as programs whatever their mode.
+    pub programs: Programs,
+}
+
+/// Programs of packages whose folders are part of the app.
+#[derive(Clone, Default)]
+pub struct Programs {
+    /// Relative to the source folder.
+    pub paths: BTreeSet<String>,
+    /// What becomes of the bytes of one; `None` if it is good as it is.
+    pub mend: Option<fn(&[u8]) -> Option<Vec<u8>>>,
 }
 
 impl AppSpec {
@@ -107,6 +123,19 @@ impl AppLayer {
             _ => None,
         };
         Ok(self.items(store)?.iter().filter_map(file).collect())
+    }
+
+    /// The files that are programs, behind links to them.
+    fn programs<'a>(&'a self, items: &'a [Item]) -> BTreeSet<String> {
+        let target = |path: &str| {
+            let place = items.binary_search_by(|item| item.path.as_str().cmp(path)).ok()?;
+            match &items.get(place)?.found {
+                Found::Link(target) => link::resolve(path, target).ok(),
+                _ => None,
+            }
+        };
+        let led = |path: &String| std::iter::successors(Some(path.clone()), |path| target(path)).take(LINKS).last();
+        self.spec.programs.paths.iter().filter_map(led).collect()
     }
 
     fn place(&self, path: &str) -> Result<TreePath> {
@@ -246,8 +275,11 @@ impl LayerSource for AppLayer {
                 .field("magic", hex::encode(compiler.magic()))
                 .field("normaliser", marshal::NORMALISER);
         }
-        for item in self.items(context.store)? {
+        let items = self.items(context.store)?;
+        let programs = self.programs(items);
+        for item in items {
             let value = match &item.found {
+                Found::File { digest, .. } if programs.contains(&item.path) => format!("{digest} program"),
                 Found::EmptyFolder => "folder".to_string(),
                 Found::Link(target) => format!("link to {target}"),
                 Found::File { executable: true, digest, .. } => format!("{digest} executable"),
@@ -268,6 +300,7 @@ impl LayerSource for AppLayer {
         let modules: Vec<&Item> = items.iter().filter(|item| self.is_module(item)).collect();
         let compiled: BTreeSet<&str> = modules.iter().map(|item| item.path.as_str()).collect();
         let only = self.spec.mode == BytecodeMode::Only;
+        let programs = self.programs(items);
         let mut tree = LayerTree::new();
         let compiling = context.progress.stage("compile app");
         let bytecode = self.compile(&modules, context.store)?;
@@ -289,6 +322,15 @@ impl LayerSource for AppLayer {
                     tree.insert(self.place(&path)?, Entry::symlink(target, &input))?;
                 }
                 Found::File { .. } if only && (self.is_module(item) || item.path.ends_with(".pyi")) => {}
+                Found::File { size, .. } if programs.contains(&item.path) => {
+                    let mend = self.spec.programs.mend.filter(|_| *size <= SCRIPT_LIMIT);
+                    let mended = mend.map(|mend| Ok::<_, crate::error::Error>(mend(&self.bytes(item, context.store)?)));
+                    let content = match mended.transpose()?.flatten() {
+                        Some(mended) => Content::from(mended),
+                        None => self.content(item, context)?,
+                    };
+                    tree.insert(self.place(&item.path)?, Entry::file(content, 0o755, &input))?;
+                }
                 Found::File { executable, .. } => {
                     let mode = if *executable { 0o755 } else { 0o644 };
                     tree.insert(self.place(&item.path)?, Entry::file(self.content(item, context)?, mode, &input))?;

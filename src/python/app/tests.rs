@@ -47,6 +47,7 @@ impl Project {
             compiler: (mode != BytecodeMode::None).then_some(compiler),
             exclude: vec!["src/dist".into()],
             exclude_names: &["node_modules"],
+            programs: Programs::default(),
         })
     }
 
@@ -236,6 +237,36 @@ impl Compile for Echo {
 }
 
 /// The key has every input that can change a byte, and no path or mtime of this machine.
+/// What a workspace calls a program can be run, and its first line ends as on Linux.
+#[test]
+fn programs_can_be_run_whatever_their_mode() {
+    let project = Project::new(&[("src/cli.js", "#!x\r\n1\n"), ("src/other.js", "2\n"), ("src/lib/real.js", "3\n")]);
+    std::os::unix::fs::symlink("lib/real.js", project.path("src/link.js")).unwrap();
+    for file in ["src/cli.js", "src/other.js", "src/lib/real.js"] {
+        project.mode(file, 0o644);
+    }
+    let programs = |paths: &[&str]| {
+        let mend: fn(&[u8]) -> Option<Vec<u8>> =
+            |bytes| bytes.contains(&b'\r').then(|| bytes.iter().copied().filter(|byte| *byte != b'\r').collect());
+        let programs = Programs { paths: paths.iter().map(|path| path.to_string()).collect(), mend: Some(mend) };
+        AppLayer::new(AppSpec { programs, ..project.layer(BytecodeMode::None).spec })
+    };
+    let all = programs(&["cli.js", "link.js", "gone.js"]);
+    let tree = project.with(&EmptyBase, |context| all.tree(context)).unwrap();
+    assert_eq!(
+        listing(&tree),
+        ["app/cli.js 755", "app/lib/real.js 755", "app/link.js -> lib/real.js", "app/other.js 644"]
+    );
+    assert_eq!(bytes(&tree, "app/cli.js"), b"#!x\n1\n");
+    let fingerprint =
+        |layer: AppLayer| project.with(&EmptyBase, |context| layer.fingerprint(context)).unwrap().digest();
+    assert_eq!(fingerprint(programs(&["gone.js"])), project.fingerprint(BytecodeMode::None));
+    assert_ne!(fingerprint(programs(&["cli.js"])), project.fingerprint(BytecodeMode::None));
+    // One that can be run already is the same only if it stays as it is.
+    project.mode("src/cli.js", 0o755);
+    assert_ne!(fingerprint(programs(&["cli.js"])), project.fingerprint(BytecodeMode::None));
+}
+
 #[test]
 fn other_bytes_have_another_key() {
     type Change = Box<dyn Fn(&Project, &mut AppSpec)>;
