@@ -24,6 +24,8 @@ use crate::{fs, process};
 
 /// The largest .npmrc, in bytes.
 const CONFIGURATION_LIMIT: u64 = 1 << 20;
+/// What old versions of npm took for a login at whatever registry was configured; new ones refuse it.
+const OF_NO_REGISTRY: [&str; 3] = ["_auth", "_authToken", "_password"];
 /// How long npm may think about its default.
 const TOOL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -90,6 +92,10 @@ impl Registries {
     }
 
     fn log_in(&mut self, settings: &BTreeMap<String, Setting>) {
+        for (key, setting) in settings.iter().filter(|(key, _)| OF_NO_REGISTRY.contains(&key.as_str())) {
+            let told = format!("{}: `{key}` names no registry: nothing logs in with it", setting.place);
+            self.warnings.push(format!("{told} (`npm config fix` mends it)"));
+        }
         let places = settings.keys().filter_map(|key| key.starts_with("//").then(|| key.rsplit_once(':')).flatten());
         for (place, what) in places {
             if !["_authToken", "_auth", "username"].contains(&what) {
@@ -129,7 +135,8 @@ impl Registries {
         }
     }
 
-    fn for_all(&self) -> Result<Url, Error> {
+    /// The registry of all packages whose scopes have none of their own. Asks npm for its default if none is configured.
+    pub fn for_all(&self) -> Result<Url, Error> {
         if let Some(registry) = &self.registry {
             return Ok(registry.clone());
         }
@@ -145,6 +152,17 @@ impl Registries {
             // Nobody has said anything, so nothing is in the stead of anything.
             Err(_) => Ok(resolved.clone()),
         }
+    }
+
+    /// What logs in at `url` to get something of this package. Where nothing is written for the place, the login of the
+    /// package's registry will do, if the place is on the same server (npm-registry-fetch, `auth.js`; there, another scheme
+    /// is the same server, too).
+    pub fn login_for(&self, url: &Url, package: &str) -> Option<&Login> {
+        let of_registry = || {
+            let registry = self.of_package(package).ok().filter(|registry| registry.origin() == url.origin())?;
+            self.login(&registry)
+        };
+        self.login(url).or_else(|| if self.logins.is_empty() { None } else { of_registry() })
     }
 
     /// What logs in at `url`.

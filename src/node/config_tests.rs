@@ -75,7 +75,8 @@ fn scopes_logins_and_variables_come_from_all_sources() {
     assert_eq!(header("//b.example/"), "Basic bWU6Y2FuYXJ5LXA=");
     assert_eq!(header("//c.example/"), "Basic Y2FuYXJ5");
     assert_eq!(found.logins.len(), 4, "{:?}", found.logins.keys());
-    let [warning] = &found.warnings[..] else { panic!("{:?}", found.warnings) };
+    let [nobodys, warning] = &found.warnings[..] else { panic!("{:?}", found.warnings) };
+    assert!(nobodys.contains("home/.npmrc`: `_authToken` names no registry: nothing logs in with it"), "{nobodys}");
     assert!(warning.ends_with("/project/.npmrc`: `GONE` is not set: nothing logs in at //gone.example/"), "{warning}");
     assert!(!format!("{found:?}").contains("canary"), "{found:?}");
 }
@@ -95,6 +96,37 @@ fn a_password_in_a_url_is_a_login_for_what_is_below_it() {
     assert_eq!(login("https://a.example/npm/x"), "Basic bWU6Y2FuYXJ5");
     assert_eq!(login("https://a.example/other"), "");
     assert_eq!(login("https://s.example/x"), "Bearer mine", "what is written for the place is stronger");
+}
+
+#[test]
+fn the_login_of_a_packages_registry_is_for_all_of_its_server_and_no_other() {
+    let found = registries(
+        &[],
+        &[(
+            "project/.npmrc",
+            "registry=https://a.example/group/npm/\n@s:registry=https://s.example/npm/\n@open:registry=https://a.example/open/\n\
+             //a.example/group/npm/:_authToken=a\n//a.example/files/:_authToken=f\n//s.example/npm/:_authToken=s\n\
+             @plain:registry=http://a.example/group/npm/\n",
+        )],
+        NO_NPM,
+    )
+    .unwrap();
+    for (package, url, expected) in [
+        ("x", "https://a.example/group/npm/x/-/x-1.tgz", "Bearer a"),
+        ("x", "https://a.example/project/7/x-1.tgz", "Bearer a"),
+        ("x", "https://a.example/files/x-1.tgz", "Bearer f"),
+        ("@s/x", "https://s.example/elsewhere/x-1.tgz", "Bearer s"),
+        // Another server, another port, another scheme, the registry of another package.
+        ("x", "https://s.example/elsewhere/x-1.tgz", ""),
+        ("x", "https://a.example:8443/project/7/x-1.tgz", ""),
+        ("x", "http://a.example/project/7/x-1.tgz", ""),
+        ("x", "https://a.example.evil.example/project/7/x-1.tgz", ""),
+        ("@s/x", "https://a.example/project/7/x-1.tgz", ""),
+        ("@open/x", "https://a.example/project/7/x-1.tgz", ""),
+    ] {
+        let login = found.login_for(&Url::parse(url).unwrap(), package).map(|login| login.header.as_str());
+        assert_eq!(login.unwrap_or_default(), expected, "{package} from {url}");
+    }
 }
 
 #[test]

@@ -120,9 +120,9 @@ impl Job<'_> {
         })
     }
 
-    fn request(&self, url: &Url) -> Request {
+    fn request(&self, url: &Url, package: &Package) -> Request {
         let request = Request::get(url.clone());
-        match self.registries.login(url) {
+        match self.registries.login_for(url, &package.name) {
             Some(login) => request.header("Authorization", &login.header),
             None => request,
         }
@@ -131,7 +131,7 @@ impl Job<'_> {
     /// Where the registry's document says that a tarball is; `None` if it does not say so.
     fn documented(&self, package: &Package) -> Result<Option<Url>> {
         let url = registry::document(&self.registries.of_package(&package.name)?, &package.name);
-        let answer = self.http.fetch(&self.request(&url).header("Accept", ACCEPT), DOCUMENT_LIMIT);
+        let answer = self.http.fetch(&self.request(&url, package).header("Accept", ACCEPT), DOCUMENT_LIMIT);
         let body = match answer {
             Ok(answer) => answer.body,
             Err(error) if matches!(error.status(), Some(404 | 410)) => return Ok(None),
@@ -145,7 +145,7 @@ impl Job<'_> {
 
     fn download(&self, package: &Package, origin: &Origin, url: &Url) -> Result<Tarball> {
         let mut writer = Checked { blob: self.store.writer()?, check: origin.integrity.check() };
-        self.http.download(&self.request(url), &mut writer, TARBALL_LIMIT, &|n| self.task.advance(n))?;
+        self.http.download(&self.request(url, package), &mut writer, TARBALL_LIMIT, &|n| self.task.advance(n))?;
         if let Err(found) = writer.check.finish() {
             return Err(Error::Mismatch {
                 package: package.called(),

@@ -160,10 +160,26 @@ fn a_login_is_sent_to_its_own_place_and_no_other() {
         authorized,
         [
             ("/npm/a/-/a-1.0.0.tgz".to_string(), true),
-            ("/outside/b.tgz".to_string(), false),
+            // On the same server, though nothing is written for the place.
+            ("/outside/b.tgz".to_string(), true),
             ("/npm/moved/-/moved-1.0.0.tgz".to_string(), true)
         ]
     );
     assert_eq!(stranger.lines(), ["GET /b.tgz", "GET /a.tgz"]);
+    // A package of another registry, and a stranger who sends back to the place: no login.
+    let to = server.url("/outside/back.tgz").to_string();
+    let sender = Server::start(move |_| Act::status(302).with("Location", to.clone()));
+    forget();
+    go(&[package("back", &bytes, Some(sender.url("/x.tgz").as_str()))], &registries, &store).unwrap();
+    let scoped = Registries { scopes: [("@s".to_string(), stranger.url("/"))].into(), ..registries };
+    forget();
+    go(&[package("@s/c", &bytes, Some(server.url("/outside/c.tgz").as_str()))], &scoped, &store).unwrap();
+    let last: Vec<(String, bool)> = server
+        .seen()
+        .iter()
+        .skip(3)
+        .map(|seen| (seen.path().to_string(), seen.header("authorization").is_some()))
+        .collect();
+    assert_eq!(last, [("/outside/back.tgz".to_string(), false), ("/outside/c.tgz".to_string(), false)]);
     assert!(stranger.seen().iter().all(|seen| seen.header("authorization").is_none()));
 }
