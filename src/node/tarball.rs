@@ -2,8 +2,9 @@
 //!
 //! What npm does with a member, it does here: the first part of its path is taken away; only files count, folders are made
 //! as they are needed, links and devices are passed over; a file can be run if its owner can run it; `.gitignore` becomes
-//! `.npmignore`; of two members with one path the later one holds. What npm passes over with a warning, because it leads
-//! out of the package, is an error here.
+//! `.npmignore`; of two members with one path the later one holds; several gzip members are one stream, a tar may come
+//! without gzip, and nobody looks behind its end. What npm passes over with a warning, because it leads out of the package,
+//! is an error here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Read, Write};
@@ -26,6 +27,8 @@ const UNPACKED_LIMIT: u64 = 8 << 30;
 const RATIO_LIMIT: u64 = crate::layer::read::RATIO_LIMIT;
 /// Tars up to this many bytes may have any ratio.
 const RATIO_FLOOR: u64 = 256 << 20;
+/// What a gzip stream begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// The most files of a package.
 const FILES_LIMIT: usize = 200_000;
 /// The longest that the tars of all packages of an image may be together, in bytes.
@@ -82,16 +85,12 @@ fn unpack_within(
     let blob = Mapped::open(&store.blob_path(&tarball.digest))?;
     intact(tarball, &blob, store)?;
     let limit = limits.unpacked.min(tarball.size.saturating_mul(RATIO_LIMIT).max(limits.floor));
-    let stream = Stream { gzip: GzDecoder::new(&blob), count: 0, limit, all: limits.all_unpacked, total, package };
+    let bytes = Bytes::of(&blob);
+    let stream = Stream { bytes, count: 0, limit, all: limits.all_unpacked, total, package };
     let mut members = Members::new(stream).without_owners();
     let mut unpacking =
         Unpacking { package, spill: Spill::new(store)?, files: BTreeMap::new(), ignores: BTreeSet::new() };
     unpacking.all(&mut members, limits, total)?;
-    let rest = members.into_source().gzip.into_inner();
-    if rest.iter().any(|byte| *byte != 0) {
-        let reason = "there is data behind the end of its gzip stream".to_string();
-        return Err(Error::Tarball { package: package.into(), reason }.into());
-    }
     unpacking.finish()
 }
 
@@ -126,9 +125,15 @@ impl Unpacking<'_> {
             match member.kind {
                 MemberKind::File => {}
                 MemberKind::Whiteout | MemberKind::Opaque | MemberKind::Ignored => {
-                    return Err(self
-                        .refuse(path, "has a name that begins with `.wh.`, which layers give a meaning")
-                        .into());
+                    let (folder, name) = path.rsplit_once('/').map_or(("", path), |(folder, name)| (folder, name));
+                    let written = match member.kind {
+                        MemberKind::Whiteout if folder.is_empty() => format!(".wh.{name}"),
+                        MemberKind::Whiteout => format!("{folder}/.wh.{name}"),
+                        MemberKind::Opaque => format!("{path}/.wh..wh..opq"),
+                        _ => path.to_string(),
+                    };
+                    let problem = "has a name that begins with `.wh.`, which layers give a meaning";
+                    return Err(self.refuse(&written, problem).into());
                 }
                 MemberKind::Directory | MemberKind::Symlink(_) | MemberKind::Hardlink(_) | MemberKind::Special => {
                     continue;
@@ -230,9 +235,39 @@ impl Spill {
     }
 }
 
+/// The tar, with gzip around it or without.
+enum Bytes<'a> {
+    Gzip(GzDecoder<&'a [u8]>),
+    Plain(&'a [u8]),
+}
+
+impl<'a> Bytes<'a> {
+    fn of(blob: &'a [u8]) -> Self {
+        if blob.starts_with(&GZIP) { Bytes::Gzip(GzDecoder::new(blob)) } else { Bytes::Plain(blob) }
+    }
+}
+
+impl Read for Bytes<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let gzip = match self {
+            Bytes::Plain(bytes) => return bytes.read(buffer),
+            Bytes::Gzip(gzip) => gzip,
+        };
+        loop {
+            let count = gzip.read(buffer)?;
+            let rest = *gzip.get_ref();
+            // Another member, or, from a first zero on, what fills the last block of a medium.
+            if count > 0 || buffer.is_empty() || matches!(rest, [] | [0, ..]) {
+                return Ok(count);
+            }
+            *gzip = GzDecoder::new(rest);
+        }
+    }
+}
+
 /// The bytes of the tar: counted and limited.
 struct Stream<'a> {
-    gzip: GzDecoder<&'a [u8]>,
+    bytes: Bytes<'a>,
     count: u64,
     limit: u64,
     all: u64,
@@ -240,14 +275,20 @@ struct Stream<'a> {
     package: &'a str,
 }
 
+impl Stream<'_> {
+    fn refuse(&self, reason: String) -> Error {
+        Error::Tarball { package: self.package.to_string(), reason }
+    }
+}
+
 impl TarSource for Stream<'_> {
     type Error = Error;
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let count = loop {
-            match self.gzip.read(buffer) {
+            match self.bytes.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other.map_err(|error| self.damaged(format!("its gzip stream is damaged: {error}")))?,
+                other => break other.map_err(|error| self.refuse(format!("its gzip stream is damaged: {error}")))?,
             }
         };
         self.count += count as u64;
@@ -256,13 +297,20 @@ impl TarSource for Stream<'_> {
         }
         if self.total.unpacked.fetch_add(count as u64, Ordering::Relaxed) + count as u64 > self.all {
             let reason = format!("with it, the packages have more than {} unpacked bytes together", self.all);
-            return Err(self.damaged(reason));
+            return Err(self.refuse(reason));
         }
         Ok(count)
     }
 
     fn damaged(&self, reason: String) -> Error {
-        Error::Tarball { package: self.package.to_string(), reason }
+        match self.bytes {
+            Bytes::Plain(_) => self.refuse(format!("it is no gzip stream, and as a tar: {reason}")),
+            Bytes::Gzip(_) => self.refuse(reason),
+        }
+    }
+
+    fn behind_end(&mut self) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Many programs that pack leave the end out, and npm does not miss it.

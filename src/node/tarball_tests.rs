@@ -95,8 +95,14 @@ fn what_leads_out_of_the_package_is_refused() {
         (RawTar::new().file("p/a\nb", b"x"), "is not UTF-8 text, or has control characters"),
         (RawTar::new().raw(b'0', b"p/\xff", b"", 1, 0o644, b"x"), "is not UTF-8 text, or has control characters"),
         (RawTar::new().pax(&[("path", "p/a\0b")]).file("x", b"x"), "a NUL in its path"),
-        (RawTar::new().file("p/.wh.x", b""), "begins with `.wh.`, which layers give a meaning"),
-        (RawTar::new().file("p/.wh..wh..opq", b""), "begins with `.wh.`, which layers give a meaning"),
+        (
+            RawTar::new().file("p/.wh.x", b""),
+            "`p/.wh.x` has a name that begins with `.wh.`, which layers give a meaning",
+        ),
+        (
+            RawTar::new().file("p/.wh..wh..opq", b""),
+            "`p/.wh..wh..opq` has a name that begins with `.wh.`, which layers give a meaning",
+        ),
         (RawTar::new().file("p/a", b"x").file("p/a/b", b"x"), "`a/b` is below `a`, which is a file"),
         (RawTar::new().extension(b'g', b"11 path=abc\n"), "is malformed"),
         (RawTar::new().raw(b'0', b"p/x", b"", 5000, 0o644, b"x"), "the tar ends inside a file"),
@@ -113,27 +119,51 @@ fn damaged_and_endless_streams_are_refused() {
     assert!(unpacked(&good, small).is_ok());
     // Zeros behind the stream are padding; anything else is not.
     assert!(unpacked(&[&good[..], &[0; 512]].concat(), small).is_ok());
-    let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
-    bomb.write_all(&RawTar::new().file("p/a", &vec![0; 4 << 20]).end()).unwrap();
-    let bomb = bomb.finish().unwrap();
+    let deflated = |bytes: &[u8]| {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(bytes).unwrap();
+        gzip.finish().unwrap()
+    };
+    let bomb = deflated(&RawTar::new().file("p/a", &vec![0; 4 << 20]).end());
     let allowed = format!("it has more than {} unpacked bytes", bomb.len() * 200);
+    // Whatever the bytes are cut into, they are counted together.
+    let tar = RawTar::new().file("p/a", &vec![0; 4 << 20]).end();
+    let twice = [deflated(&tar[..tar.len() / 2]), deflated(&tar[tar.len() / 2..])].concat();
+    let allowed_twice = format!("it has more than {} unpacked bytes", (twice.len() as u64 * RATIO_LIMIT).max(4096));
     let many = gzip(&RawTar::new().file("p/a", b"").file("p/b", b"").file("p/c", b"").end());
     let mut wrong = good.clone();
     let crc = wrong.len() - 6;
     wrong[crc] ^= 1;
     for (bytes, expected) in [
-        ([&good[..], b"x"].concat(), "there is data behind the end of its gzip stream"),
-        ([&good[..], &good[..]].concat(), "there is data behind the end of its gzip stream"),
+        ([&good[..], b"x"].concat(), "its gzip stream is damaged"),
+        ([&good[..], &good[..good.len() - 9]].concat(), "its gzip stream is damaged"),
+        (twice, &*allowed_twice),
         (good[..good.len() - 9].to_vec(), "its gzip stream is damaged"),
         (wrong, "its gzip stream is damaged"),
-        (b"PK\x03\x04 is no gzip".to_vec(), "its gzip stream is damaged"),
-        (RawTar::new().file("p/a", b"a").end(), "its gzip stream is damaged"),
+        (b"PK\x03\x04 is no gzip".to_vec(), "it is no gzip stream, and as a tar: the tar ends too early"),
+        ([b'x'; 1024].to_vec(), "it is no gzip stream, and as a tar: "),
         (bomb, &*allowed),
         (many, "it has more than 2 files"),
     ] {
         let said = unpacked(&bytes, small).map(|files| files.len()).unwrap_err();
         assert!(said.starts_with("the tarball of `p@1` is not sound: ") && said.contains(expected), "{said}");
     }
+}
+
+/// As npm has it, which asks Node's zlib and its tar.
+#[test]
+fn several_gzip_members_are_one_stream_and_gzip_may_be_missing() {
+    let tar = RawTar::new().file("p/a", b"a").file("p/b", b"b").end();
+    let expected = ["- a a", "- b b"];
+    for cut in [1, 511, 512, 700, tar.len() - 1] {
+        let members = [gzip(&tar[..cut]), gzip(b""), gzip(&tar[cut..]), vec![0; 7], b"whatever".to_vec()].concat();
+        assert_eq!(unpacked(&members, LIMITS).unwrap(), expected, "{cut}");
+    }
+    assert_eq!(unpacked(&tar, LIMITS).unwrap(), expected);
+    // Of two tars behind each other, the second is behind the end of the first.
+    let second = RawTar::new().file("p/c", b"c").end();
+    assert_eq!(unpacked(&[gzip(&tar), gzip(&second)].concat(), LIMITS).unwrap(), expected);
+    assert_eq!(unpacked(&[&tar[..], b"anything"].concat(), LIMITS).unwrap(), expected);
 }
 
 #[test]

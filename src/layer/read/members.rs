@@ -24,6 +24,12 @@ pub trait TarSource {
         Err(self.damaged(CUT.into()))
     }
 
+    /// There is something behind the two blocks of zeros. Most readers do not look there; it is an error, unless who reads
+    /// is to do as they do.
+    fn behind_end(&mut self) -> Result<(), Self::Error> {
+        Err(self.damaged("there is data behind the end of the tar".into()))
+    }
+
     /// The tar has more than `limit` of `what`.
     fn limit(&self, what: &'static str, limit: u64) -> Self::Error;
 }
@@ -223,7 +229,7 @@ impl<S: TarSource> Members<S> {
                 return Ok(None);
             }
             if buffer.iter().take(count).any(|byte| *byte != 0) {
-                return Err(self.damaged("there is data behind the end of the tar"));
+                self.source.behind_end()?;
             }
         }
     }
