@@ -45,6 +45,18 @@ pub enum Error {
         /// Expected and found.
         difference: String,
     },
+    /// What the project overrides, it wants otherwise itself.
+    #[error("{place}: `overrides` want `{instead}` of `{name}`, and the project itself wants `{wish}`")]
+    Overridden {
+        /// The package.json.
+        place: String,
+        /// The package.
+        name: String,
+        /// What the project wants.
+        wish: String,
+        /// What it overrides it with.
+        instead: String,
+    },
     /// A package without a hash that is worth something.
     #[error("{place}: `{package}` has {found}, expected a sha512 hash in `integrity`")]
     NoIntegrity {
@@ -116,6 +128,7 @@ impl Explain for Error {
             Error::LockVersion { .. } => format!("{RENEW}, with npm 7 or later"),
             Error::Entry { hint, .. } => (*hint).to_string(),
             Error::Outdated { .. } => RENEW.to_string(),
+            Error::Overridden { name, .. } => format!("npm refuses that, too: want the same in both, or override with `${name}`"),
             Error::NoIntegrity { .. } => {
                 "delete the lock and write it anew with `npm install --package-lock-only`, from a registry that tells \
                  sha512 hashes: a sha1 hash can be forged"

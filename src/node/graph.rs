@@ -74,7 +74,8 @@ impl<'a> Graph<'a> {
         self.into.entry(edge.to).or_default().push(edge);
     }
 
-    fn out(&self, key: &str) -> &[Edge<'a>] {
+    /// Where an entry leads to.
+    pub fn out(&self, key: &str) -> &[Edge<'a>] {
         self.out.get(key).map_or(&[], Vec::as_slice)
     }
 

@@ -54,7 +54,8 @@ impl Integrity {
             match STRONG.into_iter().find(|algorithm| algorithm.name() == name) {
                 Some(algorithm) => {
                     let bytes = STANDARD.decode(encoded).ok().filter(|bytes| bytes.len() == algorithm.length());
-                    found.push((algorithm, bytes.ok_or_else(|| format!("a damaged {name} hash"))?));
+                    let damaged = || format!("a damaged {name} hash (`{}`)", super::document::shown(encoded));
+                    found.push((algorithm, bytes.ok_or_else(damaged)?));
                 }
                 None if ["sha1", "md5"].contains(&name) => weak.push(name),
                 None => {}
@@ -177,9 +178,9 @@ mod tests {
             ("x y-z", "no hash"),
             (ABC[3], "only a sha1 hash"),
             ("md5-kAFQmDzST7DWlj99KOF/cg==", "only a md5 hash"),
-            ("sha512-", "a damaged sha512 hash"),
-            ("sha512-AAAA", "a damaged sha512 hash"),
-            ("sha256-*", "a damaged sha256 hash"),
+            ("sha512-", "a damaged sha512 hash (``)"),
+            ("sha512-AAAA", "a damaged sha512 hash (`AAAA`)"),
+            ("sha256-*", "a damaged sha256 hash (`*`)"),
         ] {
             assert_eq!(Integrity::parse(text).unwrap_err(), expected, "{text}");
         }

@@ -2,17 +2,18 @@
 //!
 //! Of version 2 only `packages` is read, as npm does; version 1 has no `packages`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::document::{self, Dependencies, shown};
-use super::place::{Place, is_name, is_version};
+use super::place::{NODE_MODULES, Place, is_name, is_version};
 use super::target::Wants;
 use super::{Error, Integrity, bins};
 use crate::error::Result;
+use crate::layer::TreePath;
 use crate::oci::Digest;
 
 /// The largest lock, in bytes.
@@ -57,6 +58,10 @@ pub struct Locked {
     pub install_script: bool,
     /// Whether it came in the tarball of what it is in.
     pub in_bundle: bool,
+    /// Whether it brought a lock of its own, which decides about what it needs.
+    pub has_shrinkwrap: bool,
+    /// What came in its tarball.
+    pub bundles: BTreeSet<String>,
     /// What it has to do with others.
     pub dependencies: Dependencies,
     /// What it runs on.
@@ -98,18 +103,27 @@ struct File {
 
 /// What stands in an entry. What npm does not use is not read.
 #[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", expecting = "a table")]
 struct Entry {
     name: Option<String>,
     version: Option<String>,
     resolved: Option<String>,
     integrity: Option<String>,
+    #[serde(deserialize_with = "document::or_default")]
     link: bool,
+    #[serde(deserialize_with = "document::or_default")]
     dev: bool,
+    #[serde(deserialize_with = "document::or_default")]
     optional: bool,
+    #[serde(deserialize_with = "document::or_default")]
     extraneous: bool,
+    #[serde(deserialize_with = "document::or_default")]
     has_install_script: bool,
+    #[serde(deserialize_with = "document::or_default")]
+    has_shrinkwrap: bool,
+    #[serde(deserialize_with = "document::or_default")]
     in_bundle: bool,
+    bundle_dependencies: Value,
     os: Value,
     cpu: Value,
     libc: Value,
@@ -223,6 +237,18 @@ fn locked(key: &str, entry: Entry, place: &str) -> Result<Locked, Error> {
         }
     };
     let bins = bins::normalized(&entry.bin, &name);
+    let is_path = |path: String| TreePath::new(&path).is_ok();
+    let folder = at.folder().unwrap_or(NODE_MODULES);
+    let fits = |(name, target): (&String, &String)| {
+        is_path(format!("{folder}/.bin/{name}")) && is_path(format!("{key}/{target}"))
+    };
+    if let Some((name, _)) = bins.iter().find(|bin| !fits(*bin)) {
+        return Err(refuse(format!("has a program `{}`, which has too long a name or path", shown(name)), NPM));
+    }
+    let bundles = match &entry.bundle_dependencies {
+        Value::Bool(true) => entry.dependencies.dependencies.keys().cloned().collect(),
+        listed => document::words(listed).into_iter().collect(),
+    };
     Ok(Locked {
         name,
         version,
@@ -231,6 +257,8 @@ fn locked(key: &str, entry: Entry, place: &str) -> Result<Locked, Error> {
         optional: entry.optional,
         extraneous: entry.extraneous,
         install_script: entry.has_install_script,
+        has_shrinkwrap: entry.has_shrinkwrap,
+        bundles,
         in_bundle: entry.in_bundle,
         dependencies: entry.dependencies,
         wants: Wants {

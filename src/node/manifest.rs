@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::document::{self, Dependencies, shown};
 use super::{Error, Lock};
@@ -14,8 +15,10 @@ const MANIFEST_LIMIT: u64 = 4 << 20;
 
 /// What a package.json says that its lock repeats.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(default)]
+#[serde(default, expecting = "a package.json")]
 pub struct Manifest {
+    /// What the project wants in the stead of what packages want.
+    pub overrides: Value,
     /// What the project wants.
     #[serde(flatten)]
     pub dependencies: Dependencies,

@@ -1,6 +1,6 @@
 //! Where packages are: keys of a lock such as `node_modules/a/node_modules/@scope/b`, names and versions.
 
-use crate::layer::TreePath;
+use crate::layer::{self, TreePath};
 
 /// The longest name of a package, in bytes (npm allows 214; older ones may have a scope besides).
 const NAME_LIMIT: usize = 255;
@@ -28,8 +28,13 @@ impl Place {
         if key.is_empty() {
             return Ok(Place { path: String::new(), workspace: String::new(), names: Vec::new() });
         }
-        if key.starts_with('/') || key.contains('\\') || TreePath::new(key).is_err() {
-            return Err("is not a path below the project".into());
+        match TreePath::new(key) {
+            // What leads nowhere else, and cannot be in an image all the same.
+            Err(layer::Error::Path { reason, .. }) if reason.contains("longer than") => {
+                return Err(format!("is not a path that an image can have: {reason}"));
+            }
+            Ok(_) if !key.starts_with('/') && !key.contains('\\') => {}
+            _ => return Err("is not a path below the project".into()),
         }
         let mut parts = key.split('/').peekable();
         let mut workspace: Vec<&str> = Vec::new();
@@ -190,6 +195,12 @@ mod tests {
             ("node_modules/node_modules/x", "does not have the name of a package"),
         ] {
             assert_eq!(Place::parse(key).unwrap_err(), expected, "{key}");
+        }
+        for (key, reason) in [
+            (format!("node_modules/{}", "a".repeat(256)), "a component is longer than 255 bytes"),
+            (vec!["node_modules/a"; 300].join("/"), "it is longer than 4095 bytes"),
+        ] {
+            assert_eq!(Place::parse(&key).unwrap_err(), format!("is not a path that an image can have: {reason}"));
         }
         let deep = vec!["node_modules/a"; DEPTH_LIMIT + 1].join("/");
         assert_eq!(Place::parse(&deep).unwrap_err(), "is more than 64 packages deep");

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::graph::Graph;
 use super::integrity::Integrity;
 use super::lock::{Lock, Locked, Source};
-use super::range::{self, Version};
 use super::target::NodeTarget;
 use super::{Error, document};
 
@@ -100,9 +99,6 @@ pub fn select(lock: &Lock, target: &NodeTarget) -> Result<Selection, Error> {
             let difference = format!("`{}`, which {} needs, is marked `{mark}` in it", entry.called(), told(by));
             return Err(Error::Outdated { place: lock.place.clone(), difference });
         }
-        if by.is_empty() {
-            satisfies(lock, entry)?;
-        }
         if fallen.contains(key)
             && let Some(wanted) = target.refuses(&entry.wants)
         {
@@ -117,7 +113,9 @@ pub fn select(lock: &Lock, target: &NodeTarget) -> Result<Selection, Error> {
     let mut selection = Selection::default();
     for (key, entry) in &lock.entries {
         if omitted(entry) {
-            selection.left_out.push(key.clone());
+            // What came in somebody's tarball without being wanted stays there, as with npm.
+            let own = matches!(&entry.source, Source::Tarball { resolved, integrity } if resolved.is_some() || integrity.is_ok());
+            selection.left_out.extend(Some(key.clone()).filter(|_| own));
         } else if fallen.contains(key.as_str()) {
             selection.left_out.push(key.clone());
             selection.other_platforms.push(entry.called());
@@ -136,20 +134,6 @@ pub fn select(lock: &Lock, target: &NodeTarget) -> Result<Selection, Error> {
 
 fn other_platform(lock: &Lock, entry: &Locked, target: &NodeTarget, wanted: String) -> Error {
     Error::OtherPlatform { place: lock.place.clone(), package: entry.called(), target: target.clone(), wanted }
-}
-
-/// Whether what the lock has is what the project wants, as far as that can be told: pre-releases have rules of their own.
-fn satisfies(lock: &Lock, entry: &Locked) -> Result<(), Error> {
-    let wish = entry.place.name().and_then(|name| lock.project.dependencies.get(name));
-    let Some(wish) = wish.filter(|wish| !wish.replace(" - ", " ").contains('-')) else { return Ok(()) };
-    let version = Version::parse(&entry.version).filter(|_| !entry.version.contains('-'));
-    match version.and_then(|version| range::contains(wish, version)) {
-        Some(false) => {
-            let difference = format!("it has `{}`, and the project wants `{}`", entry.called(), document::shown(wish));
-            Err(Error::Outdated { place: lock.place.clone(), difference })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Who needs something.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::range::{self, Version};
+use super::range::{Range, Version};
 use crate::oci::Platform;
 use crate::target::Libc;
 
@@ -50,8 +50,9 @@ impl NodeTarget {
     /// The versions of Node that the package wants, if this one is none of them. A range that nobody understands asks for
     /// nothing.
     pub fn is_other_node<'a>(&self, wants: &'a Wants) -> Option<&'a str> {
-        let (range, version) = (wants.node.as_deref()?, self.node?);
-        (range::contains(range, version) == Some(false)).then_some(range)
+        let (range, version) = (wants.node.as_deref()?, self.node.as_ref()?);
+        let known = Range::parse(&range.replace(',', " "))?;
+        (!known.contains(version)).then_some(range)
     }
 }
 
@@ -59,7 +60,7 @@ impl fmt::Display for NodeTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.os, self.cpu)?;
         self.libc.map_or(Ok(()), |libc| write!(f, " {libc}"))?;
-        self.node.map_or(Ok(()), |node| write!(f, ", Node {node}"))
+        self.node.as_ref().map_or(Ok(()), |node| write!(f, ", Node {node}"))
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) fn modules(
     let manifest = Manifest::read(&spec.package.value)?;
     manifest.agrees(&package, &lock)?;
     let target = NodeTarget::new(platform, base.facts.libc, version(base, &interpreter, platform)?);
+    node::fits(&lock, &manifest, &package)?;
     let mut selection = node::select(&lock, &target)?;
     let folder = file.parent().unwrap_or(Path::new("."));
     for link in &selection.links {
@@ -96,13 +97,13 @@ fn interpreter(spec: &NodeSpec, base: &Base) -> Result<TreePath> {
 /// variable that Node's own images have.
 fn version(base: &Base, interpreter: &TreePath, platform: &Platform) -> Result<Option<node::Version>> {
     if !interpreter.as_str().starts_with("usr/bin/") {
-        return Ok(base.config.env_var("NODE_VERSION").and_then(|text| node::Version::parse(&text)));
+        return Ok(base.config.env_var("NODE_VERSION").and_then(|text| node::Version::of_release(&text)));
     }
     let Some(architecture) = debian::architecture(platform).filter(|_| base.facts.dpkg) else { return Ok(None) };
     let installed = Installed::of(&base.rootfs)?;
     // Behind an epoch, if there is one.
     let text = installed.version("nodejs", architecture).map(ToString::to_string);
-    Ok(text.and_then(|text| node::Version::parse(text.split_once(':').map_or(text.as_str(), |(_, rest)| rest))))
+    Ok(text.and_then(|text| node::Version::of_release(text.split_once(':').map_or(text.as_str(), |(_, rest)| rest))))
 }
 
 /// Links to folders of the project are good where the application has those folders in the same places.

@@ -73,6 +73,7 @@ mod lock;
 mod machine;
 mod memory;
 mod node;
+mod node_beside_npm;
 mod os_packages;
 mod outputs;
 mod overlap;

@@ -21,6 +21,15 @@ pub fn npm(folder: &Path, args: &[&str]) -> Ran {
     Ran::of(command).ok()
 }
 
+/// `npm ci` as images are made, with this registry, whatever becomes of it.
+pub fn npm_ci(folder: &Path, registry: &str) -> Ran {
+    let mut command = Command::new(tool("npm", "npm"));
+    command.args(["ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0"]);
+    command.arg(format!("--registry={registry}")).arg(format!("--cache={}", folder.join(".cache").display()));
+    command.current_dir(folder);
+    Ran::of(command)
+}
+
 /// The registry that this machine's npm uses.
 pub fn npm_registry() -> &'static str {
     static REGISTRY: OnceLock<String> = OnceLock::new();
