@@ -156,6 +156,12 @@ impl Provider {
         Err(if answered { Error::NoProvider { reasons } } else { Error::None { reasons } })
     }
 
+    /// Every provider in the order in which they are tried: its version, or why it cannot be used. Whether its engine
+    /// answers is another question.
+    pub fn all() -> Vec<(ProviderKind, Result<String, String>)> {
+        ProviderKind::ALL.into_iter().map(|kind| (kind, version(kind))).collect()
+    }
+
     /// Which one.
     pub fn kind(&self) -> ProviderKind {
         self.kind

@@ -58,9 +58,23 @@ pub enum Error {
         #[source]
         source: crate::oci::Error,
     },
-    /// `ingot init` found no Python application.
-    #[error("found no Python application in `{}`", dir.display())]
+    /// `ingot init` found no application.
+    #[error("found no application of Python or Node in `{}`", dir.display())]
     NothingFound {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// `ingot init` found a package.json whose packages nothing locks.
+    #[error("`{}` has a package.json and no package-lock.json", dir.display())]
+    NoNodeLock {
+        /// The folder.
+        dir: PathBuf,
+        /// The lock of another program than npm.
+        other: Option<&'static str>,
+    },
+    /// `ingot init` found a package.json that starts nothing.
+    #[error("the package.json of `{}` does not say how the application is started", dir.display())]
+    NoStart {
         /// The folder.
         dir: PathBuf,
     },
@@ -82,8 +96,17 @@ impl Explain for Error {
             }
             Error::SourceDateEpoch { .. } => Some("give it as seconds since 1970, as `date +%s` prints them".into()),
             Error::NothingFound { .. } => Some(
-                "`ingot init` looks for Flask, FastAPI, Django, a `main.py` or a package with `__main__.py`".into(),
+                "`ingot init` looks for Flask, FastAPI, Django, a package.json with its lock, a `main.py` or a package with \
+                 `__main__.py`"
+                    .into(),
             ),
+            Error::NoNodeLock { other: None, .. } => {
+                Some("write one: run `npm install --package-lock-only` in it (npm 7 or later)".into())
+            }
+            Error::NoNodeLock { other: Some(other), .. } => Some(format!(
+                "Ingot reads npm's locks, not {other}: `npm install --package-lock-only` writes one; its versions may differ"
+            )),
+            Error::NoStart { .. } => Some("add a script `start` to it, such as `node server.js`".into()),
         }
     }
 

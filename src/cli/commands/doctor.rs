@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use crate::cli::args::Doctor;
 use crate::cli::settings::Session;
 use crate::debian::Sources;
-use crate::engine::{Engine, Kind};
+use crate::engine::{Engine, Kind, Provider};
 use crate::error::{Class, Result};
+use crate::net::redacted;
+use crate::node::Registries;
 use crate::oci::Platform;
 use crate::python::{Indexes, PythonVersion, Search};
 use crate::report::doctor::{Check, DoctorReport, State};
@@ -41,6 +43,10 @@ pub fn run(args: &Doctor, session: &Session) -> Result<ExitCode> {
         Ok(found) => Check::new("package index", State::Good, found.join(", ")),
         Err(error) => Check::new("package index", State::Missing, error.to_string()),
     });
+    checks.push(match registries(&args.dir) {
+        Ok(found) => Check::new("npm registry", State::Good, found.join(", ")),
+        Err(error) => Check::new("npm registry", State::Missing, error.to_string()),
+    });
     checks.push(match archives() {
         Ok(found) if found.is_empty() => Check::new("apt", State::Missing, "no source is configured"),
         Ok(found) => Check::new("apt", State::Good, found.join(", ")),
@@ -50,6 +56,12 @@ pub fn run(args: &Doctor, session: &Session) -> Result<ExitCode> {
         checks.push(match Engine::detect(Some(kind)) {
             Ok(engine) => Check::new(kind.program(), State::Good, engine.version().to_string()),
             Err(error) => Check::new(kind.program(), State::Missing, error.to_string()),
+        });
+    }
+    for (kind, found) in Provider::all() {
+        checks.push(match found {
+            Ok(version) => Check::new(kind.name(), State::Good, version),
+            Err(reason) => Check::new(kind.name(), State::Missing, reason),
         });
     }
     session.printer.data(&DoctorReport { checks }, DoctorReport::text)?;
@@ -67,4 +79,11 @@ fn archives() -> Result<Vec<String>> {
 fn indexes(dir: &Path) -> Result<Vec<String>> {
     let locations = Indexes::of_this_machine(dir)?.locations()?;
     Ok(locations.iter().map(|location| location.url.to_string()).collect())
+}
+
+/// The registry of npm, and those of scopes. What logs in there is nobody's business.
+fn registries(dir: &Path) -> Result<Vec<String>> {
+    let found = Registries::of_this_machine(dir)?;
+    let scopes = found.scopes.iter().map(|(scope, url)| format!("{scope}: {}", redacted(url)));
+    Ok(std::iter::once(redacted(&found.for_all()?)).chain(scopes).collect())
 }

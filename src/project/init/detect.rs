@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::facts::Facts;
+use super::node::Node;
 use super::scan::{self, File};
 use super::{AppKind, Draft, PORT};
 use crate::error::Result;
@@ -24,35 +25,63 @@ struct Found {
     factory: bool,
 }
 
-/// Looks for an application in `dir`: Django, FastAPI, Flask, then anything that can be run.
+/// Looks for an application in `dir`: Django, FastAPI, Flask, a package.json that says how it is started, then anything
+/// that can be run.
 pub fn detect(dir: &Path) -> Result<Draft> {
     if !dir.is_dir() {
         return Err(Error::NoFolder { dir: dir.to_path_buf() }.into());
     }
     let (files, facts) = (scan::files(dir)?, Facts::read(dir)?);
-    let draft = django(&files, &facts)
+    let served = django(&files, &facts)
         .or_else(|| constructed(&files, "FastAPI(").map(|found| fastapi(&found, &facts)))
-        .or_else(|| constructed(&files, "Flask(").map(|found| flask(&found, &facts)))
-        .or_else(|| plain(&files, &facts));
-    let mut draft = draft.ok_or_else(|| Error::NothingFound { dir: dir.to_path_buf() })?;
+        .or_else(|| constructed(&files, "Flask(").map(|found| flask(&found, &facts)));
+    let node = Node::read(dir)?;
+    // A package.json beside a web application of Python mostly is for what browsers get.
+    let mut draft = match (served, &node) {
+        (Some(served), _) => served,
+        (None, Some(node)) if node.is_started() => {
+            let mut draft = node.draft(dir, facts.folder())?;
+            if let Some(python) = plain(&files, &facts) {
+                let command = python.command.join(" ");
+                draft.remarks.push(format!(
+                    "`{command}` is left out: package.json says what is started; Python beside it needs a table `[python]`"
+                ));
+            }
+            return Ok(whole(draft, dir));
+        }
+        (None, node) => match (plain(&files, &facts), node) {
+            (Some(plain), _) => plain,
+            (None, Some(node)) => return Ok(whole(node.draft(dir, facts.folder())?, dir)),
+            (None, None) => return Err(Error::NothingFound { dir: dir.to_path_buf() }.into()),
+        },
+    };
+    draft.remarks.extend(node.map(|node| node.remark()));
+    Ok(whole(draft, dir))
+}
+
+fn whole(mut draft: Draft, dir: &Path) -> Draft {
     if draft.source == "." && !crate::fs::exists(&dir.join(".dockerignore")) {
         draft.notes.push("the whole folder goes into the image: leave things out with a .dockerignore".into());
     }
-    Ok(draft)
+    draft
 }
 
 fn draft(kind: AppKind, source: &str, command: Vec<String>, facts: &Facts) -> Draft {
     let (lock, note) = facts.lock();
+    let python = facts.python();
+    let release = if python.minor <= 13 { "-bookworm" } else { "" };
     Draft {
         kind,
         name: facts.name(),
-        python: facts.python(),
+        base: format!("python:{}-slim{release}", python.short()),
+        python: Some(python),
         lock,
         source: if source.is_empty() { ".".into() } else { source.to_string() },
         command,
-        listens: kind != AppKind::Plain,
+        port: (kind != AppKind::Plain).then_some(PORT),
         env: Vec::new(),
         notes: note.into_iter().collect(),
+        remarks: Vec::new(),
     }
 }
 

@@ -15,6 +15,13 @@ const TEXT_LIMIT: u64 = 16 << 20;
 /// The versions to choose from where a project does not say, the best first.
 const VERSIONS: &[(u8, u8)] = &[(3, 12), (3, 11), (3, 13), (3, 10), (3, 14), (3, 9), (3, 8)];
 
+/// A name as an image can have it.
+pub fn usable(name: &str) -> Option<String> {
+    let mapped = name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let parts: Vec<&str> = mapped.split('-').filter(|part| !part.is_empty()).collect();
+    Some(parts.join("-")).filter(|name| rule::image_name(name).is_ok())
+}
+
 /// The files beside an application.
 pub struct Facts {
     pyproject: Table,
@@ -43,6 +50,11 @@ impl Facts {
         Ok(Facts { pyproject: table, lists, pinned: text(".python-version"), folder })
     }
 
+    /// The name of the folder.
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
     fn project(&self, key: &str) -> Option<&str> {
         match &self.pyproject.get("project")?.node.table()?.get(key)?.node.value {
             Value::String(text) => Some(text),
@@ -52,11 +64,6 @@ impl Facts {
 
     /// The project's own name, else the folder's, as an image can have it.
     pub fn name(&self) -> String {
-        let usable = |name: &str| {
-            let mapped = name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-            let parts: Vec<&str> = mapped.split('-').filter(|part| !part.is_empty()).collect();
-            Some(parts.join("-")).filter(|name| rule::image_name(name).is_ok())
-        };
         self.project("name").and_then(usable).or_else(|| usable(&self.folder)).unwrap_or_else(|| "app".into())
     }
 

@@ -1,4 +1,4 @@
-//! The Python files of a folder, and which module each of them is.
+//! The files of a folder in which an application may be, and which module each Python file is.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,9 +8,9 @@ use crate::fs;
 
 /// How deep folders are looked into.
 const DEPTH_LIMIT: usize = 6;
-/// How many Python files are looked at.
+/// How many files are looked at.
 const FILES_LIMIT: usize = 2000;
-/// How much of a Python file is read, in bytes; a longer one is not where an application is made.
+/// How much of a file is read, in bytes; a longer one is not where an application is made.
 const TEXT_LIMIT: u64 = 512 << 10;
 
 /// Folders that hold no application.
@@ -33,7 +33,7 @@ const SKIPPED: &[&str] = &[
     "env",
 ];
 
-/// A Python file.
+/// A file of source code.
 pub struct File {
     /// Relative to the project, `/`-separated.
     pub path: String,
@@ -43,6 +43,12 @@ pub struct File {
 
 /// All Python files, those nearest to the top first.
 pub fn files(root: &Path) -> Result<Vec<File>> {
+    files_of(root, &["py"])
+}
+
+/// All files whose names end in a dot and one of these, those nearest to the top first.
+pub fn files_of(root: &Path, suffixes: &[&str]) -> Result<Vec<File>> {
+    let is_wanted = |name: &str| name.rsplit_once('.').is_some_and(|(_, suffix)| suffixes.contains(&suffix));
     let mut found = Vec::new();
     let mut folders = vec![(root.to_path_buf(), String::new(), 0)];
     while let Some((folder, prefix, depth)) = folders.pop() {
@@ -55,7 +61,7 @@ pub fn files(root: &Path) -> Result<Vec<File>> {
                 if depth < DEPTH_LIMIT && !name.starts_with('.') && !SKIPPED.contains(&name) && !environment {
                     folders.push((path, format!("{inner}/"), depth + 1));
                 }
-            } else if metadata.is_file() && name.ends_with(".py") && found.len() < FILES_LIMIT {
+            } else if metadata.is_file() && is_wanted(name) && found.len() < FILES_LIMIT {
                 // What cannot be read as text is not where an application is made.
                 if let Ok(text) = fs::read_text(&path, TEXT_LIMIT) {
                     found.push(File { path: inner, text });
