@@ -28,19 +28,24 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// For what an image's wheels will be, as far as can be said before its base is opened.
 pub(super) fn expected(variant: &Variant, platform: &Platform, pins: Option<&LockedImage>) -> Option<Target> {
     let python = variant.python.as_ref()?.version.value;
+    let libc = match expected_libc(variant) {
+        Some(libc) => libc,
+        // Any that takes the wheels that are locked: others are not looked for.
+        None if pins?.wheels.iter().any(|wheel| wheel.file.contains("musllinux")) => Libc::Musl(1, 99),
+        None => Libc::Glibc(2, 99),
+    };
+    Some(Target { python, platform: platform.clone(), libc })
+}
+
+/// The C library that a known base has.
+pub(super) fn expected_libc(variant: &Variant) -> Option<Libc> {
     let base = &variant.base.value;
     let known = match base.parse() {
         _ if base.ends_with(PACKAGES_SUFFIX) => known_packages(base),
         Ok(ImageName::Registry(reference)) => known_base(&reference),
         _ => None,
     };
-    let libc = match known {
-        Some(known) => known.libc,
-        // Any that takes the wheels that are locked: others are not looked for.
-        None if pins?.wheels.iter().any(|wheel| wheel.file.contains("musllinux")) => Libc::Musl(1, 99),
-        None => Libc::Glibc(2, 99),
-    };
-    Some(Target { python, platform: platform.clone(), libc })
+    Some(known?.libc)
 }
 
 /// The same when the base is open, and has not got its OS packages.

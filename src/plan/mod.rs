@@ -210,6 +210,7 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
     let begin = |target: Option<Target>, pins| python::ahead(planning, lock.as_deref(), &target?, pins).ok();
     let mut ahead = begin(ahead::expected(variant, platform, pins), pins);
     let stage = |name: &str| access.progress.stage(&format!("{name} of {} for {platform}", variant.name));
+    let modules_ahead = variant.node.as_ref().and_then(|spec| node::Ahead::begin(spec, variant, platform, access));
     let opening = stage("base");
     let base = Base::open(project, variant, platform, pins, access)?;
     drop(opening);
@@ -240,7 +241,7 @@ fn image(planning: &Planning<'_>, variant: &Variant, platform: &Platform) -> Res
     drop(choosing);
     let packages = stage("packages of Node");
     let node = match &variant.node {
-        Some(spec) => Some(node::modules(spec, variant, &base, platform, access)?),
+        Some(spec) => Some(node::modules(spec, variant, &base, platform, access, modules_ahead)?),
         None => None,
     };
     drop(packages);

@@ -2,19 +2,26 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use super::Base;
+use super::{Base, ahead};
 use crate::debian::{self, Installed};
 use crate::error::{During, Result};
 use crate::image::Access;
 use crate::layer::{BaseKind, TreePath};
 use crate::net::Http;
-use crate::node::{self, Lock, Manifest, ModulesLayer, ModulesSpec, NodeTarget, Registries, Selection};
+use crate::node::{
+    self, Lock, Manifest, ModulesLayer, ModulesSpec, NodeTarget, Package, Registries, Selection, Tarball,
+};
 use crate::oci::Platform;
 use crate::project::{NodeSpec, Variant};
 
 /// Where a base has Node, in the order of the default PATH.
 const INTERPRETERS: [&str; 2] = ["usr/local/bin/node", "usr/bin/node"];
+
+/// How long who has nothing to do waits before he looks whether there is work for him.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The packages of an image, planned.
 pub struct Modules {
@@ -40,6 +47,60 @@ impl Modules {
     }
 }
 
+/// The lock, which is that of the package.json beside it.
+fn lock(spec: &NodeSpec) -> Result<Lock> {
+    let file = &spec.lock.value;
+    let lock = Lock::read(file).during(|| format!("reading `{}`", file.display()))?;
+    let package = spec.package.value.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let manifest = Manifest::read(&spec.package.value)?;
+    manifest.agrees(&package, &lock)?;
+    node::fits(&lock, &manifest, &package)?;
+    Ok(lock)
+}
+
+fn fetch(packages: &[Package], place: &str, folder: &Path, access: &Access) -> Result<Vec<Option<Tarball>>> {
+    let registries = || Registries::of_this_machine(folder);
+    let http = || Ok(Http::new()?);
+    node::fetch(packages, place, &registries, &http, &access.store, &access.progress)
+}
+
+/// Packages on their way, begun before it is known for certain which they are: a base has to be opened to know its C
+/// library and its Node, and both decide about few packages. If it turns out otherwise, all are chosen anew, and what was
+/// fetched is in the store: bytes do not depend on what was begun.
+pub(super) struct Ahead {
+    packages: Vec<Package>,
+    way: JoinHandle<Result<Vec<Option<Tarball>>>>,
+}
+
+impl Ahead {
+    /// Begins; `None` if nothing can be begun. What is wrong with the lock is told when its turn comes.
+    pub(super) fn begin(spec: &NodeSpec, variant: &Variant, platform: &Platform, access: &Access) -> Option<Ahead> {
+        let lock = lock(spec).ok()?;
+        let target = NodeTarget::new(platform, ahead::expected_libc(variant), None);
+        let packages = node::select(&lock, &target).ok()?.packages;
+        let (wanted, access, file) = (packages.clone(), access.clone(), spec.lock.value.clone());
+        let work = move || {
+            let stage = access.progress.stage("fetch packages of Node");
+            let fetched = fetch(&wanted, &lock.place, file.parent().unwrap_or(Path::new(".")), &access);
+            drop(stage);
+            fetched
+        };
+        let way = thread::Builder::new().name("ingot-packages".into()).spawn(work).ok()?;
+        Some(Ahead { packages, way })
+    }
+
+    /// The tarballs, in the order of the packages.
+    fn end(self) -> Result<Vec<Option<Tarball>>> {
+        while !self.way.is_finished() {
+            // A thread of the pool helps meanwhile: it may be the only one.
+            if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                thread::sleep(PAUSE);
+            }
+        }
+        self.way.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
 /// Plans the packages of one image: they are chosen for its base and fetched into the store.
 pub(super) fn modules(
     spec: &NodeSpec,
@@ -47,15 +108,12 @@ pub(super) fn modules(
     base: &Base,
     platform: &Platform,
     access: &Access,
+    ahead: Option<Ahead>,
 ) -> Result<Modules> {
     let interpreter = interpreter(spec, base)?;
     let file = &spec.lock.value;
-    let lock = Lock::read(file).during(|| format!("reading `{}`", file.display()))?;
-    let package = spec.package.value.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let manifest = Manifest::read(&spec.package.value)?;
-    manifest.agrees(&package, &lock)?;
+    let lock = lock(spec)?;
     let target = NodeTarget::new(platform, base.facts.libc, version(base, &interpreter, platform)?);
-    node::fits(&lock, &manifest, &package)?;
     let mut selection = node::select(&lock, &target)?;
     let folder = file.parent().unwrap_or(Path::new("."));
     for link in &selection.links {
@@ -64,10 +122,11 @@ pub(super) fn modules(
         Manifest::read(&folder.join(&place))?.agrees_with(&place, &locked.dependencies, &lock.place)?;
     }
     workspaces(spec, variant, folder, &mut selection)?;
-    let registries = || Registries::of_this_machine(folder);
-    let http = || Ok(Http::new()?);
-    let Access { store, progress, .. } = access;
-    let tarballs = node::fetch(&selection.packages, &lock.place, &registries, &http, store, progress)?;
+    let tarballs = match ahead.filter(|ahead| ahead.packages == selection.packages) {
+        Some(ahead) => ahead.end()?,
+        // What was fetched for nothing is in the store.
+        None => fetch(&selection.packages, &lock.place, folder, access)?,
+    };
     let other_platforms = std::mem::take(&mut selection.other_platforms);
     let other_nodes = std::mem::take(&mut selection.other_nodes);
     let root = TreePath::new(&spec.modules.value)?.parent();
