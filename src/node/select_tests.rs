@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::error::Explain;
 use crate::node::Version;
+use crate::target::Libc;
 
 const HASH: &str = "sha512-3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==";
 
@@ -68,6 +69,34 @@ fn with_what_is_for_another_platform_goes_what_only_it_needs() {
     assert_eq!(paths, ["node_modules/a", "node_modules/any", "node_modules/any-linux", "node_modules/shared"]);
     assert_eq!(found.other_platforms, ["any-mac@1.0.0", "deeper@1.0.0", "fse@1.0.0", "mac@1.0.0", "only@1.0.0"]);
     assert_eq!(found.left_out.len(), 5);
+}
+
+/// The answers are npm's, `npm ci --os=linux --cpu=CPU --libc=LIBC`: sharp and its like have a package for each.
+#[test]
+fn every_platform_gets_its_own_packages() {
+    let one = |cpu: &str, libc: &str| json!({"optional": true, "os": ["linux"], "cpu": [cpu], "libc": [libc]});
+    let lock = lock(json!({
+        "": {"dependencies": {"image": "1"}},
+        "node_modules/image": {"optionalDependencies": {"arm64": "1", "arm64-musl": "1", "x64": "1", "x64-musl": "1", "any": "1"}},
+        "node_modules/any": {"optional": true, "os": ["linux"], "cpu": ["x64", "arm64", "arm"]},
+        "node_modules/arm64": one("arm64", "glibc"),
+        "node_modules/arm64-musl": one("arm64", "musl"),
+        "node_modules/x64": one("x64", "glibc"),
+        "node_modules/x64-musl": one("x64", "musl"),
+    }));
+    for (platform, libc, expected) in [
+        ("linux/amd64", Some(Libc::Glibc(2, 36)), "any image x64"),
+        ("linux/amd64", Some(Libc::Musl(1, 2)), "any image x64-musl"),
+        ("linux/arm64", Some(Libc::Glibc(2, 36)), "any arm64 image"),
+        ("linux/arm64", Some(Libc::Musl(1, 2)), "any arm64-musl image"),
+        ("linux/arm/v7", Some(Libc::Glibc(2, 36)), "any image"),
+        ("linux/s390x", None, "image"),
+    ] {
+        let target = NodeTarget::new(&platform.parse().unwrap(), libc, None);
+        let found = select(&lock, &target).unwrap();
+        let names: Vec<&str> = found.packages.iter().map(|package| package.name.as_str()).collect();
+        assert_eq!(names.join(" "), expected, "{target}");
+    }
 }
 
 #[test]

@@ -120,7 +120,9 @@ impl Unpacking<'_> {
     }
 
     fn all(&mut self, members: &mut Members<Stream<'_>>, limits: Limits, total: &Total) -> Result<()> {
+        let mut is_empty = true;
         while let Some(member) = members.next_member()? {
+            is_empty = false;
             let path = member.path.as_ref().map_or("", TreePath::as_str);
             match member.kind {
                 MemberKind::File => {}
@@ -158,6 +160,10 @@ impl Unpacking<'_> {
             }
             let (offset, crc32) = self.spill.add(members)?;
             self.files.insert(path, (offset, member.size, crc32, member.mode & 0o100 != 0));
+        }
+        if is_empty {
+            let reason = "there is nothing in it".to_string();
+            return Err(Error::Tarball { package: self.package.to_string(), reason }.into());
         }
         Ok(())
     }

@@ -144,6 +144,8 @@ fn damaged_and_endless_streams_are_refused() {
         ([b'x'; 1024].to_vec(), "it is no gzip stream, and as a tar: "),
         (bomb, &*allowed),
         (many, "it has more than 2 files"),
+        (gzip(b""), "there is nothing in it"),
+        (gzip(&[0; 1024]), "there is nothing in it"),
     ] {
         let said = unpacked(&bytes, small).map(|files| files.len()).unwrap_err();
         assert!(said.starts_with("the tarball of `p@1` is not sound: ") && said.contains(expected), "{said}");
