@@ -159,7 +159,7 @@ impl Provider {
     /// Every provider in the order in which they are tried: its version, or why it cannot be used. Whether its engine
     /// answers is another question.
     pub fn all() -> Vec<(ProviderKind, Result<String, String>)> {
-        ProviderKind::ALL.into_iter().map(|kind| (kind, version(kind))).collect()
+        ProviderKind::ALL.into_iter().map(|kind| (kind, version(kind).map(|(_, version)| version))).collect()
     }
 
     /// Which one.
