@@ -5,11 +5,16 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::error::{Class, Explain};
 
@@ -18,6 +23,9 @@ pub const OUTPUT_LIMIT: usize = 4 << 20;
 
 /// How long a program may run if the caller has no better idea.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a program's pipes are read after its end, if somebody who has left its group holds them.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A program that could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -107,13 +115,16 @@ fn groups() -> std::sync::MutexGuard<'static, BTreeSet<u32>> {
 
 /// Kills every program that still runs. For the signal handler.
 pub fn kill_all() {
-    for leader in std::mem::take(&mut *groups()) {
+    // As long as the list is held, nobody is buried whose number is in it.
+    let mut all = groups();
+    for leader in std::mem::take(&mut *all) {
         kill_group(leader);
     }
 }
 
+/// Kills a group whose leader is not buried yet: until then its number is nobody else's.
 fn kill_group(leader: u32) {
-    if let Some(pid) = rustix::process::Pid::from_raw(leader as i32) {
+    if let Some(pid) = Pid::from_raw(leader as i32) {
         let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
     }
 }
@@ -156,17 +167,22 @@ impl Running {
 
     /// Waits until it ends or `timeout` has passed; then kills the group.
     pub fn wait(&mut self, timeout: Duration) -> Result<ExitStatus, Error> {
+        self.watch(timeout)?;
+        self.bury()
+    }
+
+    /// Waits like [`Running::wait`], and leaves its number and that of its group to it.
+    fn watch(&mut self, timeout: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + timeout;
         let mut pause = Duration::from_millis(1);
         loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return Ok(status),
-                Ok(None) if Instant::now() >= deadline => {
-                    kill_group(self.child.id());
-                    let _ = self.child.wait();
+            match self.is_over(WaitIdOptions::NOHANG) {
+                Ok(true) => return Ok(()),
+                Ok(false) if Instant::now() >= deadline => {
+                    self.kill();
                     return Err(Error::Timeout { program: self.program.clone(), timeout });
                 }
-                Ok(None) => {
+                Ok(false) => {
                     thread::sleep(pause);
                     pause = (pause * 2).min(Duration::from_millis(20));
                 }
@@ -174,42 +190,72 @@ impl Running {
             }
         }
     }
+
+    /// Whether it has ended. It is not buried.
+    fn is_over(&self, how: WaitIdOptions) -> io::Result<bool> {
+        let Some(pid) = Pid::from_raw(self.child.id() as i32) else { return Ok(true) };
+        match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | how) {
+            Ok(found) => Ok(found.is_some()),
+            // Whoever holds the child has asked it, and so buried it.
+            Err(Errno::CHILD) => Ok(true),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn kill(&self) {
+        kill_group(self.child.id());
+        while matches!(self.is_over(WaitIdOptions::empty()), Ok(false)) {}
+    }
+
+    /// How it ended. From now on its number is free.
+    fn bury(&mut self) -> Result<ExitStatus, Error> {
+        let mut all = groups();
+        let status = self.child.wait();
+        all.remove(&self.child.id());
+        status.map_err(|source| Error::Pipe { program: self.program.clone(), source })
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            kill_group(self.child.id());
-            let _ = self.child.wait();
+        if matches!(self.is_over(WaitIdOptions::NOHANG), Ok(false)) {
+            self.kill();
         }
-        groups().remove(&self.child.id());
+        let _ = self.bury();
     }
 }
 
 /// Runs `command` to its end, feeding `stdin`, keeping at most [`OUTPUT_LIMIT`] of what it says.
 ///
-/// A non-zero exit is not an error here: callers know what it means.
+/// A non-zero exit is not an error here: callers know what it means. Somebody who has left its process group and holds
+/// its pipes is not waited for: what was read by then is kept.
 pub fn run(mut command: Command, stdin: &[u8], timeout: Duration) -> Result<Output, Error> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = Running::start(command)?;
     let program = running.program.clone();
+    let failed = |source| Error::Pipe { program: program.clone(), source };
     let (input, out, err) = {
         let child = running.child();
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     };
+    // Closed when the program has ended, which whoever reads sees.
+    let (ended, end) = io::pipe().map_err(failed)?;
+    let ended = ended.as_fd();
     thread::scope(|scope| {
-        // A program that does not read its input closes the pipe: that is its right.
-        scope.spawn(move || input.map(|mut pipe| pipe.write_all(stdin)));
-        let stdout = scope.spawn(move || out.map(capped).transpose());
-        let stderr = scope.spawn(move || err.map(capped).transpose());
-        let status = running.wait(timeout);
+        scope.spawn(move || input.map(|pipe| feed(pipe, stdin, ended)));
+        let stdout = scope.spawn(move || out.map(|pipe| capped(pipe, ended)).transpose());
+        let stderr = scope.spawn(move || err.map(|pipe| capped(pipe, ended)).transpose());
+        let over = running.watch(timeout);
         kill_group(running.child().id());
+        drop(end);
+        let status = over.and_then(|()| running.bury());
         let gather = |handle: thread::ScopedJoinHandle<'_, io::Result<Option<Vec<u8>>>>| {
             handle
                 .join()
                 .unwrap_or_else(|_| Err(io::Error::other("the reader stopped")))
                 .map(Option::unwrap_or_default)
-                .map_err(|source| Error::Pipe { program: program.clone(), source })
+                .map_err(failed)
         };
         let (stdout, stderr) = (gather(stdout), gather(stderr));
         Ok(Output { status: status?, stdout: stdout?, stderr: stderr? })
@@ -294,18 +340,69 @@ fn birth(pid: u32) -> Option<String> {
     Some(format!("{}/{}", text("/proc/sys/kernel/random/boot_id")?.trim(), fields.nth(18)?))
 }
 
-fn capped(mut pipe: impl Read) -> io::Result<Vec<u8>> {
+/// Gives a program its input. One that does not read it closes the pipe: that is its right.
+fn feed(mut pipe: impl Write + AsFd, mut input: &[u8], ended: BorrowedFd<'_>) {
+    // Else a write would wait for room for all of it.
+    if rustix::io::ioctl_fionbio(&pipe, true).is_err() {
+        return;
+    }
+    let mut last = None;
+    while !input.is_empty() && matches!(ready(pipe.as_fd(), PollFlags::OUT, ended, &mut last), Ok(true)) {
+        match pipe.write(input) {
+            Ok(n) => input = input.get(n..).unwrap_or_default(),
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn capped(mut pipe: impl Read + AsFd, ended: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     let mut kept = Vec::new();
     let mut buffer = [0u8; 16 << 10];
-    loop {
+    let mut last = None;
+    while ready(pipe.as_fd(), PollFlags::IN, ended, &mut last)? {
         match pipe.read(&mut buffer) {
-            Ok(0) => return Ok(kept),
+            Ok(0) => break,
             Ok(n) => {
                 let room = OUTPUT_LIMIT - kept.len();
                 kept.extend_from_slice(&buffer[..n.min(room)]);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
+        }
+    }
+    Ok(kept)
+}
+
+/// Waits until a pipe can be used, or until the program has ended and [`GRACE`] has passed since; `last` is when it will
+/// have.
+fn ready(
+    pipe: BorrowedFd<'_>,
+    how: PollFlags,
+    ended: BorrowedFd<'_>,
+    last: &mut Option<Instant>,
+) -> io::Result<bool> {
+    loop {
+        let left = last.map(|last| last.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Ok(false);
+        }
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut waits = vec![PollFd::from_borrowed_fd(pipe, how)];
+        // What has ended is not waited for again.
+        if last.is_none() {
+            waits.push(PollFd::from_borrowed_fd(ended, PollFlags::IN));
+        }
+        match poll(&mut waits, timeout.as_ref()) {
+            Err(Errno::INTR) => continue,
+            found => found?,
+        };
+        let happened = |number| waits.get(number).is_some_and(|one: &PollFd<'_>| !one.revents().is_empty());
+        if happened(1) {
+            *last = Some(Instant::now() + GRACE);
+        }
+        if happened(0) {
+            return Ok(true);
         }
     }
 }
@@ -335,6 +432,50 @@ mod tests {
         let error = run(sh("sleep 300 & sleep 300"), b"", Duration::from_millis(200)).unwrap_err();
         assert!(matches!(error, Error::Timeout { .. }), "{error}");
         assert!(before.elapsed() < Duration::from_secs(20));
+    }
+
+    /// What leaves the group of its program is not killed with it, and holds its pipes on.
+    #[test]
+    fn whoever_has_left_and_holds_the_pipes_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = "exec 3<&0; setsid sh -c 'echo $$ > pid; exec sleep 60' <&3 & while [ ! -s pid ]; do sleep 0.02; done; echo said";
+        for (rest, input, timeout) in [
+            ("", 0, DEFAULT_TIMEOUT),
+            // More than a pipe holds, and nobody reads it.
+            ("", 1 << 20, DEFAULT_TIMEOUT),
+            ("; exec sleep 60", 0, Duration::from_secs(2)),
+        ] {
+            let _ = std::fs::remove_file(folder.path().join("pid"));
+            let mut command = sh(&format!("{left}{rest}"));
+            command.current_dir(folder.path());
+            let before = Instant::now();
+            let result = run(command, &vec![b'x'; input], timeout);
+            let took = before.elapsed();
+            let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap().trim().parse().unwrap();
+            let pid = Pid::from_raw(pid).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it has left, and lives");
+            match result {
+                Ok(output) => assert_eq!((output.stdout_text().as_str(), rest), ("said", "")),
+                Err(error) => assert!(matches!(error, Error::Timeout { .. }) && !rest.is_empty(), "{error}"),
+            }
+            assert!(took < Duration::from_secs(20), "{rest}: {took:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_buried_once_whoever_asks() {
+        let mut running = Running::start(sh("exit 4")).unwrap();
+        let id = running.child().id();
+        while running.child().try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(running.wait(DEFAULT_TIMEOUT).unwrap().code(), Some(4), "it was asked before");
+        assert!(!groups().contains(&id), "its number is free");
+        let mut hanging = Running::start(sh("sleep 300")).unwrap();
+        assert!(matches!(hanging.wait(Duration::from_millis(50)), Err(Error::Timeout { .. })));
+        let id = hanging.child().id();
+        drop(hanging);
+        assert!(!groups().contains(&id));
     }
 
     #[test]
