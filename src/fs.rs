@@ -190,7 +190,7 @@ pub fn create_missing(path: &Path) -> Result<Vec<PathBuf>> {
 
 /// Makes a folder that nobody else looks into (mode 0700), and its parents; why it is not that if it is there and is not.
 pub fn create_private_dir(path: &Path) -> Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    use std::os::unix::fs::DirBuilderExt;
     if let Some(parent) = path.parent() {
         create_dir_all(parent)?;
     }
@@ -200,15 +200,50 @@ pub fn create_private_dir(path: &Path) -> Result<()> {
         }
         _ => {}
     }
+    match not_private(path)? {
+        Some(why) => Err(failed("use", path)(io::Error::new(io::ErrorKind::InvalidData, why))),
+        None => Ok(()),
+    }
+}
+
+/// Why a folder is not this user's alone; nothing if it is.
+fn not_private(path: &Path) -> Result<Option<&'static str>> {
+    use std::os::unix::fs::MetadataExt;
     let found = symlink_metadata(path)?;
+    Ok(match () {
+        () if !found.is_dir() => Some("it is not a folder"),
+        () if found.uid() != rustix::process::geteuid().as_raw() => Some("it belongs to somebody else"),
+        () if found.mode() & 0o077 != 0 => Some("others may look into it"),
+        () => None,
+    })
+}
+
+/// Whether a folder is this user's alone, and nobody but root can put something else in its place. The path is one
+/// without links ([`canonical`]).
+pub fn is_private_dir(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    const STICKY: u32 = 0o1000;
     let own = rustix::process::geteuid().as_raw();
-    let why = match () {
-        () if !found.is_dir() => "it is not a folder",
-        () if found.uid() != own => "it belongs to somebody else",
-        () if found.mode() & 0o077 != 0 => "others may look into it",
-        () => return Ok(()),
+    let firm = |above: &Path| {
+        symlink_metadata(above).is_ok_and(|found| {
+            let mode = found.mode();
+            found.is_dir() && [0, own].contains(&found.uid()) && (mode & 0o022 == 0 || mode & STICKY != 0)
+        })
     };
-    Err(failed("use", path)(io::Error::new(io::ErrorKind::InvalidData, why)))
+    path.is_absolute() && matches!(not_private(path), Ok(None)) && path.ancestors().skip(1).all(firm)
+}
+
+/// Makes a folder in one that is there, for everybody to look into (mode 0755). A link in its place is refused.
+pub fn create_shared_dir(path: &Path) -> Result<()> {
+    use rustix::fs::{Mode, OFlags};
+    let refused = |action| move |error: rustix::io::Errno| failed(action, path)(error.into());
+    match rustix::fs::mkdir(path, Mode::RWXU) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(error) => return Err(refused("create the folder")(error)),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(path, flags, Mode::empty()).map_err(refused("use"))?;
+    rustix::fs::fchmod(&folder, Mode::from_raw_mode(0o755)).map_err(refused("set the mode of"))
 }
 
 /// Sets a file's or a folder's mode.
@@ -225,9 +260,16 @@ pub fn append(path: &Path) -> Result<File> {
 
 /// Like [`write_atomic`], with mode 0600.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_with_mode(path, bytes, 0o600)
+}
+
+/// Like [`write_atomic`], with a mode, which the file has before it has its name.
+pub fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = Temporary::new_in(parent)?;
     file.write_all(bytes).map_err(failed("write", path))?;
+    file.file().set_permissions(fs::Permissions::from_mode(mode)).map_err(failed("set the mode of", path))?;
     file.persist_unflushed(path)
 }
 

@@ -1,6 +1,7 @@
 //! What `ingot stack` does with a stack that runs or shall run: the images, the pinned file, the provider, the folders.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::Value as Json;
 
@@ -34,12 +35,21 @@ pub struct Stage<'a> {
     place: Place,
 }
 
+/// What `up` has written.
+struct Written {
+    /// What is remembered now.
+    running: Running,
+    /// Whether the pinned file is the one that was started before.
+    unchanged: bool,
+    /// The stack's own files.
+    files: BTreeMap<PathBuf, String>,
+}
+
 impl<'a> Stage<'a> {
     /// For a stack that is loaded.
     pub fn new(stack: Stack, args: &'a Arguments, session: &'a Session) -> Result<Self> {
         let access = session.access()?;
         let place = Place::of(&stack, &access.store)?;
-        place.prepare()?;
         Ok(Stage { stack, session, args, access, place })
     }
 
@@ -92,13 +102,14 @@ impl<'a> Stage<'a> {
         load(&images, engine, &self.access)?;
         let names_of: Vec<&str> = services.iter().map(String::as_str).collect();
         foreign::fetch(&self.stack, &names_of, engine, &self.access.progress)?;
-        let (mut running, unchanged) = self.write(&provider, &project, &images)?;
+        let Written { mut running, unchanged, files } = self.write(&provider, &project, &images)?;
         if let Some(spec) = sandbox {
             self.serve(&spec, &images, engine)?;
         }
         let (stack, order, provider, project) = (&self.stack, &order, &provider, &project);
         let work = Rise { stack, order, provider, project, timeout: up.timeout, restart: false, unchanged };
         let containers = self.rise(&work)?;
+        self.place.tidy_files(&files, &containers)?;
         if up.services.is_empty() {
             let text = fs::read(&project.file, crate::stack::state::PINNED_LIMIT)?;
             running.whole = Some(Digest::of(&text).to_string());
@@ -107,15 +118,13 @@ impl<'a> Stage<'a> {
         self.report(engine, containers)
     }
 
-    /// Writes the pinned file; what is remembered now, and whether it is as it was started before.
-    fn write(&self, provider: &Provider, project: &ProviderProject, images: &[CastImage]) -> Result<(Running, bool)> {
+    /// Writes the pinned file, and the files that it names.
+    fn write(&self, provider: &Provider, project: &ProviderProject, images: &[CastImage]) -> Result<Written> {
         let before = self.place.running()?;
         let mut all = before.as_ref().map(|before| before.images.clone()).unwrap_or_default();
         all.extend(names(images));
         let pinned = pinned(&self.stack, &self.pins(all.clone(), Some(provider.kind().engine()))?)?;
-        if !pinned.files.is_empty() {
-            self.place.write_files(&pinned.files)?;
-        }
+        self.place.write_files(&pinned.files)?;
         let text = render::yaml(&pinned.root);
         let digest = Digest::of(text.as_bytes()).to_string();
         let unchanged = before.is_some_and(|before| before.whole.as_ref() == Some(&digest));
@@ -124,7 +133,7 @@ impl<'a> Stage<'a> {
         running.whole = unchanged.then_some(digest);
         running.images = all;
         self.place.remember(&running)?;
-        Ok((running, unchanged))
+        Ok(Written { running, unchanged, files: pinned.files })
     }
 
     /// The stack's sandbox, if one of the services uses it.
@@ -184,8 +193,9 @@ impl<'a> Stage<'a> {
             message(format!("the stack `{}` is not up", self.stack.name));
             return Ok(());
         }
-        let taken = down::down(&self.provider()?, &project, volumes, &self.place)?;
-        self.place.clear_files()?;
+        let taken = down::down(&self.stack, &self.provider()?, &project, volumes, &self.place)?;
+        // No container is left that could hold them.
+        self.place.tidy_files(&BTreeMap::new(), &[])?;
         let mut gone = taken.containers;
         gone.extend(served.then(|| "the sandbox service".to_string()));
         match gone.is_empty() {
@@ -242,7 +252,7 @@ impl<'a> Stage<'a> {
     fn pins(&self, images: BTreeMap<String, (String, Option<Json>)>, engine: Option<Kind>) -> Result<Pins> {
         let sockets = sandbox(&self.stack)?.map(|_| self.place.sockets()).transpose()?;
         let files = Some(self.place.files());
-        Ok(Pins { images, sockets, files, home: std::env::var("HOME").ok(), engine })
+        Ok(Pins { images, sockets, files, seal: self.place.seal()?, home: std::env::var("HOME").ok(), engine })
     }
 
     fn project(&self) -> ProviderProject {

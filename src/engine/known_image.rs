@@ -8,7 +8,6 @@ use super::container::Overridden;
 use super::error::{clean, last_line};
 use super::transfer::argument;
 use super::{Engine, Error};
-use crate::process;
 
 /// How long an engine may take to say what it knows of an image.
 const INSPECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
@@ -55,8 +54,7 @@ impl Engine {
             return Err(Error::Argument { kind: self.kind, text: clean(image) });
         }
         let command = self.command(["image", "inspect", image]);
-        let output =
-            process::run(command, b"", INSPECT_TIMEOUT).map_err(|source| Error::Run { kind: self.kind, source })?;
+        let output = self.output(command, INSPECT_TIMEOUT)?;
         let asked = format!("{} image inspect", self.kind);
         if !output.status.success() {
             let said = output.stderr_text();

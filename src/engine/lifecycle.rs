@@ -158,7 +158,7 @@ impl Engine {
     pub fn execute(&self, name: &str, words: &[&str], timeout: Duration) -> Result<Output, Error> {
         self.named(name)?;
         let command = self.command(["exec", name].into_iter().chain(words.iter().copied()));
-        process::run(command, b"", timeout).map_err(|source| Error::Run { kind: self.kind, source })
+        self.output(command, timeout)
     }
 
     /// Runs the image's health check in a running container once; whether it passed, and what it said.
@@ -166,7 +166,7 @@ impl Engine {
     pub fn healthcheck(&self, name: &str, timeout: Duration) -> Result<Output, Error> {
         self.named(name)?;
         let command = self.command(["healthcheck", "run", name]);
-        process::run(command, b"", timeout).map_err(|source| Error::Run { kind: self.kind, source })
+        self.output(command, timeout)
     }
 
     /// The process on this machine that is the container's first; `None` while there is none.
@@ -194,8 +194,7 @@ impl Engine {
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         self.named(name)?;
         let command = self.command(["rm", "--force", "--volumes", name]);
-        let output =
-            process::run(command, b"", ANSWER_TIMEOUT).map_err(|source| Error::Run { kind: self.kind, source })?;
+        let output = self.output(command, ANSWER_TIMEOUT)?;
         let said = output.stderr_text();
         if output.status.success() || said.to_lowercase().contains("no such container") {
             return Ok(());
@@ -219,13 +218,7 @@ impl Engine {
     }
 
     pub(super) fn answer(&self, verb: &str, command: std::process::Command) -> Result<String, Error> {
-        let output =
-            process::run(command, b"", ANSWER_TIMEOUT).map_err(|source| Error::Run { kind: self.kind, source })?;
-        if output.status.success() {
-            return Ok(output.stdout_text());
-        }
-        let said = last_line(&output.stderr_text());
-        Err(Error::Failed { command: format!("{} {verb}", self.kind), said })
+        self.succeeds(verb, command, ANSWER_TIMEOUT)
     }
 }
 

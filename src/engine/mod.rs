@@ -17,6 +17,9 @@ mod transfer;
 use std::fmt;
 use std::process::Command;
 use std::str::FromStr;
+use std::time::Duration;
+
+use crate::process::{self, Output};
 
 pub use container::{Container, Limits, Mount, Overridden, Tmpfs, unique_name};
 pub use error::Error;
@@ -94,5 +97,19 @@ impl Engine {
         let mut command = Command::new(&self.program);
         command.args(arguments);
         command
+    }
+
+    /// Runs a command to its end, however that is.
+    fn output(&self, command: Command, timeout: Duration) -> Result<Output, Error> {
+        process::run(command, b"", timeout).map_err(|source| Error::Run { kind: self.kind, source })
+    }
+
+    /// Runs a command that has to succeed; what it says. `verb` is what it is called in an error.
+    fn succeeds(&self, verb: &str, command: Command, timeout: Duration) -> Result<String, Error> {
+        let output = self.output(command, timeout)?;
+        if output.status.success() {
+            return Ok(output.stdout_text());
+        }
+        Err(Error::Failed { command: format!("{} {verb}", self.kind), said: error::last_line(&output.stderr_text()) })
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::{clean, last_line};
 use super::transfer::argument;
 use super::{Engine, Error, Kind};
-use crate::process;
 
 /// How long an engine may take to say what it has.
 const ASK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -129,6 +129,34 @@ pub struct Service {
     pub ports: Vec<Port>,
     /// The file that it was started from.
     pub file: String,
+    /// What it has of this machine: the paths of files and folders.
+    pub binds: Vec<String>,
+}
+
+impl Service {
+    /// One that runs and has nothing, for tests.
+    #[cfg(test)]
+    pub(crate) fn example(service: &str) -> Service {
+        Service {
+            service: service.into(),
+            id: "aa".into(),
+            name: format!("app_{service}_1"),
+            image: "i".into(),
+            image_id: "b".into(),
+            state: State::Running,
+            exit_code: 0,
+            out_of_memory: false,
+            error: String::new(),
+            since: "2026-11-22T11:00:00Z".into(),
+            restarts: 0,
+            is_restarted: false,
+            health: None,
+            check: None,
+            ports: Vec::new(),
+            file: String::new(),
+            binds: Vec::new(),
+        }
+    }
 }
 
 impl Engine {
@@ -144,18 +172,7 @@ impl Engine {
             return Ok(Vec::new());
         }
         let words = [&["container", "inspect"], &ids[..]].concat();
-        let command = self.command(words.iter().copied());
-        let output =
-            process::run(command, b"", ASK_TIMEOUT).map_err(|source| Error::Run { kind: self.kind, source })?;
-        let asked = format!("{} container inspect", self.kind);
-        // One that was removed meanwhile is an error for the engine, which still tells of the others.
-        let found: Vec<Inspected> = match serde_json::from_slice(&output.stdout) {
-            Ok(found) => found,
-            Err(_) if !output.status.success() => {
-                return Err(Error::Failed { command: asked, said: last_line(&output.stderr_text()) });
-            }
-            Err(_) => return Err(Error::Nonsense { command: asked, said: last_line(&output.stdout_text()) }),
-        };
+        let found: Vec<Inspected> = self.inspected("container inspect", &words)?;
         let mut services: Vec<Service> = found.into_iter().filter_map(Inspected::service).collect();
         services.sort_by(|one, other| (&one.service, &one.name).cmp(&(&other.service, &other.name)));
         Ok(services)
@@ -173,19 +190,41 @@ impl Engine {
         Ok(names)
     }
 
+    /// What a label of volumes says, of those of them that are there and have it.
+    pub fn volume_labels(&self, names: &[String], label: &str) -> Result<BTreeMap<String, String>, Error> {
+        // One that is not there would be an error.
+        let listed = self.asked("volume ls", &["volume", "ls", "--quiet"])?;
+        let is_there = |name: &&str| argument(name) && names.iter().any(|wanted| wanted == name);
+        let names: Vec<&str> = listed.lines().map(str::trim).filter(is_there).collect();
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let found: Vec<InspectedVolume> = self.inspected("volume inspect", &[&["volume", "inspect"], &names[..]].concat())?;
+        let labelled = |volume: InspectedVolume| Some((clean(&volume.name), clean(volume.labels.get(label)?)));
+        Ok(found.into_iter().filter_map(labelled).collect())
+    }
+
     /// Whether somebody has to run health checks: docker does it by itself, podman's timers need systemd.
     pub fn needs_checking(&self) -> bool {
         self.kind == Kind::Podman
     }
 
     fn asked(&self, verb: &str, words: &[&str]) -> Result<String, Error> {
-        let command = self.command(words.iter().copied());
-        let output =
-            process::run(command, b"", ASK_TIMEOUT).map_err(|source| Error::Run { kind: self.kind, source })?;
-        if output.status.success() {
-            return Ok(output.stdout_text());
+        self.succeeds(verb, self.command(words.iter().copied()), ASK_TIMEOUT)
+    }
+
+    /// What an engine tells of several things. One that is not there, or not any more, is an error for it, and it still
+    /// tells of the others.
+    fn inspected<T: DeserializeOwned>(&self, verb: &str, words: &[&str]) -> Result<Vec<T>, Error> {
+        let output = self.output(self.command(words.iter().copied()), ASK_TIMEOUT)?;
+        let command = format!("{} {verb}", self.kind);
+        match serde_json::from_slice(&output.stdout) {
+            Ok(found) => Ok(found),
+            Err(_) if !output.status.success() => {
+                Err(Error::Failed { command, said: last_line(&output.stderr_text()) })
+            }
+            Err(_) => Err(Error::Nonsense { command, said: last_line(&output.stdout_text()) }),
         }
-        Err(Error::Failed { command: format!("{} {verb}", self.kind), said: last_line(&output.stderr_text()) })
     }
 }
 
@@ -214,6 +253,25 @@ struct Inspected {
     host_config: InspectedHost,
     #[serde(default, deserialize_with = "or_default")]
     network_settings: InspectedNetwork,
+    #[serde(default, deserialize_with = "or_default")]
+    mounts: Vec<InspectedMount>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InspectedMount {
+    #[serde(default, deserialize_with = "or_default", rename = "Type")]
+    kind: String,
+    #[serde(default, deserialize_with = "or_default")]
+    source: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InspectedVolume {
+    name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -331,6 +389,7 @@ impl Inspected {
             image_id: clean(&self.image),
             ports: self.network_settings.known(),
             file: label(FILES),
+            binds: self.mounts.into_iter().filter(|mount| mount.kind == "bind").map(|mount| mount.source).collect(),
             name: clean(self.name.trim_start_matches('/')),
             id: self.id,
             service,
@@ -423,7 +482,8 @@ mod tests {
         "com.docker.compose.project.config_files":"/s/pinned.yaml"},
         "Healthcheck":{"Test":["CMD","x"],"Interval":1000000000,"StartPeriod":2000000000,"Retries":5}},
         "HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":5}},
-        "NetworkSettings":{"Ports":{"8080/tcp":[{"HostIp":"127.0.0.1","HostPort":"18080"}],"9/udp":null}}},
+        "NetworkSettings":{"Ports":{"8080/tcp":[{"HostIp":"127.0.0.1","HostPort":"18080"}],"9/udp":null}},
+        "Mounts":[{"Type":"bind","Source":"/run/i/files/secret","Destination":"/run/secrets/s"},{"Type":"volume","Source":"/v"}]},
         {"Id":"bb","Name":"/run","State":{"Status":"exited"},"Config":{"Labels":{"com.docker.compose.service":"web",
         "com.docker.compose.oneoff":"True"}}},{"Id":"cc","State":{"Status":"exited"},"Config":{"Labels":null}}]"#;
 
@@ -452,6 +512,7 @@ mod tests {
         assert_eq!(check.patience(), Duration::from_secs(2 + 5 * 31));
         let port = Port { host: "127.0.0.1".into(), published: 18080, target: 8080, protocol: "tcp".into() };
         assert_eq!((web.ports.clone(), web.file.as_str()), (vec![port], "/s/pinned.yaml"));
+        assert_eq!(web.binds, ["/run/i/files/secret"]);
 
         let found = project(Kind::Podman, PODMAN).unwrap();
         let [db] = &found[..] else { panic!("{found:?}") };

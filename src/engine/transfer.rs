@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::error::{clean, last_line};
 use super::{Engine, Error, Kind};
 use crate::oci::Reference;
-use crate::process;
 
 /// How long an engine may take to read or write an archive.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -51,13 +50,7 @@ impl Engine {
 
     fn run(&self, arguments: &[&str]) -> Result<String, Error> {
         let command = self.command(arguments.iter().copied());
-        let kind = self.kind;
-        let output = process::run(command, b"", TRANSFER_TIMEOUT).map_err(|source| Error::Run { kind, source })?;
-        if output.status.success() {
-            return Ok(output.stdout_text());
-        }
-        let verb = arguments.first().copied().unwrap_or_default();
-        Err(Error::Failed { command: format!("{kind} {verb}"), said: last_line(&output.stderr_text()) })
+        self.succeeds(arguments.first().copied().unwrap_or_default(), command, TRANSFER_TIMEOUT)
     }
 
     fn checked(&self, image: &str) -> Result<(), Error> {

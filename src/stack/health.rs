@@ -212,24 +212,7 @@ mod tests {
     use crate::error::Explain;
 
     fn container(state: State, health: Option<Health>) -> Service {
-        Service {
-            service: "web".into(),
-            id: "a".into(),
-            name: "app_web_1".into(),
-            image: "i".into(),
-            image_id: "b".into(),
-            state,
-            exit_code: 0,
-            out_of_memory: false,
-            error: String::new(),
-            since: "2026-11-22T11:00:00Z".into(),
-            restarts: 0,
-            is_restarted: false,
-            health,
-            check: None,
-            ports: Vec::new(),
-            file: String::new(),
-        }
+        Service { state, health, ..Service::example("web") }
     }
 
     fn served(answer: &'static str) -> u16 {

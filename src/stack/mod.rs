@@ -35,6 +35,7 @@ mod ports;
 pub mod render;
 mod rule;
 mod schema;
+mod seal;
 mod secrets;
 pub mod state;
 mod trouble;

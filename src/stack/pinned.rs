@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 use super::ingot::{extras, is_cast};
 use super::load::Stack;
 use super::node::{Map, Node, Place, Value};
+use super::seal::Seal;
 use super::state::SOCKET;
 use super::trouble::Trouble;
 use crate::engine::Kind;
@@ -21,6 +22,10 @@ use crate::error::Result;
 const SANDBOX_FOLDER: &str = "/run/ingot";
 /// The variable that says where its socket is.
 const SANDBOX_VARIABLE: &str = "INGOT_SANDBOX";
+/// The label of a volume that says of which project's folder it is: names may be the same.
+pub const VOLUME_LABEL: &str = "ingot.stack";
+/// What keeps podman from filling a tmpfs with what the image has at its place.
+const EMPTY: &str = "notmpcopyup";
 /// Keys of a service that are nothing to a provider that builds nothing, and waits for nobody.
 const REMOVED: [&str; 6] = ["build", "develop", "extends", "profiles", "provider", "scale"];
 /// Keys of a service that must be text: podman-compose gives them to podman as they are.
@@ -48,6 +53,8 @@ pub struct Pins {
     pub sockets: Option<PathBuf>,
     /// The folder for files of the stack's own.
     pub files: Option<PathBuf>,
+    /// What their names are made with.
+    pub seal: Seal,
     /// This user's home.
     pub home: Option<String>,
     /// For whom it is.
@@ -71,13 +78,14 @@ pub fn pinned(stack: &Stack, pins: &Pins) -> Result<Pinned> {
         map.iter().filter(|(key, _)| is_known(key)).map(|(key, node)| (key.clone(), node.clone())).collect();
     let nowhere = Place::default();
     map.insert("name".into(), (nowhere, Node::text(nowhere, stack.name.clone())));
+    let sealed = secrets(stack, pins, &mut map, &mut files)?;
     if let Some((_, Node { value: Value::Map(services), .. })) = map.get_mut("services") {
         // One that was never cast cannot be started either.
         services.retain(|name, (_, service)| !is_cast(service) || pins.images.contains_key(name));
         for (name, (_, node)) in services.iter_mut() {
             let before = node.clone();
             let Value::Map(service) = &mut node.value else { continue };
-            Pinner { stack, pins, name, before: &before }.service(service, &mut files)?;
+            Pinner { stack, pins, sealed: &sealed, name, before: &before }.service(service, &mut files)?;
         }
     }
     let on_default = stack.services().any(|(_, service)| is_on_default(service));
@@ -87,12 +95,9 @@ pub fn pinned(stack: &Stack, pins: &Pins) -> Result<Pinned> {
             networks.entry("default".into()).or_insert((nowhere, Node::new(nowhere, Value::Null)));
         }
     }
-    if let Some((_, Node { value: Value::Map(all), .. })) = map.get_mut("secrets") {
-        for (name, (place, node)) in all.iter_mut() {
-            if let Some(path) = own_file(stack, pins, ("secret", name), *place, node, &mut files)? {
-                node.value = Value::Map(Map::from([("file".to_string(), (*place, Node::text(*place, path)))]));
-            }
-            absolute(stack, pins, node, "file");
+    if let Some((_, Node { value: Value::Map(volumes), .. })) = map.get_mut("volumes") {
+        for (place, node) in volumes.values_mut() {
+            label(node, *place, &stack.folder.display().to_string());
         }
     }
     // They are files now.
@@ -101,8 +106,68 @@ pub fn pinned(stack: &Stack, pins: &Pins) -> Result<Pinned> {
     Ok(Pinned { root, files })
 }
 
-/// The path of the file that a secret or a config becomes whose value is in a variable or in the Compose file itself.
-/// Providers know such values only from their own environment, and podman-compose keeps them when all else is gone.
+/// Says whose a volume is, unless it is somebody else's.
+fn label(volume: &mut Node, place: Place, folder: &str) {
+    let external = volume.get("external").is_some_and(|node| !matches!(node.value, Value::Null | Value::Bool(false)));
+    if external || !matches!(volume.value, Value::Null | Value::Map(_)) {
+        return;
+    }
+    if volume.value == Value::Null {
+        volume.value = Value::Map(Map::new());
+    }
+    let Value::Map(volume) = &mut volume.value else { return };
+    let labels = volume.entry("labels".into()).or_insert((place, Node::new(place, Value::Map(Map::new()))));
+    match &mut labels.1.value {
+        Value::Map(labels) => drop(labels.insert(VOLUME_LABEL.into(), (place, Node::text(place, folder)))),
+        Value::List(labels) => labels.push(Node::text(place, format!("{VOLUME_LABEL}={folder}"))),
+        other => {
+            *other = Value::Map(Map::from([(VOLUME_LABEL.to_string(), (place, Node::text(place, folder)))]));
+        }
+    }
+}
+
+/// The volumes that are a stack's own, as engines call them.
+pub fn volumes(stack: &Stack) -> Vec<String> {
+    let declared = stack.root.get("volumes").and_then(Node::map).into_iter().flatten();
+    let own = declared.filter(|(_, (_, node))| {
+        node.get("external").is_none_or(|node| matches!(node.value, Value::Null | Value::Bool(false)))
+    });
+    let named = |node: &Node| node.get("name").and_then(Node::scalar).map(str::to_string);
+    own.map(|(key, (_, node))| named(node).unwrap_or_else(|| format!("{}_{key}", stack.name))).collect()
+}
+
+/// Makes files of all secrets. Those of the stack's own have other names then, by their old ones: a service whose secret
+/// has changed is another service, and any provider sees that.
+fn secrets(
+    stack: &Stack,
+    pins: &Pins,
+    map: &mut Map,
+    files: &mut BTreeMap<PathBuf, String>,
+) -> Result<BTreeMap<String, String>> {
+    let mut sealed = BTreeMap::new();
+    let Some((_, Node { value: Value::Map(all), .. })) = map.get_mut("secrets") else { return Ok(sealed) };
+    let mut made = Map::new();
+    for (name, (place, mut node)) in std::mem::take(all) {
+        match own_file(stack, pins, ("secret", &name), place, &node, files)? {
+            Some((path, seal)) => {
+                node.value = Value::Map(Map::from([("file".to_string(), (place, Node::text(place, path)))]));
+                let now = format!("{name}-{seal}");
+                made.insert(now.clone(), (place, node));
+                sealed.insert(name, now);
+            }
+            None => {
+                absolute(stack, pins, &mut node, "file");
+                made.insert(name, (place, node));
+            }
+        }
+    }
+    *all = made;
+    Ok(sealed)
+}
+
+/// The path of the file that a secret or a config becomes whose value is in a variable or in the Compose file itself, and
+/// what stands for the value in it. Providers know such values only from their own environment, and podman-compose keeps
+/// them when all else is gone.
 fn own_file(
     stack: &Stack,
     pins: &Pins,
@@ -110,7 +175,7 @@ fn own_file(
     place: Place,
     node: &Node,
     files: &mut BTreeMap<PathBuf, String>,
-) -> Result<Option<String>> {
+) -> Result<Option<(String, String)>> {
     let text = |key: &str| node.get(key).and_then(Node::scalar);
     let value = match (text("environment"), text("content")) {
         (Some(variable), _) => match stack.variable(variable) {
@@ -124,10 +189,12 @@ fn own_file(
         (None, None) => return Ok(None),
     };
     let folder = pins.files.clone().unwrap_or_default();
-    let path = folder.join(format!("{kind}-{name}"));
+    let name = format!("{kind}-{name}");
+    let seal = pins.seal.name(&name, &value);
+    let path = folder.join(format!("{name}-{seal}"));
     let shown = path.display().to_string();
     files.insert(path, value);
-    Ok(Some(shown))
+    Ok(Some((shown, seal)))
 }
 
 fn unsupported(stack: &Stack, place: Place, what: String, hint: &'static str) -> crate::error::Error {
@@ -148,6 +215,7 @@ fn is_on_default(service: &Node) -> bool {
 struct Pinner<'a> {
     stack: &'a Stack,
     pins: &'a Pins,
+    sealed: &'a BTreeMap<String, String>,
     name: &'a str,
     before: &'a Node,
 }
@@ -178,6 +246,9 @@ impl Pinner<'_> {
         self.environment(service);
         self.files(service, files)?;
         self.lists(service);
+        if self.pins.engine == Some(Kind::Podman) {
+            self.tmpfs(service);
+        }
         if extras.sandbox
             && let Some(folder) = &self.pins.sockets
         {
@@ -256,7 +327,21 @@ impl Pinner<'_> {
                 absolute(self.stack, self.pins, mount, "source");
             }
         }
+        for grant in list(service, "secrets") {
+            self.grant(grant);
+        }
         Ok(())
+    }
+
+    /// What a secret is called in a container stays.
+    fn grant(&self, grant: &mut Node) {
+        let place = grant.place;
+        let Value::Map(grant) = &mut grant.value else { return };
+        let source = grant.get("source").and_then(|(_, node)| node.scalar()).unwrap_or_default().to_string();
+        if let Some(now) = self.sealed.get(&source) {
+            grant.insert("source".into(), (place, Node::text(place, now.clone())));
+            grant.entry("target".into()).or_insert((place, Node::text(place, source)));
+        }
     }
 
     fn config(&self, grant: &Node, files: &mut BTreeMap<PathBuf, String>) -> Result<Node> {
@@ -266,7 +351,8 @@ impl Pinner<'_> {
         let config = stack.root.get("configs").and_then(|all| all.get(source));
         let own =
             config.map(|config| own_file(stack, self.pins, ("config", source), place, config, files)).transpose()?;
-        let file = own.flatten().or_else(|| Some(config?.get("file")?.scalar()?.to_string()));
+        let own = own.flatten().map(|(path, _)| path);
+        let file = own.or_else(|| Some(config?.get("file")?.scalar()?.to_string()));
         let Some(file) = file else {
             let what = format!("the config `{source}` of `{}` is kept by the engine, which podman cannot", self.name);
             return Err(unsupported(stack, place, what, "write `configs: { NAME: { file: ./FILE } }`"));
@@ -305,6 +391,30 @@ impl Pinner<'_> {
         }
     }
 
+    /// podman fills a tmpfs with what the image has there, and docker does not. podman-compose can say so in the short form
+    /// only.
+    fn tmpfs(&self, service: &mut Map) {
+        let place = self.before.place;
+        let mut all: Vec<Node> = list(service, "tmpfs").map(|node| node.clone()).collect();
+        if let Some((_, Node { value: Value::List(volumes), .. })) = service.get_mut("volumes") {
+            let is_tmpfs = |mount: &Node| mount.get("type").and_then(Node::scalar) == Some("tmpfs");
+            all.extend(volumes.iter().filter(|mount| is_tmpfs(mount)).map(short_tmpfs));
+            volumes.retain(|mount| !is_tmpfs(mount));
+        }
+        for node in &mut all {
+            let text = node.scalar().unwrap_or_default();
+            let (path, options) = text.split_once(':').unwrap_or((text, ""));
+            let mut options: Vec<&str> = options.split(',').filter(|option| !option.is_empty()).collect();
+            if !options.iter().any(|option| option.ends_with("tmpcopyup")) {
+                options.push(EMPTY);
+            }
+            node.value = Value::Text(format!("{path}:{}", options.join(",")));
+        }
+        if !all.is_empty() {
+            service.insert("tmpfs".into(), (place, Node::new(place, Value::List(all))));
+        }
+    }
+
     fn sandbox(&self, service: &mut Map, folder: &Path) {
         let place = self.before.place;
         let volumes = service.entry("volumes".into()).or_insert((place, Node::new(place, Value::List(Vec::new()))));
@@ -330,6 +440,31 @@ fn mount(place: Place, source: &str, target: &str) -> Node {
         ("read_only".into(), (place, Node::new(place, Value::Bool(true)))),
     ];
     Node::new(place, Value::Map(Map::from(pairs)))
+}
+
+/// A tmpfs among the volumes, in one line.
+fn short_tmpfs(mount: &Node) -> Node {
+    let text = |node: Option<&Node>| node.and_then(Node::scalar).map(str::to_lowercase);
+    let option = |key: &str| text(mount.get("tmpfs").and_then(|options| options.get(key)));
+    let mode = mount.get("tmpfs").and_then(|options| options.get("mode")).and_then(octal);
+    // "64mb": the kernel knows no `b`.
+    let size = option("size").map(|size| format!("size={}", size.trim_end_matches('b')));
+    let read_only = mount.get("read_only").is_some_and(|node| node.value == Value::Bool(true)).then(|| "ro".to_string());
+    let options: Vec<String> =
+        [size, mode.map(|mode| format!("mode={mode}")), read_only].into_iter().flatten().collect();
+    let target = mount.get("target").and_then(Node::scalar).unwrap_or_default();
+    Node::text(mount.place, format!("{target}:{}", options.join(",")))
+}
+
+/// A mode in octal digits: text is in these already, a number is what it is.
+fn octal(node: &Node) -> Option<String> {
+    let text = node.scalar()?;
+    let digits = text.strip_prefix("0o").or_else(|| text.strip_prefix('0'));
+    match (&node.value, digits) {
+        (_, Some(digits)) => Some(digits.to_string()).filter(|digits| !digits.is_empty()),
+        (Value::Number(_), None) => text.parse::<u32>().ok().map(|mode| format!("{mode:o}")),
+        (_, None) => Some(text.to_string()),
+    }
 }
 
 fn list<'m>(service: &'m mut Map, key: &str) -> impl Iterator<Item = &'m mut Node> {
@@ -429,20 +564,69 @@ mod tests {
     }
 
     #[test]
+    fn a_tmpfs_is_empty_whoever_makes_it() {
+        let tmpfs = |text: &str, engine| {
+            let pins = Pins { engine: Some(engine), ..Pins::default() };
+            let made = service(&format!("{{image: i, {text}}}"), &pins).unwrap();
+            (made["tmpfs"].to_string(), made["volumes"].to_string())
+        };
+        for (text, expected) in [
+            ("tmpfs: /tmp", r#"["/tmp:notmpcopyup"]"#),
+            ("tmpfs: ['/tmp:size=64m', '/run:mode=1777']", r#"["/tmp:size=64m,notmpcopyup","/run:mode=1777,notmpcopyup"]"#),
+            ("tmpfs: ['/tmp:tmpcopyup']", r#"["/tmp:tmpcopyup"]"#),
+            ("volumes: [{type: tmpfs, target: /t}]", r#"["/t:notmpcopyup"]"#),
+            (
+                "volumes: [{type: tmpfs, target: /t, read_only: true, tmpfs: {size: 64mb, mode: 0o1777}}]",
+                r#"["/t:size=64m,mode=1777,ro,notmpcopyup"]"#,
+            ),
+            ("volumes: [{type: tmpfs, target: /t, tmpfs: {mode: 448}}]", r#"["/t:mode=700,notmpcopyup"]"#),
+            ("volumes: [{type: tmpfs, target: /t, tmpfs: {mode: '0700'}}]", r#"["/t:mode=700,notmpcopyup"]"#),
+        ] {
+            let (found, volumes) = tmpfs(text, Kind::Podman);
+            assert_eq!(found, expected, "{text}");
+            assert!(["null", "[]"].contains(&volumes.as_str()), "{text}: {volumes}");
+            assert!(!tmpfs(text, Kind::Docker).0.contains("notmp"), "docker does it by itself: {text}");
+        }
+    }
+
+    #[test]
+    fn volumes_say_whose_they_are() {
+        let stack = stack(
+            "name: app\nservices: {a: {image: i}}\nvolumes: {a: , b: {name: fixed, labels: {k: v}}, c: {labels: [k=v]}, d: {external: true}, e: {external: false}}\n",
+        );
+        let folder = stack.folder.display().to_string();
+        let root = json(&pinned(&stack, &Pins::default()).unwrap().root);
+        for name in ["a", "b", "e"] {
+            assert_eq!(root["volumes"][name]["labels"][VOLUME_LABEL], folder, "{name}: {root}");
+        }
+        assert_eq!(root["volumes"]["c"]["labels"], serde_json::json!(["k=v", format!("{VOLUME_LABEL}={folder}")]));
+        assert_eq!(root["volumes"]["b"]["labels"]["k"], "v");
+        assert_eq!(root["volumes"]["d"]["labels"], Json::Null, "it is nobody's here");
+        assert_eq!(volumes(&stack), ["app_a", "fixed", "app_c", "app_e"]);
+    }
+
+    #[test]
     fn secrets_and_configs_are_files() {
-        let pins = Pins { files: Some("/run/i/files".into()), ..Pins::default() };
-        let text = "name: app\nservices:\n  web: {image: i, secrets: [s, f], configs: [{source: c, target: /etc/c}, d]}\nsecrets: {s: {environment: SET}, f: {file: ./f}}\nconfigs: {c: {file: ./c.conf}, d: {content: text}}\n";
+        let seal = Seal([7; 32]);
+        let pins = Pins { files: Some("/run/i/files".into()), seal, ..Pins::default() };
+        let text = "name: app\nservices:\n  web: {image: i, secrets: [s, {source: s, target: t}, f], configs: [{source: c, target: /etc/c}, d]}\nsecrets: {s: {environment: SET}, f: {file: ./f}}\nconfigs: {c: {file: ./c.conf}, d: {content: text}}\n";
         let stack = stack(text);
         let made = pinned(&stack, &pins).unwrap();
         let root = json(&made.root);
         let folder = stack.folder.display().to_string();
+        let (s, d) = (seal.name("secret-s", "a $b"), seal.name("config-d", "text"));
+        let shown = |value: &Json| value.to_string().replace(&folder, "DIR").replace(&s, "SEAL").replace(&d, "SEAL");
         assert_eq!(
-            root["services"]["web"]["volumes"].to_string().replace(&folder, "DIR"),
-            r#"[{"read_only":true,"source":"DIR/c.conf","target":"/etc/c","type":"bind"},{"read_only":true,"source":"/run/i/files/config-d","target":"/d","type":"bind"}]"#
+            shown(&root["services"]["web"]["volumes"]),
+            r#"[{"read_only":true,"source":"DIR/c.conf","target":"/etc/c","type":"bind"},{"read_only":true,"source":"/run/i/files/config-d-SEAL","target":"/d","type":"bind"}]"#
         );
         assert_eq!(
-            root["secrets"].to_string().replace(&folder, "DIR"),
-            r#"{"f":{"file":"DIR/f"},"s":{"file":"/run/i/files/secret-s"}}"#
+            shown(&root["services"]["web"]["secrets"]),
+            r#"[{"source":"s-SEAL","target":"s"},{"source":"s-SEAL","target":"t"},{"source":"f"}]"#
+        );
+        assert_eq!(
+            shown(&root["secrets"]),
+            r#"{"f":{"file":"DIR/f"},"s-SEAL":{"file":"/run/i/files/secret-s-SEAL"}}"#
         );
         assert_eq!(root.get("configs"), None);
         let files: Vec<(String, String)> =
@@ -450,8 +634,8 @@ mod tests {
         assert_eq!(
             files,
             [
-                ("/run/i/files/config-d".to_string(), "text".to_string()),
-                ("/run/i/files/secret-s".into(), "a $b".into())
+                (format!("/run/i/files/config-d-{d}"), "text".to_string()),
+                (format!("/run/i/files/secret-s-{s}"), "a $b".into())
             ]
         );
         for (text, expected) in [
@@ -464,6 +648,29 @@ mod tests {
             let error = pinned(&self::stack(&text), &pins).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
         }
+    }
+
+    /// A provider makes anew what is another service in its file, and nothing else.
+    #[test]
+    fn a_changed_secret_changes_the_services_that_have_it() {
+        let services = |secret: &str, config: &str| {
+            let text = format!(
+                "name: app\nservices:\n  a: {{image: i, secrets: [s]}}\n  b: {{image: i, configs: [c]}}\n  c: {{image: i}}\nsecrets: {{s: {{environment: {secret}}}}}\nconfigs: {{c: {{content: {config}}}}}\n"
+            );
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("compose.yaml"), text).unwrap();
+            let environment = ["ONE", "TWO"].map(|name| (name.to_string(), format!("sesame {name}"))).into();
+            let request = Request { folder: Some(folder.path().into()), environment, ..Request::default() };
+            let pins = Pins { files: Some("/run/i".into()), ..Pins::default() };
+            let made = pinned(&Stack::load(&request).unwrap(), &pins).unwrap();
+            assert!(!yaml(&made.root).contains("sesame"));
+            ["a", "b", "c"].map(|name| json(&made.root)["services"][name].to_string())
+        };
+        let before = services("ONE", "x");
+        let changed = |after: [String; 3]| [0, 1, 2].map(|number| before[number] != after[number]);
+        assert_eq!(changed(services("ONE", "x")), [false; 3]);
+        assert_eq!(changed(services("TWO", "x")), [true, false, false]);
+        assert_eq!(changed(services("ONE", "y")), [false, true, false]);
     }
 
     #[test]

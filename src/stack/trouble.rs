@@ -101,6 +101,18 @@ pub enum Trouble {
         /// The file that it was started from.
         file: String,
     },
+    /// A volume that is to go is that of a stack of another folder.
+    #[error("the volume `{volume}` is not of this `{stack}`, but of that in `{folder}`")]
+    OtherVolume {
+        /// Which engine.
+        engine: Kind,
+        /// The name of both.
+        stack: String,
+        /// The volume.
+        volume: String,
+        /// The folder of the other.
+        folder: String,
+    },
     /// The stack runs in the other engine.
     #[error("the stack `{stack}` runs with {engine} already, not with {asked}")]
     OtherEngine {
@@ -225,6 +237,9 @@ impl Explain for Trouble {
                 "take that one down, or give this one another name (`name:` in the file, or COMPOSE_PROJECT_NAME)"
                     .into()
             }
+            Trouble::OtherVolume { engine, volume, .. } => format!(
+                "nothing was removed: `ingot stack down` leaves volumes, `{engine} volume rm {volume}` removes this one"
+            ),
             Trouble::OtherEngine { engine, .. } => {
                 format!("use it with `--engine {engine}`, or take it down first: `ingot stack down`")
             }
@@ -292,6 +307,12 @@ mod tests {
                 there: vec![text("db (created)")],
             },
             Trouble::OtherStack { stack: text("app"), file: text("/other/pinned.yaml") },
+            Trouble::OtherVolume {
+                engine: Kind::Docker,
+                stack: text("app"),
+                volume: text("app_data"),
+                folder: text("/other"),
+            },
             Trouble::OtherEngine { stack: text("app"), engine: text("podman"), asked: text("docker") },
             Trouble::Left { provider: text("podman-compose"), stack: text("app"), left: vec![text("app_web_1")] },
             Trouble::NotWell { stack: text("app"), ill: vec![text("web is unhealthy")] },
@@ -336,6 +357,8 @@ mod tests {
         there is db (created)
         7 a stack called `app` runs already, from `/other/pinned.yaml`
           hint: take that one down, or give this one another name (`name:` in the file, or COMPOSE_PROJECT_NAME)
+        7 the volume `app_data` is not of this `app`, but of that in `/other`
+          hint: nothing was removed: `ingot stack down` leaves volumes, `docker volume rm app_data` removes this one
         7 the stack `app` runs with podman already, not with docker
           hint: use it with `--engine podman`, or take it down first: `ingot stack down`
         7 `podman-compose` has left containers of `app` behind: app_web_1

@@ -311,24 +311,7 @@ mod tests {
     use crate::engine::Kind;
 
     fn container(state: State) -> Service {
-        Service {
-            service: "web".into(),
-            id: "aa".into(),
-            name: "app_web_1".into(),
-            image: "i".into(),
-            image_id: "b".into(),
-            state,
-            exit_code: 0,
-            out_of_memory: false,
-            error: String::new(),
-            since: String::new(),
-            restarts: 0,
-            is_restarted: false,
-            health: None,
-            check: None,
-            ports: Vec::new(),
-            file: String::new(),
-        }
+        Service { state, ..Service::example("web") }
     }
 
     fn check(start_period: u64, retries: u32) -> Option<HealthCheck> {

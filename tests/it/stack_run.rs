@@ -47,6 +47,7 @@ fn a_stack_by_podman() {
     comes_up_in_order(&stacks);
     says_how_it_is(&stacks, port);
     what_is_there_is_not_made_again(&stacks);
+    a_changed_secret_is_noticed(&stacks);
     a_service_that_was_killed_comes_back(&stacks);
     one_that_is_ill_is_seen_and_restarted(&stacks, port);
     logs_are_followed_until_ctrl_c(&stacks);
@@ -61,6 +62,7 @@ fn a_stack_by_docker() {
     comes_up_in_order(&stacks);
     says_how_it_is(&stacks, port);
     what_is_there_is_not_made_again(&stacks);
+    a_changed_secret_is_noticed(&stacks);
     one_that_is_ill_is_seen_and_restarted(&stacks, port);
     data_stays(&stacks, port);
     // The same program as a plugin of docker's client.
@@ -77,8 +79,13 @@ fn a_stack_by_docker() {
 
 #[track_caller]
 fn up(stacks: &Stacks, args: &[&str]) -> Ran {
+    up_with(stacks, "open sesame", args)
+}
+
+#[track_caller]
+fn up_with(stacks: &Stacks, key: &str, args: &[&str]) -> Ran {
     let mut command = stacks.command(&[&["up"], args].concat());
-    command.env("STACK_KEY", "open sesame");
+    command.env("STACK_KEY", key);
     Ran::of(command)
 }
 
@@ -133,6 +140,24 @@ fn what_is_there_is_not_made_again(stacks: &Stacks) {
     assert!(pinned.code == 2 && pinned.stderr.contains("`STACK_KEY`, which is not set"), "{}", pinned.stderr);
 }
 
+/// Only who has the secret is made anew, with the new one; the old one is nowhere any more.
+fn a_changed_secret_is_noticed(stacks: &Stacks) {
+    let (before, files) = (stacks.containers(), stacks.files());
+    assert!(files.len() == 1 && files[0].starts_with("secret-key-"), "{files:?}");
+    up_with(stacks, "sesame street", &[]).ok();
+    let after = stacks.containers();
+    let new: Vec<&String> = after.iter().filter(|id| !before.contains(id)).collect();
+    let last = stacks.engine(&["ps", "--quiet", "--no-trunc", "--filter", "label=com.docker.compose.service=last"]).ok();
+    assert_eq!((after.len(), new), (before.len(), vec![&last.stdout.trim().to_string()]));
+    assert!(stacks.run(&["logs", "last"]).ok().stdout.ends_with("read sesame street\nlast | serve last\n"));
+    let now = stacks.files();
+    assert!(now.len() == 1 && now != files, "{now:?}");
+    let mut pinned = stacks.command(&["config", "--pinned"]);
+    pinned.env("STACK_KEY", "sesame street");
+    let pinned = Ran::of(pinned).ok().stdout;
+    assert!(pinned.contains(&now[0]) && !pinned.contains("street"), "{pinned}");
+}
+
 fn a_service_that_was_killed_comes_back(stacks: &Stacks) {
     let (name, second) = (stacks.ps()["first"]["container"].clone(), stacks.ps()["second"]["since"].clone());
     stacks.engine(&["kill", name.as_str().unwrap()]).ok();
@@ -172,7 +197,12 @@ fn interrupt(running: &mut ingot::process::Running) {
 
 fn data_stays(stacks: &Stacks, port: u16) {
     get(port, "/keep").unwrap();
-    let ran = stacks.run(&["down"]).ok();
+    // From another session, which has another folder for sockets and secrets.
+    assert_eq!(stacks.files().len(), 1);
+    let mut command = stacks.command(&["down"]);
+    command.env_remove("XDG_RUNTIME_DIR");
+    let ran = Ran::of(command).ok();
+    assert_eq!(stacks.files(), [] as [String; 0]);
     let volume = format!("{}_data", stacks.named("ordered"));
     assert!(
         ran.stderr.contains("removed: ") && ran.stderr.contains(&format!("kept with all data: {volume}\n")),
@@ -329,18 +359,33 @@ fn cannot_be_started_at_all(stacks: &Stacks) {
 
 fn runs_already_from_elsewhere(stacks: &Stacks) {
     stacks.run(&["down"]).ok();
-    stacks.compose("name: twice\nservices:\n  web: {CAST}\n");
+    stacks.compose("name: twice\nservices:\n  web: {CAST, volumes: ['data:/data']}\nvolumes: {data: }\n");
     up(stacks, &[]).ok();
     let other = stacks.path("other");
     std::fs::create_dir(&other).unwrap();
     let name = stacks.named("twice");
-    let text = format!("name: {name}\nservices:\n  web: {{x-ingot: {{project: ../app}}}}\n");
+    let text = format!(
+        "name: {name}\nservices:\n  web: {{x-ingot: {{project: ../app}}, volumes: ['data:/data']}}\nvolumes: {{data: }}\n"
+    );
     std::fs::write(other.join("compose.yaml"), text).unwrap();
+    let elsewhere = |command: &[&str]| {
+        stacks.run(&[command, &["-f", other.join("compose.yaml").to_str().unwrap()]].concat())
+    };
     for command in ["up", "ps"] {
-        let ran = stacks.run(&[command, "-f", other.join("compose.yaml").to_str().unwrap()]).exits(7);
+        let ran = elsewhere(&[command]).exits(7);
         assert!(ran.stderr.contains(&format!("error: a stack called `{name}` runs already, from `")), "{}", ran.stderr);
     }
     assert_eq!(stacks.containers().len(), 1);
+    // Nobody sees from its containers whose a stack is that is down.
+    stacks.run(&["down"]).ok();
+    elsewhere(&["up"]).ok();
+    let ran = elsewhere(&["down", "--volumes"]).exits(7);
+    let told = format!("error: the volume `{name}_data` is not of this `{name}`, but of that in `");
+    assert!(ran.stderr.contains(&told), "{}", ran.stderr);
+    assert_eq!(stacks.containers().len(), 1, "nothing was removed");
+    elsewhere(&["down"]).ok();
+    let ran = stacks.run(&["down", "--volumes"]).ok();
+    assert_eq!(stacks.engine(&["volume", "ls", "--quiet"]).ok().stdout, "", "{}", ran.stderr);
 }
 
 /// docker's daemon goes while a service is waited for.

@@ -94,7 +94,7 @@ pub struct Stacks {
     /// The engine.
     pub place: Place,
     folder: Scratch,
-    _runtime: Scratch,
+    runtime: Scratch,
     /// The last to go.
     _alone: Option<MutexGuard<'static, ()>>,
 }
@@ -113,6 +113,8 @@ impl Stacks {
 
     fn new(place: Place, alone: Option<MutexGuard<'static, ()>>) -> Stacks {
         let (folder, runtime) = (Scratch::new(), Scratch::new());
+        // As a session has it.
+        std::fs::set_permissions(runtime.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         let source = folder.join("app/src/service");
         std::fs::create_dir_all(&source).unwrap();
         let project = PROJECT.replace("BASE", debian_base().to_str().unwrap());
@@ -130,12 +132,21 @@ impl Stacks {
             Place::Podman(podman) => podman.configure(ingot),
             Place::Docker(docker) => ingot.env("DOCKER_HOST", format!("unix://{}", docker.socket().display())),
         };
-        Stacks { ingot, place, folder, _runtime: runtime, _alone: alone }
+        Stacks { ingot, place, folder, runtime, _alone: alone }
     }
 
     /// A path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// The files that containers have of a stack's own, by name.
+    pub fn files(&self) -> Vec<String> {
+        let stacks = std::fs::read_dir(self.runtime.join("ingot")).into_iter().flatten();
+        let files = stacks.flat_map(|stack| std::fs::read_dir(stack.unwrap().path().join("files"))).flatten();
+        let mut names: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 
     /// What a stack of this name is really called: engines on one machine have networks of one name in common.
