@@ -25,7 +25,7 @@ pub use container::{Container, Limits, Mount, Overridden, Tmpfs, unique_name};
 pub use error::Error;
 pub use known_image::KnownImage;
 pub use lifecycle::{Attached, Held, HeldImage, remove_all};
-pub use logs::{Line, Logs};
+pub use logs::{LastLine, Line, Logs};
 pub use project::{Health, HealthCheck, Port, Service, State};
 pub use provider::{Provider, ProviderKind, ProviderProject};
 

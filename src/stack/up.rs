@@ -4,20 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::load::Stack;
 use super::order::{Condition, Order};
 use super::ports;
 use super::trouble::Trouble;
 use super::wait::{Progress, Watch};
-use crate::engine::{Engine, Health, Provider, ProviderProject, Service, State};
+use crate::engine::{Engine, Health, LastLine, Provider, ProviderProject, Service, State};
 use crate::error::Result;
 
 /// How often the engine is asked.
 const TICK: Duration = Duration::from_millis(250);
-/// How often the last line of a log is read for a table.
-const LINES: Duration = Duration::from_secs(2);
 /// How much of a failing service's log is shown.
 const TAIL: u32 = 20;
 
@@ -231,25 +229,30 @@ pub fn health(health: Health) -> &'static str {
     }
 }
 
-/// What services said last.
+/// What services said last. Their logs are followed while they come up: nobody waits for a log here.
 #[derive(Default)]
 struct Lines {
-    read: Option<Instant>,
+    followed: BTreeMap<String, LastLine>,
     last: BTreeMap<String, String>,
 }
 
 impl Lines {
     fn read(&mut self, engine: &Engine, containers: &[Service], phases: &BTreeMap<String, Phase>) {
-        if self.read.is_some_and(|read| read.elapsed() < LINES) {
-            return;
-        }
-        self.read = Some(Instant::now());
-        let coming = |one: &&Service| {
-            !matches!(phases.get(&one.service), Some(Phase::Started(_, Progress::Up | Progress::Done)))
+        let coming = |one: &Service| {
+            let settled = matches!(phases.get(&one.service), Some(Phase::Started(_, Progress::Up | Progress::Done)));
+            !settled && one.state != State::Created
         };
-        for one in containers.iter().filter(coming) {
-            if let Some(line) = engine.tail(&one.id, 1).ok().and_then(|mut lines| lines.pop()) {
+        for one in containers {
+            if let Some(line) = self.followed.get(&one.id).and_then(LastLine::line) {
                 self.last.insert(one.service.clone(), line);
+            }
+        }
+        self.followed.retain(|id, last| !last.is_over() && containers.iter().any(|one| one.id == *id && coming(one)));
+        for one in containers.iter().filter(|one| coming(one)) {
+            if !self.followed.contains_key(&one.id)
+                && let Ok(last) = engine.last_line(&one.id)
+            {
+                self.followed.insert(one.id.clone(), last);
             }
         }
     }
