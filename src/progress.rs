@@ -32,6 +32,36 @@ impl Reporter for Silent {
     fn message(&self, _: &str) {}
 }
 
+struct Named {
+    name: String,
+    reporter: Arc<dyn Reporter>,
+}
+
+impl Reporter for Named {
+    fn started(&self, id: u64, name: &str, total: Option<u64>) {
+        self.reporter.started(id, &format!("{}: {name}", self.name), total);
+    }
+    fn advanced(&self, id: u64, delta: u64) {
+        self.reporter.advanced(id, delta);
+    }
+    fn finished(&self, id: u64, note: &str) {
+        self.reporter.finished(id, note);
+    }
+    fn message(&self, text: &str) {
+        // A warning stays one at first sight.
+        match text.strip_prefix("warning: ") {
+            Some(text) => self.reporter.message(&format!("warning: {}: {text}", self.name)),
+            None => self.reporter.message(&format!("{}: {text}", self.name)),
+        }
+    }
+    fn entered(&self, id: u64, name: &str) {
+        self.reporter.entered(id, &format!("{}: {name}", self.name));
+    }
+    fn left(&self, id: u64) {
+        self.reporter.left(id);
+    }
+}
+
 /// A cheap handle on a reporter.
 #[derive(Clone)]
 pub struct Progress {
@@ -48,6 +78,12 @@ impl Progress {
     /// Reports to nobody.
     pub fn silent() -> Self {
         Progress::new(Arc::new(Silent))
+    }
+
+    /// The same, with a name before what is said: what several do at the same time is told apart.
+    pub fn named(&self, name: &str) -> Progress {
+        let reporter = Arc::new(Named { name: name.into(), reporter: self.reporter.clone() });
+        Progress { reporter, next: self.next.clone() }
     }
 
     /// Starts a task; it ends when the returned value is finished or dropped.
@@ -109,5 +145,71 @@ impl Drop for Task {
         if !self.done {
             self.end("");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Heard {
+        fn add(&self, text: String) {
+            self.0.lock().unwrap().push(text);
+        }
+    }
+
+    impl Reporter for Heard {
+        fn started(&self, id: u64, name: &str, total: Option<u64>) {
+            self.add(format!("{id} {name} {total:?}"));
+        }
+        fn advanced(&self, id: u64, delta: u64) {
+            self.add(format!("{id} +{delta}"));
+        }
+        fn finished(&self, id: u64, note: &str) {
+            self.add(format!("{id} {note}"));
+        }
+        fn message(&self, text: &str) {
+            self.add(text.into());
+        }
+        fn entered(&self, id: u64, name: &str) {
+            self.add(format!("{id} {name}"));
+        }
+        fn left(&self, id: u64) {
+            self.add(format!("{id} left"));
+        }
+    }
+
+    #[test]
+    fn names_tell_tasks_apart_that_are_of_one_reporter() {
+        let heard = Arc::new(Heard::default());
+        let all = Progress::new(heard.clone());
+        let (web, db) = (all.named("web"), all.named("db"));
+        let first = web.task("layer app", Some(7));
+        let second = db.task("layer app", None);
+        first.advance(3);
+        second.finish("cached");
+        first.finish("written");
+        web.message("a retry");
+        db.message("warning: old");
+        drop(db.stage("plan"));
+        all.message("done");
+        let expected = [
+            "1 web: layer app Some(7)",
+            "2 db: layer app None",
+            "1 +3",
+            "2 cached",
+            "1 written",
+            "web: a retry",
+            "warning: db: old",
+            "3 db: plan",
+            "3 left",
+            "done",
+        ];
+        assert_eq!(*heard.0.lock().unwrap(), expected);
     }
 }

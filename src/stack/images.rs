@@ -133,13 +133,15 @@ fn recipe(wanted: &Wanted) -> Recipe {
 
 /// Casts the images, each once however many services have it. Hygiene and budgets hold as in `ingot build`.
 pub fn cast(stack: &str, wanted: &[Wanted], casting: Casting, access: &Access) -> Result<Vec<CastImage>> {
-    let mut distinct: BTreeMap<Recipe, &Wanted> = BTreeMap::new();
+    // Each with how many others have the same.
+    let mut distinct: BTreeMap<Recipe, (&Wanted, usize)> = BTreeMap::new();
     for one in wanted {
-        distinct.entry(recipe(one)).or_insert(one);
+        distinct.entry(recipe(one)).and_modify(|(_, others)| *others += 1).or_insert((one, 0));
     }
-    let work: Vec<(Recipe, &Wanted)> = distinct.into_iter().collect();
-    let made = in_parallel(&work, AT_ONCE, |(_, wanted)| {
-        one(wanted, casting, access).during(|| format!("casting the image of `{}`", wanted.service))
+    let work: Vec<(Recipe, (&Wanted, usize))> = distinct.into_iter().collect();
+    let made = in_parallel(&work, AT_ONCE, |(_, (wanted, others))| {
+        let access = of(access, &wanted.service, *others);
+        one(wanted, casting, &access).during(|| format!("casting the image of `{}`", wanted.service))
     })?;
     let by_recipe: BTreeMap<&Recipe, &(Image, usize, Blobs)> =
         work.iter().map(|(recipe, _)| recipe).zip(&made).collect();
@@ -152,11 +154,19 @@ pub fn cast(stack: &str, wanted: &[Wanted], casting: Casting, access: &Access) -
     Ok(wanted.iter().filter_map(image).collect())
 }
 
+/// The same, whose progress says whose image it is about.
+fn of(access: &Access, service: &str, others: usize) -> Access {
+    let name = if others == 0 { service.to_string() } else { format!("{service} and {others} more") };
+    let mut own = access.clone();
+    own.progress = access.progress.named(&name);
+    own
+}
+
 fn one(wanted: &Wanted, casting: Casting, access: &Access) -> Result<(Image, usize, Blobs)> {
     let project = Project::load(&wanted.cast.project)?;
     let (defaults, warning) = facts(&project.root, &access.store)?;
     if let Some(warning) = warning {
-        access.progress.message(&format!("warning: {}: {warning}", wanted.service));
+        access.progress.message(&format!("warning: {warning}"));
     }
     let request = Request {
         variants: wanted.cast.variant.clone().into_iter().collect(),
@@ -194,16 +204,13 @@ fn hygiene(wanted: &Wanted, project: &Project, request: &Request, access: &Acces
     let report = check::hygiene(project, &variants, &policy, Extent::Build, &access.store)?;
     let warnings: Vec<_> = report.findings.iter().filter(|finding| finding.severity == Severity::Warning).collect();
     for finding in warnings.iter().take(TOLD) {
-        let (service, place, told) = (&wanted.service, finding.place(), finding.told());
-        access.progress.message(&format!("warning: {service}: {place}: {told} [{}]", finding.rule));
+        let (place, told) = (finding.place(), finding.told());
+        access.progress.message(&format!("warning: {place}: {told} [{}]", finding.rule));
     }
     if warnings.len() > TOLD {
         let folder = wanted.cast.project.display();
-        access.progress.message(&format!(
-            "warning: {}: and {} more: `ingot hygiene {folder}` lists them",
-            wanted.service,
-            warnings.len() - TOLD
-        ));
+        let more = warnings.len() - TOLD;
+        access.progress.message(&format!("warning: and {more} more: `ingot hygiene {folder}` lists them"));
     }
     check::Error::refused(&report, check::HYGIENE, false).map_or(Ok(()), |error| Err(error.into()))
 }
@@ -260,6 +267,7 @@ fn known(image: &CastImage, engine: &Engine) -> Result<Option<String>> {
 }
 
 fn put(image: &CastImage, name: &ImageName, access: &Access) -> Result<()> {
+    let access = &of(access, &image.service, 0);
     let blobs: Arc<dyn crate::layer::BlobSource> = Arc::new(image.blobs.clone());
     let artifact = Artifact::Image(image.image.clone());
     sink(name, access, None)?.write(&artifact, &*blobs, &access.progress).map(|_| ())
