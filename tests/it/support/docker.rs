@@ -1,5 +1,6 @@
 //! A docker daemon, started by hand.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ static ONE: Mutex<()> = Mutex::new(());
 pub struct Docker {
     running: Running,
     scratch: Scratch,
+    /// The bridges that it has made, by their names on this machine.
+    bridges: Mutex<BTreeSet<String>>,
     _one: MutexGuard<'static, ()>,
 }
 
@@ -41,7 +44,10 @@ impl Docker {
         // Layers are inflated by Go's own reader, not by a pigz that happens to be installed.
         command.env("MOBY_DISABLE_PIGZ", "1");
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let mut docker = Docker { running: Running::start(command).unwrap(), scratch, _one: one };
+        // The machine's own docker may have made it; any other is of a network that only this daemon knows.
+        let own = (!is_link("docker0")).then(|| "docker0".to_string());
+        let bridges = Mutex::new(own.into_iter().collect());
+        let mut docker = Docker { running: Running::start(command).unwrap(), scratch, bridges, _one: one };
         docker.wait();
         docker
     }
@@ -60,6 +66,7 @@ impl Docker {
 
     /// Ends the daemon, and with it its containers, while whoever holds the value goes on.
     pub fn stop(&self) {
+        self.note_bridges();
         let file = self.scratch.join("pid");
         let mut command = as_root(Path::new("kill"));
         command.arg(std::fs::read_to_string(&file).unwrap().trim());
@@ -71,6 +78,13 @@ impl Docker {
             std::thread::sleep(Duration::from_millis(100));
         }
         panic!("dockerd does not end\n{}", self.log());
+    }
+
+    /// Remembers which bridges its networks have: it leaves them when it ends.
+    fn note_bridges(&self) {
+        let listed = self.run(["network", "ls", "--quiet", "--no-trunc", "--filter", "driver=bridge"]).stdout;
+        let names = listed.split_whitespace().filter_map(|id| Some(format!("br-{}", id.get(..12)?)));
+        self.bridges.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
     }
 
     fn log(&self) -> String {
@@ -95,8 +109,10 @@ impl Drop for Docker {
     fn drop(&mut self) {
         let containers = self.run(["ps", "--all", "--quiet"]).stdout;
         for id in containers.split_whitespace() {
-            self.run(["rm", "--force", id]);
+            self.run(["rm", "--force", "--volumes", id]);
         }
+        self.note_bridges();
+        self.run(["network", "prune", "--force"]);
         // Asked to end, it unmounts and removes its containerd; killed, it would leave both.
         if let Ok(pid) = std::fs::read_to_string(self.scratch.join("pid")) {
             let mut command = as_root(Path::new("kill"));
@@ -104,12 +120,24 @@ impl Drop for Docker {
             Ran::of(command);
             let _ = self.running.wait(Duration::from_secs(20));
         }
+        // About thirty that are left use up the addresses that docker has for networks.
+        for bridge in std::mem::take(&mut *self.bridges.lock().unwrap_or_else(PoisonError::into_inner)) {
+            if is_link(&bridge) {
+                let mut command = as_root(&tool("ip", "iproute2"));
+                command.args(["link", "delete", &bridge]);
+                Ran::of(command);
+            }
+        }
         if !rustix::process::getuid().is_root() {
             let mut command = as_root(Path::new("rm"));
             command.arg("-rf").arg(self.scratch.join("data")).arg(self.scratch.join("exec"));
             Ran::of(command);
         }
     }
+}
+
+fn is_link(name: &str) -> bool {
+    Path::new("/sys/class/net").join(name).exists()
 }
 
 fn as_root(program: &Path) -> Command {
