@@ -15,9 +15,14 @@ static FIRST: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
 /// Whether the program is about to end because of a signal.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
+/// Whether a signal ends the program: who draws stops, because what is said then is the last word.
+pub fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst)
+}
+
 /// Waits for the end if a signal has brought it: whatever failed since then failed because of it.
 pub fn wait_if_ending() {
-    while ENDING.load(Ordering::SeqCst) {
+    while is_ending() {
         thread::sleep(Duration::from_secs(1));
     }
 }

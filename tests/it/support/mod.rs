@@ -25,6 +25,7 @@ mod server;
 mod service;
 mod signed_archive;
 mod stacks;
+mod terminal;
 mod user;
 mod wheel;
 
@@ -54,5 +55,6 @@ pub use service::{
 };
 pub use signed_archive::SignedArchive;
 pub use stacks::{Place, Stacks, path_with_providers, providers};
+pub use terminal::{Screen, Terminal};
 pub use user::TestUser;
 pub use wheel::{PackedFile, Wheel};
