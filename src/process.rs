@@ -376,12 +376,7 @@ fn capped(mut pipe: impl Read + AsFd, ended: BorrowedFd<'_>) -> io::Result<Vec<u
 
 /// Waits until a pipe can be used, or until the program has ended and [`GRACE`] has passed since; `last` is when it will
 /// have.
-fn ready(
-    pipe: BorrowedFd<'_>,
-    how: PollFlags,
-    ended: BorrowedFd<'_>,
-    last: &mut Option<Instant>,
-) -> io::Result<bool> {
+fn ready(pipe: BorrowedFd<'_>, how: PollFlags, ended: BorrowedFd<'_>, last: &mut Option<Instant>) -> io::Result<bool> {
     loop {
         let left = last.map(|last| last.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {

@@ -193,7 +193,8 @@ impl LastLine {
 
     /// Whether the log has ended some time ago.
     pub fn is_over(&self) -> bool {
-        self.begun.elapsed() >= AGAIN && matches!(self.over.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected))
+        self.begun.elapsed() >= AGAIN
+            && matches!(self.over.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected))
     }
 }
 
@@ -293,7 +294,8 @@ mod tests {
 
     #[test]
     fn the_last_line_of_a_log_that_goes_on_is_known_without_waiting() {
-        let (_folder, engine) = fake(Kind::Podman, "echo one; sleep 0.2; echo two; echo; [ $4 = ends ] || exec sleep 60");
+        let (_folder, engine) =
+            fake(Kind::Podman, "echo one; sleep 0.2; echo two; echo; [ $4 = ends ] || exec sleep 60");
         let wait_for = |last: &LastLine, wanted: &dyn Fn(&LastLine) -> bool| {
             let deadline = Instant::now() + Duration::from_secs(20);
             while !wanted(last) {

@@ -449,7 +449,8 @@ fn short_tmpfs(mount: &Node) -> Node {
     let mode = mount.get("tmpfs").and_then(|options| options.get("mode")).and_then(octal);
     // "64mb": the kernel knows no `b`.
     let size = option("size").map(|size| format!("size={}", size.trim_end_matches('b')));
-    let read_only = mount.get("read_only").is_some_and(|node| node.value == Value::Bool(true)).then(|| "ro".to_string());
+    let read_only =
+        mount.get("read_only").is_some_and(|node| node.value == Value::Bool(true)).then(|| "ro".to_string());
     let options: Vec<String> =
         [size, mode.map(|mode| format!("mode={mode}")), read_only].into_iter().flatten().collect();
     let target = mount.get("target").and_then(Node::scalar).unwrap_or_default();
@@ -572,7 +573,10 @@ mod tests {
         };
         for (text, expected) in [
             ("tmpfs: /tmp", r#"["/tmp:notmpcopyup"]"#),
-            ("tmpfs: ['/tmp:size=64m', '/run:mode=1777']", r#"["/tmp:size=64m,notmpcopyup","/run:mode=1777,notmpcopyup"]"#),
+            (
+                "tmpfs: ['/tmp:size=64m', '/run:mode=1777']",
+                r#"["/tmp:size=64m,notmpcopyup","/run:mode=1777,notmpcopyup"]"#,
+            ),
             ("tmpfs: ['/tmp:tmpcopyup']", r#"["/tmp:tmpcopyup"]"#),
             ("volumes: [{type: tmpfs, target: /t}]", r#"["/t:notmpcopyup"]"#),
             (
@@ -624,10 +628,7 @@ mod tests {
             shown(&root["services"]["web"]["secrets"]),
             r#"[{"source":"s-SEAL","target":"s"},{"source":"s-SEAL","target":"t"},{"source":"f"}]"#
         );
-        assert_eq!(
-            shown(&root["secrets"]),
-            r#"{"f":{"file":"DIR/f"},"s-SEAL":{"file":"/run/i/files/secret-s-SEAL"}}"#
-        );
+        assert_eq!(shown(&root["secrets"]), r#"{"f":{"file":"DIR/f"},"s-SEAL":{"file":"/run/i/files/secret-s-SEAL"}}"#);
         assert_eq!(root.get("configs"), None);
         let files: Vec<(String, String)> =
             made.files.into_iter().map(|(path, text)| (path.display().to_string(), text)).collect();

@@ -147,7 +147,8 @@ fn a_changed_secret_is_noticed(stacks: &Stacks) {
     up_with(stacks, "sesame street", &[]).ok();
     let after = stacks.containers();
     let new: Vec<&String> = after.iter().filter(|id| !before.contains(id)).collect();
-    let last = stacks.engine(&["ps", "--quiet", "--no-trunc", "--filter", "label=com.docker.compose.service=last"]).ok();
+    let last =
+        stacks.engine(&["ps", "--quiet", "--no-trunc", "--filter", "label=com.docker.compose.service=last"]).ok();
     assert_eq!((after.len(), new), (before.len(), vec![&last.stdout.trim().to_string()]));
     assert!(stacks.run(&["logs", "last"]).ok().stdout.ends_with("read sesame street\nlast | serve last\n"));
     let now = stacks.files();
@@ -368,9 +369,8 @@ fn runs_already_from_elsewhere(stacks: &Stacks) {
         "name: {name}\nservices:\n  web: {{x-ingot: {{project: ../app}}, volumes: ['data:/data']}}\nvolumes: {{data: }}\n"
     );
     std::fs::write(other.join("compose.yaml"), text).unwrap();
-    let elsewhere = |command: &[&str]| {
-        stacks.run(&[command, &["-f", other.join("compose.yaml").to_str().unwrap()]].concat())
-    };
+    let elsewhere =
+        |command: &[&str]| stacks.run(&[command, &["-f", other.join("compose.yaml").to_str().unwrap()]].concat());
     for command in ["up", "ps"] {
         let ran = elsewhere(&[command]).exits(7);
         assert!(ran.stderr.contains(&format!("error: a stack called `{name}` runs already, from `")), "{}", ran.stderr);

@@ -5,21 +5,31 @@ use crate::support::*;
 /// `web` waits for `db`, which takes its time, and says what a terminal would act on, in a line that is too long for any.
 const STACK: &str = r#"name: table
 services:
-  db: {CAST, environment: {NAME: "\e[2J\e[31mdb LONG", DELAY: '2'}}
+  db:
+    CAST
+    environment: {NAME: "\e[2J\e[31mdb LONG", DELAY: '2'}
+    healthcheck: {test: [CMD, python, -c, CHECK], interval: 1s, timeout: 10s, retries: 60}
   web: {CAST, environment: {NAME: web}, depends_on: {db: {condition: service_healthy}}}
 "#;
+
+/// The stack, with a line so long, and as slow.
+fn stack(name: &str, long: &str, delay: &str) -> String {
+    let check = "\"import urllib.request as u; u.urlopen('http://127.0.0.1:8080/health', timeout=5)\"";
+    let text = STACK.replace("name: table", &format!("name: {name}")).replace("CHECK", check);
+    text.replace("LONG", long).replace("'2'", &format!("'{delay}'"))
+}
 
 #[test]
 fn a_terminal_sees_a_table() {
     let stacks = Stacks::podman();
-    stacks.compose(&STACK.replace("LONG", &"long ".repeat(60)));
+    stacks.compose(&stack("table", &"long ".repeat(60), "2"));
     for (columns, rows) in [(100, 30), (60, 15)] {
         let terminal = Terminal::start(&stacks.command(&["up"]), columns, rows);
         let (code, screen, before) = terminal.end();
         let shown = screen.text();
         assert_eq!(code, 0, "{shown}");
         assert_eq!(screen.strange, [] as [String; 0], "what services say does nothing to a terminal");
-        assert!(screen.cursor && screen.is_at_line_start(), "{shown}");
+        assert!(screen.is_in_order(), "{shown}");
         // Each column, while they come up.
         let saw = |words: &[&str]| {
             let has = |line: &str| words.iter().all(|word| line.contains(word));
@@ -31,7 +41,8 @@ fn a_terminal_sees_a_table() {
         saw(&["  web ", " waits for db"]);
         saw(&["  web ", " running ", " healthy "]);
         for screen in &before {
-            let count = |service: &str| screen.lines().filter(|line| line.starts_with(&format!("  {service} "))).count();
+            let count =
+                |service: &str| screen.lines().filter(|line| line.starts_with(&format!("  {service}  "))).count();
             assert!(count("db") <= 1 && count("web") <= 1, "something was left half-drawn:\n{screen}");
         }
         // The last table stays, and the list is below it.
@@ -46,20 +57,20 @@ fn a_terminal_sees_a_table() {
 #[test]
 fn a_terminal_is_left_in_order_by_ctrl_c_and_by_a_failure() {
     let stacks = Stacks::podman();
-    stacks.compose(&STACK.replace("LONG", "").replace("'2'", "'600'").replace("name: table", "name: cut"));
+    stacks.compose(&stack("cut", "", "600"));
     let mut terminal = Terminal::start(&stacks.command(&["up"]), 80, 20);
     terminal.wait_for(|screen| screen.text().contains(" running ") && screen.text().contains(" starting "));
     terminal.press(b"\x03");
     let (code, screen, _) = terminal.end();
     let shown = screen.text();
     assert_eq!(code, 130, "{shown}");
-    assert!(screen.cursor && screen.is_at_line_start() && screen.strange.is_empty(), "{shown}");
+    assert!(screen.is_in_order() && screen.strange.is_empty(), "{shown}");
     let told = format!("interrupted: of the stack `{}` there is db (running, starting)", stacks.named("cut"));
     assert!(shown.contains(&told), "{shown}");
     assert!(shown.contains("hint: `ingot stack up` goes on from here"), "{shown}");
     let lines = screen.lines();
     let said = lines.iter().position(|line| line.starts_with("interrupted: ")).unwrap();
-    assert_eq!(lines.iter().filter(|line| line.starts_with("  db ")).count(), 1, "{shown}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("  db  ")).count(), 1, "{shown}");
     assert!(lines[..said].iter().any(|line| line.starts_with("  web ")), "the table is whole, and above:\n{shown}");
 
     let mut command = stacks.command(&["up"]);
@@ -68,6 +79,6 @@ fn a_terminal_is_left_in_order_by_ctrl_c_and_by_a_failure() {
     let shown = screen.text();
     assert_eq!(code, 7, "{shown}");
     assert!(screen.lines().iter().any(|line| line.starts_with("error: `db` is not healthy after 1 s")), "{shown}");
-    assert!(screen.cursor && screen.is_at_line_start(), "{shown}");
+    assert!(screen.is_in_order(), "{shown}");
     stacks.run(&["down"]).ok();
 }

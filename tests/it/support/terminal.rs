@@ -95,8 +95,8 @@ pub struct Screen {
     columns: usize,
     row: usize,
     column: usize,
-    /// Whether the cursor is to be seen.
-    pub cursor: bool,
+    wraps: bool,
+    cursor: bool,
     /// What is not understood.
     pub strange: Vec<String>,
 }
@@ -104,7 +104,7 @@ pub struct Screen {
 impl Screen {
     fn new(columns: usize, rows: usize) -> Screen {
         let lines = vec![vec![' '; columns]; rows];
-        Screen { lines, columns, row: 0, column: 0, cursor: true, strange: Vec::new() }
+        Screen { lines, columns, row: 0, column: 0, wraps: true, cursor: true, strange: Vec::new() }
     }
 
     /// Its lines, without what is empty at their ends and at the end.
@@ -122,9 +122,9 @@ impl Screen {
         self.lines().join("\n")
     }
 
-    /// Whether the cursor is where the next line begins.
-    pub fn is_at_line_start(&self) -> bool {
-        self.column == 0
+    /// Whether the cursor is to be seen where the next line begins, and lines are broken as they were before.
+    pub fn is_in_order(&self) -> bool {
+        self.column == 0 && self.cursor && self.wraps
     }
 
     fn play(&mut self, text: &str, drawn: &mut impl FnMut(&Screen)) {
@@ -157,10 +157,11 @@ impl Screen {
     }
 
     fn print(&mut self, character: char) {
-        if self.column == self.columns {
+        if self.column == self.columns && self.wraps {
             self.column = 0;
             self.down();
         }
+        self.column = self.column.min(self.columns - 1);
         self.lines[self.row][self.column] = character;
         self.column += 1;
     }
@@ -190,6 +191,8 @@ impl Screen {
                 self.lines[row + 1..].iter_mut().for_each(|line| line.fill(' '));
             }
             ('m', _) => {}
+            ('l', "?7") => self.wraps = false,
+            ('h', "?7") => self.wraps = true,
             ('l', "?25") => self.cursor = false,
             ('h', "?25") => self.cursor = true,
             _ => self.strange.push(format!("{words}{last}")),
