@@ -199,7 +199,8 @@ impl Engine {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let found: Vec<InspectedVolume> = self.inspected("volume inspect", &[&["volume", "inspect"], &names[..]].concat())?;
+        let found: Vec<InspectedVolume> =
+            self.inspected("volume inspect", &[&["volume", "inspect"], &names[..]].concat())?;
         let labelled = |volume: InspectedVolume| Some((clean(&volume.name), clean(volume.labels.get(label)?)));
         Ok(found.into_iter().filter_map(labelled).collect())
     }
@@ -316,15 +317,15 @@ struct InspectedCheck {
     #[serde(deserialize_with = "or_default")]
     test: Vec<String>,
     #[serde(deserialize_with = "or_default")]
-    start_period: u64,
+    start_period: i64,
     #[serde(deserialize_with = "or_default")]
-    start_interval: u64,
+    start_interval: i64,
     #[serde(deserialize_with = "or_default")]
-    interval: u64,
+    interval: i64,
     #[serde(deserialize_with = "or_default")]
-    timeout: u64,
+    timeout: i64,
     #[serde(deserialize_with = "or_default")]
-    retries: u32,
+    retries: i64,
 }
 
 #[derive(Default, Deserialize)]
@@ -416,16 +417,20 @@ impl InspectedCheck {
         if self.test.is_empty() || self.test.first().is_some_and(|first| first == "NONE") {
             return None;
         }
-        let or = |nanoseconds: u64, usual| match nanoseconds {
-            0 => usual,
-            some => Duration::from_nanos(some),
-        };
+        // An image's author has written them: any number.
+        let time = |nanoseconds: i64| Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or_default());
+        let or = |nanoseconds: i64, usual| if nanoseconds > 0 { time(nanoseconds) } else { usual };
         Some(HealthCheck {
-            start_period: Duration::from_nanos(self.start_period),
-            start_interval: (self.start_interval > 0).then(|| Duration::from_nanos(self.start_interval)),
+            start_period: time(self.start_period),
+            start_interval: (self.start_interval > 0).then(|| time(self.start_interval)),
             interval: or(self.interval, INTERVAL),
             timeout: or(self.timeout, TIMEOUT),
-            retries: if self.retries == 0 { RETRIES } else { self.retries },
+            retries: match u32::try_from(self.retries) {
+                Ok(0) => RETRIES,
+                Ok(retries) => retries,
+                Err(_) if self.retries < 0 => RETRIES,
+                Err(_) => u32::MAX,
+            },
         })
     }
 }
@@ -519,6 +524,20 @@ mod tests {
         assert_eq!((db.state, db.exit_code, db.out_of_memory, db.is_restarted), (State::Exited, 137, true, false));
         assert_eq!((db.since.as_str(), db.health, db.check), ("2026-11-22T11:00:05Z", None, None));
         assert_eq!(db.image, "localhost/app-db:1");
+    }
+
+    #[test]
+    fn a_check_of_any_numbers_is_a_check() {
+        let with = |check: &str| {
+            let said = format!(
+                r#"[{{"Id":"a","State":{{"Status":"running"}},"Config":{{"Labels":{{"com.docker.compose.service":"web"}},"Healthcheck":{{"Test":["CMD","x"],{check}}}}}}}]"#
+            );
+            project(Kind::Docker, &said).unwrap()[0].check.unwrap()
+        };
+        let huge = with(r#""Interval":9223372036854775807,"Timeout":9223372036854775807,"Retries":9999999999"#);
+        assert_eq!((huge.retries, huge.patience() > huge.interval), (u32::MAX, true));
+        let none = with(r#""Interval":-1,"StartPeriod":-1,"Retries":-1"#);
+        assert_eq!((none.interval, none.start_period, none.retries), (INTERVAL, Duration::ZERO, RETRIES));
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl Watch {
 
     fn health(&mut self, containers: &[&Service], engine: &Engine, since: Instant) -> Progress {
         let Some(check) = containers.iter().find_map(|one| one.check) else { return Progress::Up };
-        let patience = self.timeout.unwrap_or_else(|| check.patience() + MERCY);
+        let patience = self.timeout.unwrap_or_else(|| check.patience().saturating_add(MERCY));
         let states: Vec<Health> = if engine.needs_checking() {
             self.checks.resize_with(containers.len(), Checks::default);
             let checks = containers.iter().zip(&mut self.checks);
