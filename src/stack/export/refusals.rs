@@ -261,7 +261,7 @@ configs:
 fn options_are_held_against_the_stack() {
     let (_folder, stack) = stack("services: {web: {image: x}}\n", &[]);
     type Case<'a> = (&'a str, &'a str, fn(&mut Options));
-    let cases: [Case<'_>; 5] = [
+    let cases: [Case<'_>; 6] = [
         ("nothing is lost under the key `pids_limits`", "did you mean `pids_limit`?", |o| {
             o.allow.extend(["pids_limits".to_string()])
         }),
@@ -271,6 +271,13 @@ fn options_are_held_against_the_stack() {
         ("`--image web=...`: `X Y` is not the reference of an image", "write `--image SERVICE=", |o| {
             o.images.insert("web".into(), "X Y".into());
         }),
+        (
+            "`--image web=...`: `https://me:***@host/x` is not the reference of an image",
+            "write `--image SERVICE=",
+            |o| {
+                o.images.insert("web".into(), "https://me:hunter2@host/x".into());
+            },
+        ),
         ("`My_Space` cannot be the name of a namespace", "take at most 63", |o| o.namespace = Some("My_Space".into())),
         ("`1 GB` is not the size of a volume", "write it as Kubernetes does", |o| o.volume_size = Some("1 GB".into())),
     ];

@@ -194,6 +194,12 @@ fn from_stack(translation: &Translation<'_>, sensitive: &mut Sensitive, open: &B
             .into_iter()
             .for_each(|one| sensitive.add_part(value.get(one.range).unwrap_or_default(), name, open));
     }
+    // What stands in for a variable that is not set stands in the file.
+    for (name, value) in stack.sources.iter().flat_map(|source| defaults(&source.text)) {
+        if is_called(name, value) {
+            sensitive.add(value, name, open);
+        }
+    }
     for (name, secret) in read::pairs(&stack.root, "secrets") {
         if let Some(variable) = read::text(secret, "environment") {
             sensitive.add(stack.variables.get(variable).unwrap_or_default(), variable, open);
@@ -210,6 +216,27 @@ fn from_stack(translation: &Translation<'_>, sensitive: &mut Sensitive, open: &B
             sensitive.add_part(line, name, open);
         }
     }
+}
+
+/// Every `${NAME:-VALUE}` of a text, also inside of others.
+fn defaults(text: &str) -> Vec<(&str, &str)> {
+    let mut found = Vec::new();
+    for (at, mark) in text.match_indices("${") {
+        let rest = text.get(at + mark.len()..).unwrap_or_default();
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let (name, rest) = rest.split_at(end);
+        let Some(value) = rest.strip_prefix(":-").or_else(|| rest.strip_prefix('-')) else { continue };
+        let mut depth = 1;
+        let end = value.find(|c: char| {
+            depth += i32::from(c == '{') - i32::from(c == '}');
+            depth == 0 || c == '\n'
+        });
+        let value = end.and_then(|end| value.get(..end)).unwrap_or_default();
+        if !value.is_empty() && !value.contains('$') {
+            found.push((name, value));
+        }
+    }
+    found
 }
 
 /// A line that says nothing to people: of a key, and not of a program or its settings.
@@ -236,7 +263,7 @@ pub(super) fn is_called(name: &str, value: &str) -> bool {
     let key = KEYS.contains(&last)
         && value.len() >= LONG
         && !number
-        && !(last != "AUTH" && identifier)
+        && (last == "AUTH" || !identifier)
         && !value.contains("://")
         && !WAYS.contains(&value.to_ascii_lowercase().as_str())
         && !upper.contains("PUBLI");
@@ -393,6 +420,17 @@ mod tests {
             ("KEYBOARD", "us-international"),
         ] {
             assert!(!is_called(name, value), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_for_a_variable_is_seen() {
+        for (text, expected) in [
+            ("a: ${A_PASS:-hunter2}-${B-x}", vec![("A_PASS", "hunter2"), ("B", "x")]),
+            ("${A:-${B:-in{n}er}}", vec![("B", "in{n}er")]),
+            ("$A ${A} ${A:?x} ${A:+x} ${A:-", vec![]),
+        ] {
+            assert_eq!(defaults(text), expected, "{text}");
         }
     }
 

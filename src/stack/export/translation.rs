@@ -52,7 +52,8 @@ impl<'a> Translation<'a> {
                 return Err(Error::UnknownService { service: shown(service), known });
             }
             if reference.parse::<Reference>().is_err() {
-                return Err(Error::Reference { service: shown(service), reference: shown(reference) });
+                let reference = Sensitive::default().hidden(&shown(reference));
+                return Err(Error::Reference { service: shown(service), reference });
             }
         }
         if let Some(key) = options.allow.iter().find(|key| losses::of(key).is_none()) {
@@ -223,7 +224,7 @@ fn left<'s>(object: &Json, sensitive: &'s Sensitive) -> Option<&'s str> {
     match object {
         Json::String(text) => sensitive.left(text),
         Json::Array(list) => list.iter().find_map(|one| left(one, sensitive)),
-        Json::Object(map) => map.values().find_map(|one| left(one, sensitive)),
+        Json::Object(map) => map.iter().find_map(|(key, one)| sensitive.left(key).or_else(|| left(one, sensitive))),
         _ => None,
     }
 }
