@@ -7,6 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::document::{self, Dependencies, shown};
+use super::overrides::Wish;
+use super::place::below;
+use super::range::Version;
 use super::{Error, Lock};
 use crate::error::Result;
 
@@ -35,13 +38,14 @@ impl Manifest {
         document::parse(bytes, place)
     }
 
-    /// Whether the lock is the one of this package.json (`place`): the first difference, table by table, by name.
+    /// Whether the lock is the one of this package.json (`place`): the first difference, table by table, by name. A range that
+    /// was written anew is none, if the version that the lock has is in it: `npm ci` takes such a lock, too.
     pub fn agrees(&self, place: &str, lock: &Lock) -> Result<(), Error> {
-        self.agrees_with(place, &lock.project, &lock.place)
+        self.agrees_with(place, &lock.project, lock, "")
     }
 
-    /// The same of a workspace, of which the lock has these wishes.
-    pub fn agrees_with(&self, place: &str, locked: &Dependencies, lock: &str) -> Result<(), Error> {
+    /// The same of a workspace in this folder, of which the lock has these wishes.
+    pub fn agrees_with(&self, place: &str, locked: &Dependencies, lock: &Lock, folder: &str) -> Result<(), Error> {
         let own = &self.dependencies;
         let needed = |from: &Dependencies| from.needed().map(|(n, v)| (n.clone(), v.clone())).collect();
         let tables: [(&str, BTreeMap<String, String>, BTreeMap<String, String>); 4] = [
@@ -54,7 +58,8 @@ impl Manifest {
             let names: std::collections::BTreeSet<&String> = own.keys().chain(locked.keys()).collect();
             for name in names {
                 let (wanted, found) = (own.get(name), locked.get(name));
-                if wanted != found {
+                let met = || wanted.zip(found).is_some_and(|(wish, old)| is_met(lock, folder, name, [wish, old]));
+                if wanted != found && !met() {
                     let told = |value: Option<&String>| value.map_or("not there".into(), |v| format!("`{}`", shown(v)));
                     let difference = format!(
                         "`{}` of `{table}` is {} in {place}, and {} in the lock",
@@ -62,12 +67,22 @@ impl Manifest {
                         told(wanted),
                         told(found)
                     );
-                    return Err(Error::Outdated { place: lock.to_string(), difference });
+                    return Err(Error::Outdated { place: lock.place.clone(), difference });
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Whether what the lock has for somebody in this folder is a version that both want. Of anything but ranges of the package
+/// itself (tags, URLs, other names) nobody knows.
+fn is_met(lock: &Lock, folder: &str, name: &str, wishes: [&String; 2]) -> bool {
+    let places = [below(folder, name), below("", name)];
+    let Some(entry) = places.iter().find_map(|place| lock.entries.get(place)) else { return false };
+    let Some(version) = Version::parse(&lock.target(entry).version) else { return false };
+    let is_range = |wish: &&String| !wish.starts_with("npm:") && matches!(Wish::parse(wish), Wish::In(_) | Wish::Any);
+    entry.name == name && wishes.iter().all(|wish| is_range(wish) && Wish::parse(wish).is_met_by(&version))
 }
 
 #[cfg(test)]
@@ -90,6 +105,31 @@ mod tests {
             "devDependencies": {"d": "*"}}"#;
         assert_eq!(against(manifest, project), Ok(()));
         assert_eq!(against("\u{feff}{}", "{}"), Ok(()));
+    }
+
+    #[test]
+    fn a_range_that_still_has_the_locked_version_agrees() {
+        let among = |folder: &str, wish: &str, old: &str| {
+            let lock = r#"{"lockfileVersion": 3, "packages": {"": {"devDependencies": {"a": "OLD"}},
+                "node_modules/a": {"version": "4.1.2", "resolved": "https://r.example/a.tgz", "dev": true},
+                "node_modules/w": {"resolved": "w", "link": true},
+                "w": {"version": "1.0.0", "devDependencies": {"a": "OLD"}},
+                "w/node_modules/a": {"version": "5.0.0", "resolved": "https://r.example/a5.tgz", "dev": true}}}"#;
+            let lock = Lock::parse(lock.replace("OLD", old).as_bytes(), "package-lock.json").unwrap();
+            let manifest = format!(r#"{{"devDependencies": {{"a": "{wish}"}}}}"#);
+            let manifest = Manifest::parse(manifest.as_bytes(), "package.json").unwrap();
+            let locked = lock.entries.get(folder).map_or(&lock.project, |entry| &entry.dependencies);
+            manifest.agrees_with("package.json", locked, &lock, folder).is_ok()
+        };
+        assert!(among("", "^4.1.0", "4.1.2"));
+        assert!(among("", "*", "^4"));
+        assert!(among("w", "^5", "5.0.0"), "the nearest is asked");
+        assert!(!among("w", "^4.1.0", "5.0.0"));
+        assert!(!among("", "^5", "4.1.2"));
+        assert!(!among("", "^4.1.0", "^5"), "a lock that is not what itself says");
+        for other in ["latest", "npm:b@^4", "github:x/a", "file:a"] {
+            assert!(!among("", other, "4.1.2") && !among("", "4.1.2", other), "{other}");
+        }
     }
 
     #[test]

@@ -119,7 +119,7 @@ pub(super) fn modules(
     for link in &selection.links {
         let place = format!("{}/package.json", link.target);
         let Some(locked) = lock.entries.get(&link.target) else { continue };
-        Manifest::read(&folder.join(&place))?.agrees_with(&place, &locked.dependencies, &lock.place)?;
+        Manifest::read(&folder.join(&place))?.agrees_with(&place, &locked.dependencies, &lock, &link.target)?;
     }
     workspaces(spec, variant, folder, &mut selection)?;
     let tarballs = match ahead.filter(|ahead| ahead.packages == selection.packages) {
