@@ -4,6 +4,9 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -428,4 +431,48 @@ fn what_init_writes_for_node_can_be_built() {
     for path in ["usr/bin/node", "app/src/main.mjs", "app/node_modules/express/package.json"] {
         assert!(all.iter().any(|found| found == path), "{path}");
     }
+}
+
+/// Tarballs are sent for before the base is there; what the base says in the end decides, and bytes do not depend on it.
+#[test]
+fn packages_are_fetched_while_the_base_is() {
+    let (a, b) = (good(), npm_tarball(&[("package.json", "{\"name\": \"b\"}")]));
+    let tarballs = Arc::new(NpmRegistry::of(&[("/a/-/a-1.0.0.tgz", &a), ("/b/-/b-1.0.0.tgz", &b)]));
+    let wants = json!({"dependencies": {"a": "^1.0.0"}, "optionalDependencies": {"b": "1.0.0", "c": "1.0.0"}});
+    let only = |libc: &str| json!({"version": "1.0.0", "integrity": integrity(&b), "optional": true, "libc": [libc]});
+    let lock = json!({"lockfileVersion": 3, "packages": {
+        "": wants,
+        "node_modules/a": {"version": "1.0.0", "integrity": integrity(&a)},
+        // Nobody knows before the base is open which of the two it is.
+        "node_modules/b": only("glibc"),
+        "node_modules/c": only("musl"),
+    }});
+    let project = project(&wants, &lock);
+    let (came, files) = (Arc::new(AtomicBool::new(false)), registry_of(&project.folder().join("base")));
+    let bases = {
+        let (tarballs, came) = (tarballs.clone(), came.clone());
+        Server::start(move |path| {
+            let begin = Instant::now();
+            while path.contains("/blobs/") && !came.load(Ordering::SeqCst) && begin.elapsed() < Duration::from_secs(20)
+            {
+                came.store(!tarballs.asked().is_empty(), Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            files(path)
+        })
+    };
+    let project = project.file("ingot.toml", TOML.replace("oci:base", &format!("{}/base:1", bases.authority())));
+    let one = Ingot::new().env("npm_config_registry", tarballs.url());
+    build(&one, &project).ok();
+    assert!(came.load(Ordering::SeqCst), "nothing was fetched before the base: {:?}", bases.asked());
+    let asked: Vec<String> = tarballs.asked().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(asked, ["/a/-/a-1.0.0.tgz", "/b/-/b-1.0.0.tgz"], "each once");
+    let other = Ingot::new().env("npm_config_registry", tarballs.url()).env("RAYON_NUM_THREADS", "1");
+    build(&other, &project).ok();
+    let digests = [&one, &other].map(|ingot| Layout::open(&ingot.path("image")).descriptor()["digest"].clone());
+    assert_eq!(digests[0], digests[1]);
+    let layout = Layout::open(&one.path("image"));
+    let all: Vec<String> = (0..layout.layers()).flat_map(|n| layout.layer(n)).map(|member| member.path).collect();
+    let has = |path: &str| all.iter().any(|found| found == path);
+    assert!(has("app/node_modules/b/package.json") && !has("app/node_modules/c/package.json"), "{all:?}");
 }
