@@ -200,7 +200,12 @@ pub struct Range(Vec<Vec<Comparison>>);
 impl Range {
     /// `None` if it is not understood: a tag, a URL, or nonsense.
     pub fn parse(text: &str) -> Option<Range> {
-        Some(Range(text.split("||").map(alternative).collect::<Option<_>>()?))
+        let mut alternatives = text.split("||").map(alternative).collect::<Option<Vec<_>>>()?;
+        // From the very first on is no condition, not even for what comes before it.
+        alternatives
+            .iter_mut()
+            .for_each(|all| all.retain(|one| !matches!(one, From(bound) if *bound == Version::new(0, 0, 0))));
+        Some(Range(alternatives))
     }
 
     /// Whether a version is in it. One from before a release only is if the range names one of the same release.
@@ -220,10 +225,21 @@ impl Range {
 
 /// Whether a version could hold them all.
 fn is_possible(all: &[Comparison]) -> bool {
+    let none = |one: &Comparison| matches!(one, Below(bound) if bound.numbers == [0; 3]);
+    // One from before a release is in nothing that does not name one of the same release.
+    let named = |one: &Comparison| match one {
+        Is(version) if !version.before.is_empty() => all.iter().all(|other| {
+            other.holds(version) && !other.bound().before.is_empty() && other.bound().numbers == version.numbers
+        }),
+        _ => true,
+    };
     let fits = |(from, with): (&Version, bool), (to, too): (&Version, bool)| from < to || (from == to && with && too);
-    all.iter()
-        .filter_map(Comparison::lower)
-        .all(|from| all.iter().filter_map(Comparison::upper).all(|to| fits(from, to)))
+    !all.iter().any(none)
+        && all.iter().all(named)
+        && all
+            .iter()
+            .filter_map(Comparison::lower)
+            .all(|from| all.iter().filter_map(Comparison::upper).all(|to| fits(from, to)))
 }
 
 /// All of which have to hold.

@@ -109,6 +109,9 @@ fn ranges_meet_where_npm_says_so() {
         ("1 || 3", "2 || 3.1", true),
         ("*", "9", true),
         (">1.0.0", "1.0.0", false),
+        ("1.2.3-rc.1", "^1", false),
+        ("1.2.3-rc.1", ">=1.2.3-rc.0", true),
+        ("<0.0.0", "<=2", false),
     ] {
         let (one, other) = (Range::parse(one).unwrap(), Range::parse(other).unwrap());
         assert_eq!((one.meets(&other), other.meets(&one)), (expected, expected), "{one:?} {other:?}");
