@@ -22,7 +22,8 @@ pub(super) fn translate(translation: &mut Translation<'_>, name: &str, service: 
     let headless = kind == Kind::StatefulSet || dnsrr || listed.is_empty();
     if kind == Kind::StatefulSet || !listed.is_empty() || has_peers && kind != Kind::Job {
         if !headless && has_peers {
-            let numbers: Vec<String> = listed.iter().map(|port| port.target.to_string()).collect();
+            let mut numbers: Vec<String> = listed.iter().map(|port| port.target.to_string()).collect();
+            numbers.dedup();
             let what = format!(
                 "others reach `{name}` on {} only: what else it listens on goes into `expose`",
                 numbers.join(", ")
