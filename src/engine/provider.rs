@@ -278,13 +278,17 @@ fn introduced(kind: ProviderKind, said: &str) -> Result<(Dialect, String), Strin
         // Before version 2.
         ("docker-compose version", Dialect::DockerCompose),
     ];
+    // "podman-composer  version  1.0.3" and "podman-compose version: 1.0.6" are what old ones say.
     let known = said.lines().find_map(|line| {
-        names.iter().find_map(|(name, dialect)| Some((line.trim().strip_prefix(name)?.trim(), *dialect)))
+        let line = line.split_whitespace().collect::<Vec<_>>().join(" ").replace("podman-composer", "podman-compose");
+        names.iter().find_map(|(name, dialect)| {
+            Some((line.strip_prefix(name)?.trim_start_matches(':').trim().to_string(), *dialect))
+        })
     });
     let Some((version, dialect)) = known else {
         return Err(format!("{kind} does not say its version: `{}`", clean(said.trim())));
     };
-    let version = clean(version);
+    let version = clean(&version);
     let (major, minor) = dialect.least();
     match numbers(&version) {
         Some(found) if found >= (major, minor) => Ok((dialect, version)),
@@ -385,6 +389,13 @@ mod tests {
             ("hello", "podman compose does not say its version: `hello`"),
         ] {
             assert_eq!(introduced(plugin, said).unwrap_err(), reason);
+        }
+        for said in ["podman-composer  version  1.0.3\npodman --version", "podman-compose version: 1.0.6\n"] {
+            let reason = introduced(ProviderKind::PodmanCompose, said).unwrap_err();
+            assert!(
+                reason.starts_with("podman-compose 1.0.") && reason.ends_with("at least 1.6 is needed"),
+                "{reason}"
+            );
         }
     }
 

@@ -192,6 +192,18 @@ fn logs_are_followed_until_ctrl_c(stacks: &Stacks) {
     assert_eq!(following.wait(Duration::from_secs(20)).unwrap().code(), Some(130));
 }
 
+/// An `up` of a stack whose `db` runs by now, and what is still to be said on stderr.
+fn rising(stacks: &Stacks) -> (ingot::process::Running, BufReader<std::process::ChildStderr>) {
+    let mut rising = stacks.begin(&["up"]);
+    let mut said = BufReader::new(rising.child().stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("db: running") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "it ended before anything ran");
+    }
+    (rising, said)
+}
+
 fn interrupt(running: &mut ingot::process::Running) {
     kill_process(Pid::from_raw(running.child().id() as i32).unwrap(), Signal::INT).unwrap();
 }
@@ -300,13 +312,7 @@ services:
   web: {CAST, environment: {NAME: web}, depends_on: {db: {condition: service_healthy}}}
 ",
     );
-    let mut rising = stacks.begin(&["up"]);
-    let mut said = BufReader::new(rising.child().stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("db: running") {
-        line.clear();
-        assert!(said.read_line(&mut line).unwrap() > 0, "it ended before anything ran");
-    }
+    let (mut rising, mut said) = rising(stacks);
     interrupt(&mut rising);
     assert_eq!(rising.wait(Duration::from_secs(30)).unwrap().code(), Some(130));
     let mut rest = String::new();
@@ -393,13 +399,7 @@ fn the_engine_ends(stacks: &Stacks) {
     stacks.compose(
         "name: gone\nservices:\n  db: {CAST, environment: {NAME: db, DELAY: '600'}, healthcheck: {test: [CMD, 'false'], interval: 1s, start_period: 600s}}\n",
     );
-    let mut rising = stacks.begin(&["up"]);
-    let mut said = BufReader::new(rising.child().stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("db: running") {
-        line.clear();
-        assert!(said.read_line(&mut line).unwrap() > 0, "it ended before anything ran");
-    }
+    let (mut rising, mut said) = rising(stacks);
     let Place::Docker(docker) = &stacks.place else { panic!("only docker has a daemon") };
     docker.stop();
     assert_eq!(rising.wait(Duration::from_secs(60)).unwrap().code(), Some(7));
@@ -430,7 +430,7 @@ fn without_a_provider_there_is_advice() {
     // One that is too old is said to be.
     let old = stacks.path("old");
     std::fs::create_dir(&old).unwrap();
-    std::fs::write(old.join("podman-compose"), "#!/bin/sh\necho 1.0.3\n").unwrap();
+    std::fs::write(old.join("podman-compose"), "#!/bin/sh\necho 'podman-composer  version  1.0.3'\n").unwrap();
     std::fs::set_permissions(old.join("podman-compose"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut command = stacks.command(&["up"]);
     command.env("PATH", format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", old.display()));
