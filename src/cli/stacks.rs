@@ -20,7 +20,7 @@ use crate::stack::pinned::{Pins, pinned};
 use crate::stack::state::{Place, Running};
 use crate::stack::up::{Rise, own, rise};
 use crate::stack::wait::refresh;
-use crate::stack::{Node, Order, Stack, Trouble, down, foreign, health, render};
+use crate::stack::{Node, Order, Stack, Trouble, down, foreign, health, render, torn};
 
 use super::settings::{Error, Session, locking};
 use super::stack_args::{Casting as CastingArguments, Environment, Restart, Stack as Arguments, Up};
@@ -43,6 +43,8 @@ struct Written {
     unchanged: bool,
     /// The stack's own files.
     files: BTreeMap<PathBuf, String>,
+    /// Its health checks.
+    checks: BTreeMap<String, Vec<String>>,
 }
 
 impl<'a> Stage<'a> {
@@ -102,12 +104,13 @@ impl<'a> Stage<'a> {
         load(&images, engine, &self.access)?;
         let names_of: Vec<&str> = services.iter().map(String::as_str).collect();
         foreign::fetch(&self.stack, &names_of, engine, &self.access.progress)?;
-        let Written { mut running, unchanged, files } = self.write(&provider, &project, &images)?;
+        let Written { mut running, unchanged, files, checks } = self.write(&provider, &project, &images)?;
         if let Some(spec) = sandbox {
             self.serve(&spec, &images, engine)?;
         }
         let (stack, order, provider, project) = (&self.stack, &order, &provider, &project);
-        let work = Rise { stack, order, provider, project, timeout: up.timeout, restart: false, unchanged };
+        let checks = &checks;
+        let work = Rise { stack, order, provider, project, checks, timeout: up.timeout, restart: false, unchanged };
         let containers = self.rise(&work)?;
         self.place.tidy_files(&files, &containers)?;
         if up.services.is_empty() {
@@ -133,7 +136,7 @@ impl<'a> Stage<'a> {
         running.whole = unchanged.then_some(digest);
         running.images = all;
         self.place.remember(&running)?;
-        Ok(Written { running, unchanged, files: pinned.files })
+        Ok(Written { running, unchanged, checks: torn::checks(&pinned.root), files: pinned.files })
     }
 
     /// The stack's sandbox, if one of the services uses it.
@@ -175,7 +178,9 @@ impl<'a> Stage<'a> {
         let order = Order::of(&self.stack).only(&restart.services);
         let (stack, order) = (&self.stack, &order);
         let (provider, project, timeout) = (&provider, &project, restart.timeout);
-        let work = Rise { stack, order, provider, project, timeout, restart: true, unchanged: true };
+        // They were looked at when it was brought up.
+        let checks = &BTreeMap::new();
+        let work = Rise { stack, order, provider, project, checks, timeout, restart: true, unchanged: true };
         let containers = self.rise(&work)?;
         self.report(provider.engine(), containers)
     }

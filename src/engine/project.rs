@@ -125,6 +125,8 @@ pub struct Service {
     pub health: Option<Health>,
     /// When its health is looked at, if it has a check.
     pub check: Option<HealthCheck>,
+    /// The command of that check, with `CMD` or `CMD-SHELL` before it.
+    pub test: Vec<String>,
     /// Its ports on this machine.
     pub ports: Vec<Port>,
     /// The file that it was started from.
@@ -152,6 +154,7 @@ impl Service {
             is_restarted: false,
             health: None,
             check: None,
+            test: Vec::new(),
             ports: Vec::new(),
             file: String::new(),
             binds: Vec::new(),
@@ -380,6 +383,7 @@ impl Inspected {
             state,
             health,
             check,
+            test: self.config.healthcheck.map(|check| check.test).unwrap_or_default(),
             since: moment(since),
             exit_code: self.state.exit_code,
             out_of_memory: self.state.oom_killed,

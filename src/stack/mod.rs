@@ -38,6 +38,7 @@ mod schema;
 mod seal;
 mod secrets;
 pub mod state;
+pub mod torn;
 mod trouble;
 pub mod up;
 pub mod wait;

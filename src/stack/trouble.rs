@@ -58,6 +58,14 @@ pub enum Trouble {
         /// For whom.
         service: String,
     },
+    /// A health check that a provider or the engine has changed on its way.
+    #[error("the health check of `{service}` has reached the engine in pieces: `{argument}` was one argument")]
+    TornCheck {
+        /// The service.
+        service: String,
+        /// The first argument that has spaces.
+        argument: String,
+    },
     /// A port of this machine that somebody else has.
     #[error("port {port} of {host}, which `{service}` publishes, is taken")]
     PortTaken {
@@ -223,6 +231,11 @@ impl Explain for Trouble {
             Trouble::NoCheck { service, .. } => {
                 format!("give `{service}` a `healthcheck`, or wait with `condition: service_started`")
             }
+            Trouble::TornCheck { .. } => {
+                "older podmans tear arguments at their spaces when Docker Compose calls them: take `--provider \
+                                          podman-compose`, or write the check as one command of a shell (`CMD-SHELL`)"
+                    .into()
+            }
             Trouble::PortTaken { port, .. } => {
                 format!("end what listens on it (`ss -ltnp 'sport = :{port}'` shows it), or publish another port")
             }
@@ -293,6 +306,7 @@ mod tests {
             Trouble::NoService { stack: text("app"), service: text("w"), known: vec![text("db"), text("web")] },
             Trouble::NoImage { engine: Kind::Podman, service: text("db"), image: text("db:1") },
             Trouble::NoCheck { waiting: text("web"), service: text("db") },
+            Trouble::TornCheck { service: text("web"), argument: text("a b") },
             Trouble::PortTaken { service: text("web"), host: text("127.0.0.1"), port: 8080 },
             Trouble::NotUp {
                 stack: text("app"),
@@ -343,6 +357,8 @@ mod tests {
           hint: load `db:1`, or leave `pull_policy` out
         2 `web` waits until `db` is healthy, but that has no health check
           hint: give `db` a `healthcheck`, or wait with `condition: service_started`
+        7 the health check of `web` has reached the engine in pieces: `a b` was one argument
+          hint: older podmans tear arguments at their spaces when Docker Compose calls them: take `--provider podman-compose`, or write the check as one command of a shell (`CMD-SHELL`)
         7 port 8080 of 127.0.0.1, which `web` publishes, is taken
           hint: end what listens on it (`ss -ltnp 'sport = :8080'` shows it), or publish another port
         7 `web` has ended with exit code 1

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::load::Stack;
 use super::order::{Condition, Order};
 use super::ports;
+use super::torn;
 use super::trouble::Trouble;
 use super::wait::{Progress, Watch};
 use crate::engine::{Engine, Health, LastLine, Provider, ProviderProject, Service, State};
@@ -55,6 +56,8 @@ pub struct Rise<'a> {
     pub provider: &'a Provider,
     /// From what.
     pub project: &'a ProviderProject,
+    /// The health checks that it has ([`torn::checks`]); those of an engine that has others are not waited for.
+    pub checks: &'a BTreeMap<String, Vec<String>>,
     /// How long each service may take, instead of its own time.
     pub timeout: Option<Duration>,
     /// Whether running containers are ended and started again.
@@ -87,6 +90,7 @@ pub fn rise(rise: &Rise<'_>, viewer: &mut dyn Viewer) -> Result<Vec<Service>> {
             let own: Vec<&Service> = containers.iter().filter(|one| one.service == *name).collect();
             *progress = watch.look(&own, engine);
             without_check(rise.order, name, &own)?;
+            torn::whole(rise.checks, name, &own)?;
             if let Progress::Failed(why) = progress {
                 failed = failed.or(Some((name.clone(), why.clone())));
             }
