@@ -16,6 +16,10 @@ pub struct Known {
     pub capabilities: &'static [&'static str],
     /// Folders that it writes to beside its volumes.
     pub writes: &'static [&'static str],
+    /// Whether it writes where it is configured, and nothing can lie over that.
+    pub writes_root: bool,
+    /// Where its data is, if the image itself has no volume for it.
+    pub data: &'static [&'static str],
     /// How its health is asked.
     pub health: &'static [&'static str],
     /// How long it may take to begin.
@@ -24,6 +28,18 @@ pub struct Known {
     pub memory: &'static str,
     /// What it does not start without, or starts with a password that everybody knows.
     pub secret: Option<Required>,
+    /// What is open to everybody who reaches it.
+    pub open: Option<Open>,
+}
+
+/// A port behind which nobody is asked for a password.
+pub struct Open {
+    /// In the container.
+    pub port: &'static str,
+    /// What in a command may ask for one.
+    pub closed_by: &'static [&'static str],
+    /// A variable with the value that switches the question off, if it is asked otherwise.
+    pub opened_by: Option<(&'static str, &'static str)>,
 }
 
 /// Variables of an image of which one must be set.
@@ -42,15 +58,29 @@ const NOTHING: Known = Known {
     user: None,
     capabilities: &[],
     writes: &[],
+    writes_root: false,
+    data: &[],
     health: &[],
     start: "10s",
     memory: "512m",
     secret: None,
+    open: None,
 };
+const REDIS: Option<Open> =
+    Some(Open { port: "6379", closed_by: &["requirepass", "aclfile", ".conf", "protected-mode"], opened_by: None });
 
 const KNOWN: &[Known] = &[
     Known {
-        names: &["postgres", "postgis/postgis", "pgvector/pgvector", "timescale/timescaledb"],
+        names: &[
+            "postgres",
+            "postgis/postgis",
+            "pgvector/pgvector",
+            "timescale/timescaledb",
+            "ankane/pgvector",
+            "immich-app/postgres",
+            "tensorchord/pgvecto-rs",
+            "tensorchord/vchord-postgres",
+        ],
         user: Some("postgres"),
         capabilities: DROPS,
         writes: &["/var/run/postgresql"],
@@ -79,6 +109,7 @@ const KNOWN: &[Known] = &[
             otherwise: "the image does not start",
             opens: &[("MYSQL_ALLOW_EMPTY_PASSWORD", "")],
         }),
+        ..NOTHING
     },
     Known {
         names: &["mariadb"],
@@ -102,6 +133,7 @@ const KNOWN: &[Known] = &[
             otherwise: "the image does not start",
             opens: &[("MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", ""), ("MYSQL_ALLOW_EMPTY_PASSWORD", "")],
         }),
+        ..NOTHING
     },
     Known {
         names: &["mongo"],
@@ -122,6 +154,7 @@ const KNOWN: &[Known] = &[
         user: Some("redis"),
         capabilities: DROPS,
         health: &["CMD", "redis-cli", "ping"],
+        open: REDIS,
         ..NOTHING
     },
     Known {
@@ -129,6 +162,7 @@ const KNOWN: &[Known] = &[
         user: Some("valkey"),
         capabilities: DROPS,
         health: &["CMD", "valkey-cli", "ping"],
+        open: REDIS,
         ..NOTHING
     },
     Known {
@@ -168,7 +202,8 @@ const KNOWN: &[Known] = &[
     },
     Known { names: &["memcached"], ..NOTHING },
     Known {
-        names: &["grafana/grafana", "grafana/grafana-oss"],
+        names: &["grafana/grafana", "grafana/grafana-oss", "grafana/grafana-enterprise"],
+        data: &["/var/lib/grafana"],
         health: &["CMD-SHELL", "wget -qO- http://127.0.0.1:3000/api/health || exit 1"],
         start: "30s",
         secret: Some(Required {
@@ -186,20 +221,65 @@ const KNOWN: &[Known] = &[
         ],
         start: "60s",
         memory: "2g",
+        writes_root: true,
+        open: Some(Open { port: "9200", closed_by: &[], opened_by: Some(("xpack.security.enabled", "false")) }),
         ..NOTHING
     },
-    Known { names: &["neo4j"], memory: "2g", start: "60s", ..NOTHING },
+    Known { names: &["opensearchproject/opensearch"], writes_root: true, memory: "2g", start: "60s", ..NOTHING },
+    Known { names: &["neo4j"], capabilities: DROPS, writes_root: true, memory: "2g", start: "60s", ..NOTHING },
     Known {
         names: &["confluentinc/cp-kafka", "apache/kafka", "confluentinc/cp-server"],
+        writes_root: true,
         memory: "2g",
         start: "60s",
         ..NOTHING
     },
 ];
 
-/// What is known of the image that a service runs. An image that is built here is not known.
+/// How the health of an image is asked, in the words that its tag knows: older ones lack a program.
+pub fn health(known: &Known, service: &Node) -> &'static [&'static str] {
+    let image = service.get("image").and_then(Node::scalar).unwrap_or_default();
+    let tag =
+        image.split('@').next().and_then(|name| name.rsplit('/').next()?.split_once(':')).map_or("", |(_, tag)| tag);
+    let version = tag.split('-').next().unwrap_or_default();
+    let parts: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
+    let is_old = |first: &[u32]| !parts.is_empty() && parts[..] < *first;
+    match known.names {
+        ["mongo"] if is_old(&[5]) => &["CMD-SHELL", "mongo --quiet --eval 'db.adminCommand(\"ping\").ok' | grep -q 1"],
+        // healthcheck.sh came with these.
+        ["mariadb"] if MARIADB.iter().any(|(from, to)| is_old(to) && parts[..] >= **from) => {
+            &["CMD-SHELL", "mysqladmin ping -h 127.0.0.1 --silent"]
+        }
+        _ => known.health,
+    }
+}
+
+/// Releases of mariadb without a program for its health: from, and until before.
+const MARIADB: [(&[u32], &[u32]); 5] = [
+    (&[0], &[10, 4]),
+    (&[10, 4, 0], &[10, 4, 23]),
+    (&[10, 5, 0], &[10, 5, 14]),
+    (&[10, 6, 0], &[10, 6, 6]),
+    (&[10, 7, 0], &[10, 7, 2]),
+];
+
+/// Whether a service runs what its image is for, and no script or other program of it.
+fn runs_itself(service: &Node) -> bool {
+    let words = |key: &str| -> Vec<String> {
+        let Some(node) = service.get(key) else { return Vec::new() };
+        let list = node.list().unwrap_or_default().iter().filter_map(Node::scalar).map(str::to_string);
+        node.scalar().unwrap_or_default().split_whitespace().map(str::to_string).chain(list).collect()
+    };
+    let (entrypoint, command) = (words("entrypoint"), words("command"));
+    let begins = entrypoint.iter().chain(&command).any(|word| word.contains("docker-entrypoint"));
+    let first = command.first().map(|word| word.rsplit('/').next().unwrap_or(word));
+    begins || entrypoint.is_empty() && !matches!(first, Some("sh" | "bash" | "ash"))
+}
+
+/// What is known of the image that a service runs. An image that is built here is not known, and neither is one that runs
+/// another program than its own.
 pub fn known(service: &Node) -> Option<&'static Known> {
-    if service.get("build").is_some() || is_cast(service) {
+    if service.get("build").is_some() || is_cast(service) || !runs_itself(service) {
         return None;
     }
     let image = service.get("image")?.scalar()?;

@@ -1,6 +1,5 @@
 //! Passwords and keys of a service: those that stand in the file, that everybody knows, or that are missing.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::check::Checker;
@@ -10,85 +9,23 @@ use super::node::{Node, Value};
 use crate::check::{Evidence, secrets_in_lines};
 use crate::fs;
 
-/// How the names of variables end that hold a secret.
-const ENDS: [&str; 15] = [
-    "PASSWORD",
-    "PASSWD",
-    "PASS",
-    "SECRET",
-    "SECRET_KEY",
-    "TOKEN",
-    "API_KEY",
-    "ACCESS_KEY",
-    "PRIVATE_KEY",
-    "SIGNING_KEY",
-    "ENCRYPTION_KEY",
-    "SECRET_KEY_BASE",
-    "MASTER_KEY",
-    "APP_KEY",
-    "PASSPHRASE",
-];
-/// Words in names that end like a secret's and say whether there is one at all.
-const SWITCHES: [&str; 16] = [
-    "ALLOW", "CHANGE", "CHECK", "DISABLE", "ENABLE", "FORCE", "HAS", "IS", "NO", "RANDOM", "REQUIRE", "RESET", "SHOW",
-    "SKIP", "USE", "WITH",
-];
-/// Ends of those that are a key to somebody else's service: without one, that is not used.
-const KEYS: [&str; 3] = ["TOKEN", "API_KEY", "ACCESS_KEY"];
-/// Words in names whose number says how much of something there is.
-const AMOUNTS: [&str; 24] = [
-    "AGE", "BUDGET", "BYTES", "COST", "COUNT", "DAYS", "EXPIRES", "EXPIRY", "HOURS", "LEN", "LENGTH", "LIFETIME",
-    "LIMIT", "MAX", "MIN", "MINUTES", "NUM", "NUMBER", "PER", "PRICE", "SECONDS", "SIZE", "TIMEOUT", "TTL",
-];
-/// How names begin whose values a bundler writes into what every browser gets.
-const PUBLISHED: [&str; 9] = [
-    "EXPO_PUBLIC_",
-    "GATSBY_",
-    "NEXT_PUBLIC_",
-    "NUXT_PUBLIC_",
-    "PUBLIC_",
-    "REACT_APP_",
-    "SNOWPACK_PUBLIC_",
-    "VITE_",
-    "VUE_APP_",
-];
-/// Values that everybody tries first, in lower case without digits and signs at their end.
-const USUAL: [&str; 25] = [
-    "password",
-    "passwd",
-    "pass",
-    "secret",
-    "changeme",
-    "change",
-    "changeit",
-    "admin",
-    "root",
-    "postgres",
-    "mysql",
-    "example",
-    "test",
-    "dev",
-    "development",
-    "default",
-    "letmein",
-    "supersecret",
-    "guest",
-    "minioadmin",
-    "mongo",
-    "redis",
-    "qwerty",
-    "replace",
-    "yoursecret",
-];
+mod names;
+mod values;
+
+use names::may_be_empty;
+pub(super) use names::{is_number, is_published, is_secret, is_switch};
+use values::{in_urls, is_shells, weakness};
+
 /// The largest file of a secret, in bytes (engines have the same limit).
 const FILE_LIMIT: u64 = 500 << 10;
-/// A shorter secret can be guessed.
-const SHORT: usize = 12;
+/// What a secret is that is none.
+pub(super) const EMPTY: &str = values::EMPTY;
 
 /// Looks at the variables of a service.
 pub(super) fn look(checker: &mut Checker<'_>, name: &str, service: &Node) {
     let production = checker.production;
     insists(checker, name, service);
+    open_store(checker, name, service);
     for (variable, (_, node)) in service.get("environment").and_then(Node::map).into_iter().flatten() {
         let place = node.place;
         let value = node.scalar().unwrap_or_default();
@@ -101,16 +38,7 @@ pub(super) fn look(checker: &mut Checker<'_>, name: &str, service: &Node) {
             continue;
         }
         if !is_secret(variable) || is_published(variable) {
-            // A password in a URL, a token by its form.
-            let shown = if is_secret(variable) { "value" } else { variable };
-            let line = format!("{shown}={}", value.replace(['\n', '\r'], " "));
-            for secret in secrets_in_lines(&line, true)
-                .into_iter()
-                .filter(|_| checker.stack.is_literal(place, value) && !checker.stack.is_in_variables(place))
-            {
-                let message = format!("`{variable}` of `{name}` has {}", secret.title);
-                checker.add_secret("secret-value", place, message, Some(secret.evidence), production);
-            }
+            by_form(checker, name, variable, node);
             continue;
         }
         let in_variables = checker.stack.is_in_variables(place);
@@ -130,16 +58,22 @@ pub(super) fn look(checker: &mut Checker<'_>, name: &str, service: &Node) {
     }
 }
 
-/// Why a secret is none.
-fn weakness(value: &str) -> Option<&'static str> {
-    let weak = value.trim_end_matches(|c: char| !c.is_ascii_alphabetic()).to_ascii_lowercase();
-    let usual = USUAL.iter().any(|usual| weak.split(['-', '_', ' ', '.']).any(|part| part == *usual));
-    let few = value.chars().collect::<BTreeSet<char>>().len() < 4;
-    match () {
-        () if value.trim().is_empty() => Some("is empty"),
-        () if usual || few => Some("has a value that everybody tries first"),
-        () if value.len() < SHORT => Some("is short enough to be guessed"),
-        () => None,
+/// A password in a URL, a token by its form, in a variable whose name says nothing.
+fn by_form(checker: &mut Checker<'_>, name: &str, variable: &str, node: &Node) {
+    let (place, value, production) = (node.place, node.scalar().unwrap_or_default(), checker.production);
+    let is_written = checker.stack.is_literal(place, value) && !checker.stack.is_in_variables(place);
+    let urls = in_urls(value);
+    for password in &urls {
+        if let Some(problem) = weakness(password).or(is_written.then_some("stands in the file")) {
+            let message = format!("the password in `{variable}` of `{name}` {problem}");
+            checker.add_secret("secret-value", place, message, Some(Evidence::of(password.as_bytes())), production);
+        }
+    }
+    let shown = if is_secret(variable) { "value" } else { variable };
+    let line = format!("{shown}={}", value.replace(['\n', '\r'], " "));
+    for secret in secrets_in_lines(&line, true).into_iter().filter(|_| is_written && urls.is_empty()) {
+        let message = format!("`{variable}` of `{name}` has {}", secret.title);
+        checker.add_secret("secret-value", place, message, Some(secret.evidence), production);
     }
 }
 
@@ -164,6 +98,36 @@ fn insists(checker: &mut Checker<'_>, name: &str, service: &Node) {
         let first = required.one_of.first().copied().unwrap_or_default();
         let message = format!("`{name}` has no {first}: {}", required.otherwise);
         checker.add_secret("secret-missing", service.place, message, None, production);
+    }
+}
+
+/// A store that asks nobody for a password, on a port that others than this machine reach.
+fn open_store(checker: &mut Checker<'_>, name: &str, service: &Node) {
+    let Some(open) = known(service).and_then(|known| known.open.as_ref()) else { return };
+    let value = |node: Option<&Node>| node.and_then(Node::scalar).unwrap_or_default().to_string();
+    let words = ["command", "entrypoint"].iter().filter_map(|key| service.get(key));
+    let words: Vec<&str> = words
+        .flat_map(|node| {
+            node.scalar().into_iter().chain(node.list().unwrap_or_default().iter().filter_map(Node::scalar))
+        })
+        .collect();
+    let is_closed = words.iter().any(|word| open.closed_by.iter().any(|known| word.contains(known)));
+    let environment = service.get("environment");
+    let is_opened = open.opened_by.is_none_or(|(variable, opens)| {
+        value(environment.and_then(|environment| environment.get(variable))).eq_ignore_ascii_case(opens)
+    });
+    let mounts = service.get("volumes").and_then(Node::list).unwrap_or_default();
+    let is_configured = mounts.iter().any(|mount| value(mount.get("target")).ends_with(".conf"));
+    if is_closed || is_configured || !is_opened {
+        return;
+    }
+    for port in service.get("ports").and_then(Node::list).unwrap_or_default() {
+        let host = value(port.get("host_ip"));
+        let is_own = host.starts_with("127.") || host == "::1" || host == "localhost";
+        if value(port.get("target")) == open.port && !is_own {
+            let message = format!("`{name}` asks nobody for a password, and others reach its port {}", open.port);
+            checker.add_secret("secret-missing", port.place, message, None, checker.production);
+        }
     }
 }
 
@@ -217,46 +181,8 @@ fn file(path: &Path, project: &Path) -> Option<&'static str> {
     weak.or_else(|| open.then_some("can be read by everybody on this machine"))
 }
 
-/// `MYSQL_ALLOW_EMPTY_PASSWORD=yes`, `SEND_TOKEN=true`.
-pub(super) fn is_switch(variable: &str, value: &str) -> bool {
-    let is_word = matches!(value.to_ascii_lowercase().as_str(), "yes" | "no" | "true" | "false" | "on" | "off");
-    let is_named = || variable.to_ascii_uppercase().split('_').any(|word| SWITCHES.contains(&word));
-    is_word && ends(variable, &KEYS) || (is_word || matches!(value, "0" | "1")) && is_named()
-}
-
-/// `MAX_TOKEN=100`, `COST_PER_TOKEN=0.002`, `SECONDS_TO_RESET_PASSWORD=3600`, `TTL_OF_TOKEN=15m`.
-pub(super) fn is_number(variable: &str, value: &str) -> bool {
-    let number = value.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
-    let is_number = number.parse::<f64>().is_ok() && value.len() - number.len() <= 2;
-    is_number && variable.to_ascii_uppercase().split('_').any(|word| AMOUNTS.contains(&word))
-}
-
-/// What a shell in the container puts in: `$DB_PASSWORD`, `${DB_PASSWORD}`, `$(cat FILE)`. Compose writes `$$` for its dollar.
-fn is_shells(value: &str) -> bool {
-    let Some(rest) = value.strip_prefix('$') else { return false };
-    let is_closed = |open: char, close: char| rest.starts_with(open) && rest.ends_with(close);
-    let is_name = rest.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-        && rest.starts_with(|c: char| c.is_ascii_uppercase() || c == '_');
-    is_name || is_closed('{', '}') || is_closed('(', ')')
-}
-
-/// A key to somebody else's service that is empty on purpose: `GITHUB_TOKEN: ""`, `${GITHUB_TOKEN:-}`.
+/// Whether nothing is there, and need not be.
 fn is_unused(stack: &Stack, variable: &str, node: &Node) -> bool {
     let line = stack.line(node.place);
-    node.scalar() == Some("") && ends(variable, &KEYS) && (!line.contains('$') || line.contains("-}"))
-}
-
-/// `NEXT_PUBLIC_API_KEY`: every browser gets it. A password is none of those all the same.
-pub(super) fn is_published(variable: &str) -> bool {
-    PUBLISHED.iter().any(|begin| variable.starts_with(begin)) && ends(variable, &KEYS)
-}
-
-/// `POSTGRES_PASSWORD`, `JWT_SECRET`; not `PASSWORD_FILE`, which names a file.
-pub(super) fn is_secret(variable: &str) -> bool {
-    ends(variable, &ENDS)
-}
-
-fn ends(variable: &str, with: &[&str]) -> bool {
-    let upper = variable.to_ascii_uppercase();
-    with.iter().any(|end| upper == *end || upper.ends_with(&format!("_{end}")))
+    node.scalar() == Some("") && may_be_empty(variable, !line.contains('$') || line.contains("-}"))
 }

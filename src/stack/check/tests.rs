@@ -24,9 +24,12 @@ fn findings(text: &str, production: bool) -> Vec<Finding> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("compose.yaml"), text).unwrap();
     std::fs::create_dir(folder.path().join("src")).unwrap();
+    std::fs::create_dir_all(folder.path().join("front/lib")).unwrap();
     std::fs::create_dir(folder.path().join("closed")).unwrap();
     std::fs::set_permissions(folder.path().join("closed"), std::fs::Permissions::from_mode(0o700)).unwrap();
     for (name, text, mode) in [
+        ("app.py", "", 0o600),
+        ("src/app.py", "", 0o600),
         ("weak.env", "# c\nDB_PASSWORD=postgres\n", 0o600),
         ("good.env", "DB_PASSWORD=k2J9xQ7vRt4Wm8Zs\n", 0o600),
         ("weak.txt", "changeme\n", 0o600),
@@ -98,6 +101,13 @@ fn every_rule_fires_and_only_where_it_should() {
                 "volumes: ['.:/srv']",
                 "volumes: ['./src:/app']",
                 "build: ./src\n    volumes: ['./src:/x']",
+                "build: ./front\n    volumes: ['./front/lib:/code/lib']",
+                "build: {context: ., target: dev}",
+                "build: {context: ., args: {NODE_ENV: development}}",
+                "build: {context: ., args: [DEBUG=1]}",
+                "command: npm run start-watch",
+                "ports: ['127.0.0.1:9230:9230']",
+                "ports: ['127.0.0.1:5678:5678']",
                 "develop: {watch: [{path: ., action: rebuild}]}",
             ],
             &[
@@ -106,6 +116,10 @@ fn every_rule_fires_and_only_where_it_should() {
                 "command: echo air is fine",
                 "volumes: ['./nginx.conf:/etc/nginx/nginx.conf:ro', 'data:/app']\nvolumes: {data: }",
                 "volumes: ['./data:/data']",
+                "build: {context: ., target: production, args: {NODE_ENV: production}}\n    volumes: ['./data:/data']",
+                "build: ./front\n    volumes: ['./front/nginx.conf:/etc/nginx/nginx.conf:ro']",
+                "volumes: ['./wordpress_data:/var/www/html']",
+                "image: n8nio/n8n\n    ports: ['127.0.0.1:5678:5678']",
             ],
         ),
         ("device", &["devices: ['/dev/sda:/dev/sda']", "device_cgroup_rules: ['c 1:3 mr']"], &["devices: []"]),
@@ -183,7 +197,13 @@ fn every_rule_fires_and_only_where_it_should() {
                 "environment: {NVIDIA_VISIBLE_DEVICES: none}",
             ],
         ),
-        ("healthcheck-missing", &["- healthcheck"], &[]),
+        (
+            "healthcheck-missing",
+            &["- healthcheck", "- healthcheck\n  b: {image: i, healthcheck: {test: [CMD, x]}, depends_on: [a]}"],
+            &[
+                "- healthcheck\n  b: {image: i, healthcheck: {test: [CMD, x]}, depends_on: {a: {condition: service_completed_successfully}}}",
+            ],
+        ),
         (
             "host-mount",
             &[
@@ -206,6 +226,17 @@ fn every_rule_fires_and_only_where_it_should() {
                 "volumes: ['/lib/systemd:/x']",
                 "volumes: ['/lib64:/x']",
                 "volumes: ['/opt:/x']",
+                "volumes: ['/var/lib:/x']",
+                "volumes: ['/var/lib/docker/containers:/x:ro']",
+                "volumes: ['/var/lib/systemd:/x']",
+                "volumes: ['/usr:/x:ro']",
+                "volumes: ['/usr/local/bin:/x']",
+                "volumes: ['/usr/share/polkit-1/rules.d:/x']",
+                "volumes: ['/lib/modules:/lib/modules']",
+                "volumes: ['/etc/nginx/conf.d:/x']",
+                "volumes: ['/etc/cron.d:/x']",
+                "volumes: ['/etc/ssh/ssh_host_rsa_key:/x:ro']",
+                "volumes: ['/etc/shadow:/x:ro']",
                 "volumes: ['/etc/localtime:/etc/localtime']",
                 "build: {context: /etc}",
                 "build: {context: ., additional_contexts: {keys: ~/.ssh}}",
@@ -234,6 +265,9 @@ fn every_rule_fires_and_only_where_it_should() {
                 "volumes: ['/etc/ssl/certs:/etc/ssl/certs:ro', '/etc/hosts:/etc/hosts:ro', '/lib/modules:/lib/modules:ro']",
                 "volumes: ['./config/.config/app:/x', './.docker/php.ini:/y', './.aws:/z']",
                 "volumes: ['/opt/app/data:/x', '/home/bob/app/data:/y', '/library:/z', '/var/runner:/a']",
+                "volumes: ['/var/lib/grafana:/x', '/var/lib/postgresql/data:/y', '/usr/share/appdata/x:/z', '/usr/local/share/x:/a']",
+                "volumes: ['/etc/nginx/conf.d:/x:ro', '/etc/letsencrypt/live/x/fullchain.pem:/y:ro', '/etc/letsencrypt:/z:ro']",
+                "volumes: ['/etc/resolv.conf:/x:ro', '/etc/os-release:/y:ro', '/proc/meminfo:/z:ro', '/sys/class/thermal:/a:ro']",
                 "build: {context: /usr/src/app}",
                 "build: {context: ., additional_contexts: {src: ../lib, base: 'docker-image://x', other: 'service:a'}}",
                 "build: {context: 'https://git.example/x.git#main:etc'}",
@@ -290,7 +324,22 @@ fn every_rule_fires_and_only_where_it_should() {
             ],
             &["privileged: false", "build: ."],
         ),
-        ("provider", &["provider: {type: x}", "runtime: ./evil.sh", "runtime: /bin/sh"], &["runtime: runsc"]),
+        (
+            "provider",
+            &[
+                "provider: {type: x}",
+                "runtime: ./evil.sh",
+                "runtime: /bin/sh",
+                "runtime: io.containerd./../x",
+                "runtime: evil",
+            ],
+            &[
+                "runtime: runsc",
+                "runtime: io.containerd.wasmedge.v1",
+                "runtime: io.containerd.kata.v2",
+                "runtime: kata-qemu",
+            ],
+        ),
         (
             "propagation",
             &["volumes: [{type: bind, source: ./x, target: /x, bind: {propagation: rshared}}]"],
@@ -337,6 +386,12 @@ fn every_rule_fires_and_only_where_it_should() {
                 "image: quay.io/minio/minio\n    environment: {MINIO_ROOT_USER: me}",
                 "image: mongo",
                 "image: postgres\n    environment: [POSTGRES_PASSWORD]",
+                "image: ghcr.io/immich-app/postgres:14",
+                "image: grafana/grafana-enterprise",
+                "image: postgres\n    command: [docker-entrypoint.sh, postgres]",
+                "image: redis:7\n    ports: ['6379:6379']",
+                "image: valkey/valkey\n    command: valkey-server --save 60 1\n    ports: ['192.168.1.5:7000:6379']",
+                "image: elasticsearch:8\n    environment: [xpack.security.enabled=false]\n    ports: ['9200:9200']",
             ],
             &[
                 "image: postgres\n    environment: {POSTGRES_PASSWORD_FILE: /run/secrets/x}",
@@ -345,6 +400,12 @@ fn every_rule_fires_and_only_where_it_should() {
                 "image: bitnami/postgresql",
                 "image: postgres\n    build: .",
                 "image: redis",
+                "image: redis\n    ports: ['127.0.0.1:6379:6379', '80:80']",
+                "image: redis\n    command: redis-server --requirepass x\n    ports: ['6379:6379']",
+                "image: redis\n    volumes: ['./r.conf:/etc/redis.conf:ro']\n    ports: ['6379:6379']",
+                "image: elasticsearch:8\n    ports: ['9200:9200']",
+                "image: mongo:3\n    entrypoint: [bash, /setup.sh]",
+                "image: postgres\n    command: [sh, -c, 'psql -h db']",
             ],
         ),
         (
@@ -367,7 +428,15 @@ fn every_rule_fires_and_only_where_it_should() {
                 "environment: {MAX_TOKEN: k2J9xQ7vRt4Wm8ZsX}",
                 "environment: {DB_PASSWORD: '1'}",
                 "environment: {DB_PASSWORD: ''}",
-                "environment: {API_TOKEN: '${UNSET_ONE}'}",
+                "environment: {DASHBOARD_PASSWORD: '${UNSET_ONE}'}",
+                "environment: {DBPASS: changeme1}",
+                "environment: {SVC_JWTSECRET: changeme1}",
+                "environment: {DB_KEY_BASE: long-and-random-alphanumeric-string}",
+                "environment: {apiKey: k2J9xQ7vRt4Wm8ZsX}",
+                "environment: {DATABASE_URL: 'postgres://postgres:postgres@db/x'}",
+                "environment: {CONN: 'postgresql+psycopg2://airflow:${UNSET_ONE:-airflow}@db/a'}",
+                "environment: {FERNET_KEY: ''}",
+                "environment: {MYSQL_ROOT_PASSWORD: '${UNSET_ONE:-}'}",
                 "environment: {DB_PASSWORD: '$$ecretPass99'}",
                 "environment: {DB_PASSWORD: '$$2b$$10$$k2J9xQ7vRt4Wm8ZsX'}",
                 "environment: {NEXT_PUBLIC_DB_PASSWORD: k2J9xQ7vRt4Wm8ZsX}",
@@ -381,7 +450,9 @@ fn every_rule_fires_and_only_where_it_should() {
                 "environment: {DB_PASSWORD_FILE: /run/secrets/x}",
                 "environment: {TOKENS: 3, MAX_TOKEN: '100', COST_PER_TOKEN: 0.002, SECONDS_TO_RESET_PASSWORD: 3600, TTL_OF_TOKEN: 15m}",
                 "environment: {NEXT_PUBLIC_API_KEY: k2J9xQ7vRt4Wm8ZsX, VITE_MAP_TOKEN: k2J9xQ7vRt4Wm8ZsX, PUBLIC_ACCESS_KEY: x}",
-                "environment: {TOKEN: '', GITHUB_TOKEN: , API_KEY: '${UNSET_ONE:-}'}",
+                "environment: {TOKEN: '', GITHUB_TOKEN: , API_KEY: '${UNSET_ONE:-}', OPENAI_API_KEY: '${UNSET_ONE}'}",
+                "environment: {OAUTH_GITHUB_APP_SECRET: '', SMTP_PASSWORD: '', DOVECOT_MASTER_PASS: '${UNSET_ONE:-}'}",
+                "environment: {DATABASE_URL: 'postgres://me:${FROM_OUTSIDE}@db/x', REDIS_URL: 'redis://:$$PASS@r'}",
                 "environment: {DB_PASSWORD: '$$DB_PASS', JWT_SECRET: '$${JWT}', API_KEY: '$$(cat /run/x)'}",
                 "environment: {SEND_TOKEN: true, FORCE_CHANGE_PASSWORD: 'no', CSRF_TOKEN: off}",
                 "environment: {MYSQL_ALLOW_EMPTY_PASSWORD: 'no', MYSQL_RANDOM_ROOT_PASSWORD: 1}",
@@ -400,7 +471,12 @@ fn every_rule_fires_and_only_where_it_should() {
             ],
             &["security_opt: ['no-new-privileges']"],
         ),
-        ("variable-unset", &["hostname: $NOWHERE"], &["hostname: ${NOWHERE:-x}"]),
+        (
+            "variable-unset",
+            &["hostname: $NOWHERE", "environment: {OPENAI_API_KEY: $NOWHERE}"],
+            // A secret that is empty is told as that.
+            &["hostname: ${NOWHERE:-x}", "environment: {DASHBOARD_PASSWORD: $NOWHERE}"],
+        ),
         ("writable-root", &["- read_only", "read_only: false"], &[]),
     ];
     let told: Vec<&str> = cases.iter().map(|(rule, ..)| *rule).collect();
@@ -414,35 +490,39 @@ fn every_rule_fires_and_only_where_it_should() {
         known,
         "every rule has its case"
     );
+    let mut wrong = Vec::new();
     for (rule, breaking, passing) in cases {
         // A key that is changed stands for the good one.
         let with = |change: &str| {
-            let key = change.split(':').next().unwrap();
-            let base = if change.starts_with("- ") { GOOD.to_string() } else { changed(&format!("- {key}:")) };
+            let changed_keys = change.lines().enumerate().filter(|(at, line)| {
+                *at == 0 && !line.starts_with("- ") || line.starts_with("    ") && !line.starts_with("     ")
+            });
+            let keys: Vec<&str> = changed_keys.map(|(_, line)| line.trim().split(':').next().unwrap()).collect();
+            let removed = change.strip_prefix("- ").map(|rest| rest.lines().next().unwrap());
             // Limits stand in one table: those of `deploy`, if it has some.
-            let base = match change.contains("limits") {
-                true => {
-                    let own = |line: &&str| ["mem_limit", "cpus", "pids_limit"].iter().all(|key| !line.contains(key));
-                    base.lines().filter(own).map(|line| format!("{line}\n")).collect()
-                }
-                false => base,
-            };
-            match change.strip_prefix("- ").and_then(|rest| rest.split_once('\n')) {
-                Some((key, more)) => changed(&format!("- {key}")) + more + "\n",
-                None if change.starts_with("- ") => changed(change),
-                None => format!("{base}    {change}\n"),
+            let limits: &[&str] = if change.contains("limits") { &["mem_limit", "cpus", "pids_limit"] } else { &[] };
+            let gone: Vec<&str> = keys.iter().chain(&removed).chain(limits).copied().collect();
+            let is_kept = |line: &&str| !gone.iter().any(|key| line.trim_start().starts_with(&format!("{key}:")));
+            let base: String = GOOD.lines().filter(is_kept).map(|line| format!("{line}\n")).collect();
+            match (removed, change.split_once('\n')) {
+                (Some(_), more) => format!("{base}{}\n", more.map_or("", |(_, more)| more)),
+                (None, _) => format!("{base}    {change}\n"),
             }
         };
         let production = *rule == "development";
         for change in *breaking {
             let fired = fired(&with(change), production);
-            assert!(fired.contains(&rule.to_string()), "{rule} does not fire: {change}: {fired:?}");
+            if !fired.contains(&rule.to_string()) {
+                wrong.push(format!("{rule} does not fire: {change}: {fired:?}"));
+            }
         }
         for change in *passing {
-            let fired = fired(&with(change), production);
-            assert!(!fired.contains(&rule.to_string()), "{rule} fires: {change}");
+            if fired(&with(change), production).contains(&rule.to_string()) {
+                wrong.push(format!("{rule} fires: {change}"));
+            }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -523,7 +603,7 @@ fn what_is_in_the_project_is_its_own_wherever_it_lies() {
         ("/home/bob/.config/app", "./data", false),
         ("/usr/src/app", "./data", false),
         ("/var/lib/app", "./data", false),
-        ("/var/lib/app", "/var/lib/other", true),
+        ("/var/lib/app", "/var/lib/docker", true),
         ("/etc", "./app", true),
         ("/", "./etc", true),
     ] {
@@ -535,6 +615,41 @@ fn what_is_in_the_project_is_its_own_wherever_it_lies() {
         let findings = check(&stack, &policy(&[]).unwrap(), false).findings;
         assert_eq!(findings.iter().any(|finding| finding.rule == "host-mount"), expected, "{source} in {folder}");
     }
+}
+
+#[test]
+fn one_place_is_told_once_and_says_how_many_services_have_it() {
+    let text = "x-e: &e\n  environment: {DB_PASSWORD: k2J9xQ7vRt4Wm8ZsX}\nservices:\n  a:\n    <<: *e\n    image: a\n  b:\n    <<: *e\n    image: b\n  c:\n    <<: *e\n    image: c\n";
+    let found = findings(text, false);
+    let told = |rule: &str| -> Vec<String> {
+        found
+            .iter()
+            .filter(|finding| finding.rule == rule)
+            .map(|one| format!("{} {}", one.place(), one.message))
+            .collect()
+    };
+    assert_eq!(told("secret-value"), ["compose.yaml:2 `DB_PASSWORD` of `a` (and 2 more) stands in the file"]);
+    let lines = ["4", "7", "10"].iter().zip(["a", "b", "c"]);
+    let expected: Vec<String> =
+        lines.map(|(line, name)| format!("compose.yaml:{line} `{name}` can write to its root")).collect();
+    assert_eq!(told("writable-root"), expected, "at the name of each");
+}
+
+#[test]
+fn nvidias_older_request_is_a_request_to_docker() {
+    let text = changed("runtime: nvidia\n    environment: [NVIDIA_VISIBLE_DEVICES=all]");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("compose.yaml"), text).unwrap();
+    let told = |engine| {
+        let request = Request { folder: Some(folder.path().into()), engine, ..Request::default() };
+        let findings = check(&Stack::load(&request).unwrap(), &policy(&[]).unwrap(), false).findings;
+        findings.iter().map(|finding| finding.severity).collect::<Vec<_>>()
+    };
+    use crate::engine::Kind::{Docker, Podman};
+    assert_eq!(
+        (told(None), told(Some(Docker)), told(Some(Podman))),
+        (vec![Severity::Warning], vec![], vec![Severity::Error])
+    );
 }
 
 #[test]
