@@ -16,6 +16,11 @@ const COMMAND: &str = "ingot stack check";
 /// Runs the command. The exit code is that of the check after the fix.
 pub fn run(args: &Check, stack: &Stack, request: &Request, session: &Session) -> Result<()> {
     let policy = policy(&args.skip)?;
+    if !stack.asleep.is_empty() {
+        let names: Vec<String> = stack.asleep.iter().map(|name| format!("`{name}`")).collect();
+        let line = format!("note: not looked at, for other profiles: {} (--profile '*' takes all)", names.join(", "));
+        session.printer.message(&line);
+    }
     if !args.fix {
         let report = crate::stack::check(stack, &policy, request.production);
         print(&report, COMMAND, rules(), false, session)?;

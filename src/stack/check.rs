@@ -35,21 +35,11 @@ const HARMLESS: [&str; 17] = [
     "SYS_NICE",
     "WAKE_ALARM",
 ];
-/// Runtimes of containers that engines are set up with; every other name, and a path, is a program of the host.
-const RUNTIMES: [&str; 12] = [
-    "crun",
-    "crun-vm",
-    "crun-wasm",
-    "io.containerd.runc.v2",
-    "kata",
-    "kata-runtime",
-    "krun",
-    "nvidia",
-    "runc",
-    "runsc",
-    "sysbox-runc",
-    "youki",
-];
+/// Runtimes of containers that engines are set up with, and how families of them begin; every other name, and a path, is a
+/// program of the host.
+const RUNTIMES: [&str; 4] = ["krun", "runc", "sysbox-runc", "youki"];
+const FAMILIES: [&str; 5] = ["crun", "io.containerd.", "kata", "nvidia", "runsc"];
+
 /// Collects the findings of one stack.
 pub(super) struct Checker<'a> {
     pub stack: &'a Stack,
@@ -62,7 +52,7 @@ pub(super) struct Checker<'a> {
 
 /// Holds a stack against every rule that is on. `production`: what is let pass in development is an error.
 pub fn check(stack: &Stack, policy: &Policy, production: bool) -> Report {
-    let findings = inspect(stack, policy, production).into_iter().map(|(_, finding)| finding).collect();
+    let findings = together(inspect(stack, policy, production));
     let mut report = Report { findings, files: stack.files.len(), ..Report::default() };
     report.sort();
     report
@@ -96,12 +86,54 @@ pub(super) fn inspect(stack: &Stack, policy: &Policy, production: bool) -> Vec<(
         development::look(&mut checker, name, service);
     }
     secrets::files(&mut checker);
-    checker.found
+    let mut found = checker.found;
+    // A secret that is empty because its variable has no value is told once.
+    let place = |finding: &Finding| (finding.path.clone(), finding.line);
+    let is_empty = |finding: &&Finding| finding.rule == "secret-value" && finding.message.ends_with(secrets::EMPTY);
+    let empty: Vec<_> = found.iter().map(|(_, finding)| finding).filter(is_empty).map(place).collect();
+    found.retain(|(_, finding)| finding.rule != "variable-unset" || !empty.contains(&place(finding)));
+    found
+}
+
+/// Findings of one place that several services have, as one that names the first and counts the others.
+fn together(found: Vec<(String, Finding)>) -> Vec<Finding> {
+    let mut all: Vec<(String, String, usize, Finding)> = Vec::new();
+    for (service, finding) in found {
+        let quoted = format!("`{service}`");
+        let text = finding.message.replacen(&quoted, "``", 1);
+        let same = |(_, known, _, other): &&mut (String, String, usize, Finding)| {
+            *known == text
+                && (&other.rule, &other.path, other.line, other.severity)
+                    == (&finding.rule, &finding.path, finding.line, finding.severity)
+                && !service.is_empty()
+        };
+        match all.iter_mut().find(same) {
+            Some((_, _, more, _)) => *more += 1,
+            None => all.push((quoted, text, 0, finding)),
+        }
+    }
+    let told = |(quoted, _, more, mut finding): (String, String, usize, Finding)| {
+        if more > 0 {
+            finding.message = finding.message.replacen(&quoted, &format!("{quoted} (and {more} more)"), 1);
+        }
+        finding
+    };
+    all.into_iter().map(told).collect()
 }
 
 impl Checker<'_> {
     pub fn add(&mut self, rule: &'static str, place: Place, message: String) {
         self.add_secret(rule, place, message, None, false);
+    }
+
+    /// What is no error here, although it is one elsewhere.
+    pub fn add_warning(&mut self, rule: &'static str, place: Place, message: String) {
+        let known = self.found.len();
+        self.add(rule, place, message);
+        for (_, finding) in self.found.iter_mut().skip(known).filter(|(_, finding)| finding.severity == Severity::Error)
+        {
+            finding.severity = Severity::Warning;
+        }
     }
 
     /// With what was seen of a secret; `worse` makes an error of it.
@@ -247,9 +279,12 @@ fn aside(checker: &mut Checker<'_>, name: &str, service: &Node) {
     if let Some(path) = service.get("logging").and_then(|logging| logging.get("options")?.get("path")) {
         host::mounted(checker, name, path.scalar().unwrap_or_default(), path.place);
     }
-    let runtime = |node: &&Node| node.scalar().is_some_and(|name| !name.is_empty() && !RUNTIMES.contains(&name));
-    if let Some(runtime) = service.get("runtime").filter(runtime) {
-        checker.add("provider", runtime.place, format!("`{name}` is run by a program of the host"));
+    if let Some((node, runtime)) = service.get("runtime").and_then(|node| Some((node, node.scalar()?))) {
+        let is_name = runtime.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+        let is_known = RUNTIMES.contains(&runtime) || FAMILIES.iter().any(|family| runtime.starts_with(family));
+        if !runtime.is_empty() && !(is_name && is_known) {
+            checker.add("provider", node.place, format!("`{name}` has the runtime `{runtime}`, a program of the host"));
+        }
     }
     if let Some(provider) = service.get("provider") {
         checker.add("provider", provider.place, format!("`{name}` is a program of the host"));
@@ -292,6 +327,15 @@ fn limits(checker: &mut Checker<'_>, name: &str, service: &Node) {
     }
 }
 
+/// Whether others wait for a service to end: nobody asks it how it is.
+fn is_job(stack: &Stack, name: &str) -> bool {
+    let waits = |service: &Node| {
+        let condition = service.get("depends_on").and_then(|on| on.get(name)?.get("condition")?.scalar());
+        condition == Some("service_completed_successfully")
+    };
+    stack.services().any(|(_, service)| waits(service))
+}
+
 /// Whether a limit is one: `0`, `0m`, `0.0` and `-1` are none.
 fn is_amount(text: &str) -> bool {
     let has_digit = || !text.starts_with('-') && text.contains(|digit: char| ('1'..='9').contains(&digit));
@@ -299,7 +343,7 @@ fn is_amount(text: &str) -> bool {
 }
 
 fn upkeep(checker: &mut Checker<'_>, name: &str, service: &Node) {
-    if service.get("healthcheck").is_none() {
+    if service.get("healthcheck").is_none() && !is_job(checker.stack, name) {
         checker.add("healthcheck-missing", service.place, format!("`{name}` has no health check"));
     }
     if let Some(node) = service.get("restart").filter(|node| matches!(node.scalar(), Some("always" | "unless-stopped")))

@@ -12,20 +12,27 @@ const CONDITIONS: [&str; 3] = ["service_started", "service_healthy", "service_co
 /// How mounts may show to the host, and the host's to them.
 const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
-/// Removes services whose profiles are not asked for, and the key from the others.
-pub fn profiles(root: &mut Node, asked: &[String]) {
-    let Value::Map(map) = &mut root.value else { return };
-    let Some((_, Node { value: Value::Map(services), .. })) = map.get_mut("services") else { return };
-    services.retain(|_, (_, service)| {
+/// Removes services whose profiles are not asked for, whose names it returns, and the key from the others.
+pub fn profiles(root: &mut Node, asked: &[String]) -> Vec<String> {
+    let mut asleep = Vec::new();
+    let Value::Map(map) = &mut root.value else { return asleep };
+    let Some((_, Node { value: Value::Map(services), .. })) = map.get_mut("services") else { return asleep };
+    services.retain(|name, (_, service)| {
         let names: Vec<&str> =
             service.get("profiles").and_then(Node::list).into_iter().flatten().filter_map(Node::scalar).collect();
-        names.is_empty() || names.iter().any(|name| asked.iter().any(|asked| asked == name || asked == "*"))
+        let is_asked =
+            names.is_empty() || names.iter().any(|name| asked.iter().any(|asked| asked == name || asked == "*"));
+        if !is_asked {
+            asleep.push(name.clone());
+        }
+        is_asked
     });
     for (_, service) in services.values_mut() {
         if let Value::Map(service) = &mut service.value {
             service.remove("profiles");
         }
     }
+    asleep
 }
 
 /// Holds the resolved stack together.

@@ -61,6 +61,8 @@ pub struct Stack {
     pub root: Node,
     /// Variables without value and default, and where they are used.
     pub unset: BTreeMap<String, Place>,
+    /// The services that are only in profiles that nobody asked for.
+    pub asleep: Vec<String>,
     /// The engine that is to run it, if that is known.
     pub engine: Option<Kind>,
 }
@@ -121,7 +123,7 @@ impl Stack {
             loader.variables.get("COMPOSE_PROFILES").filter(|_| request.profiles.is_empty()).unwrap_or_default();
         let usual = usual.split(',').map(|profile| profile.trim().to_string());
         let profiles: Vec<String> = request.profiles.iter().cloned().chain(usual).collect();
-        fit::profiles(&mut root, &profiles);
+        let asleep = fit::profiles(&mut root, &profiles);
         environment::resolve(&mut root, &mut loader)?;
         let Loader { files, sources, variables, .. } = loader;
         flags::settle(&mut root, &files)?;
@@ -132,6 +134,7 @@ impl Stack {
             sources,
             root,
             unset: variables.unset.clone(),
+            asleep,
             engine: request.engine,
             variables,
         };
@@ -311,13 +314,26 @@ impl Loader<'_> {
                 root.value = Value::Map(Map::new());
             }
             schema::check(&root, &name)?;
-            normal::normalise(&mut root, &name)?;
+            normal::normalise(&mut root, &name).map_err(|error| self.without_value(error))?;
             all = Some(match all {
                 Some(under) => merge::merge(under, root),
                 None => root,
             });
         }
         Ok(all.unwrap_or_else(|| Node::new(Place { file: number, line: 1 }, Value::Map(Map::new()))))
+    }
+
+    /// A mistake in a line where variables have no value is theirs.
+    fn without_value(&self, error: Error) -> Error {
+        let Error::Yaml { file, line, what } = error else { return error };
+        let place = Place { file: self.files.len().saturating_sub(1), line };
+        let unset: Vec<String> =
+            self.variables.unset.iter().filter(|(_, at)| **at == place).map(|(name, _)| format!("`{name}`")).collect();
+        let what = match unset[..] {
+            [] => what,
+            _ => format!("{} has no value, and so {what}", unset.join(" and ")),
+        };
+        Error::Yaml { file, line, what }
     }
 
     /// A service laid over the one that it extends.

@@ -26,7 +26,9 @@ pub fn normalise(root: &mut Node, file: &str) -> Result<(), Error> {
     let Value::Map(map) = &mut root.value else { return Ok(()) };
     let Some((_, services)) = map.get_mut("services") else { return Ok(()) };
     let Value::Map(services) = &mut services.value else { return Ok(()) };
-    for (_, service) in services.values_mut() {
+    for (place, service) in services.values_mut() {
+        // What is said of a whole service, is said where its name stands.
+        service.place = *place;
         if service.value == Value::Null {
             service.value = Value::Map(Map::new());
         }

@@ -51,14 +51,14 @@ pub(super) const RULES: [Declared; 29] = [
         Error,
         "a device of the host, or leave for some",
         "A container with a device can do to it what root can.",
-        "leave it out; GPUs are asked for with `deploy.resources.reservations.devices`",
+        "leave it out; GPUs of NVIDIA are asked for with `deploy.resources.reservations.devices`",
     ),
     (
         "engine-socket",
         Error,
         "the socket of docker, podman or containerd: itself, a folder above it, a link, a volume, another service's volumes, or a client's variable (`DOCKER_HOST`)",
         "Who can talk to the engine is root on the host.",
-        "leave it out: `ingot sandbox serve` runs code for a service that must not see the engine. This rule cannot be switched off",
+        "leave it out: `ingot sandbox serve` runs code for a service that must not see the engine; proxies and monitors have a way without it, a file or an endpoint of their own. This rule cannot be switched off",
     ),
     (
         "gpu-ignored",
@@ -78,7 +78,7 @@ pub(super) const RULES: [Declared; 29] = [
         "host-mount",
         Error,
         "a folder of the host that decides over the host",
-        "`/`, `/etc`, `/proc`, `/sys`, `/dev`, `/boot`, `/root`, keys of a user: who can write or read there owns the machine.",
+        "`/`, `/etc`, `/proc`, `/sys`, `/dev`, `/boot`, `/root`, `/home/NAME`, programs and libraries, what of `/var/lib` and `/var/spool` is the system's, keys of a user: who can write or read there owns the machine. Read-only, what everybody may know is let pass: the time zone, certificates, `/etc/hosts`, `/lib/modules`, `/usr/share`, an application's folder below `/etc`.",
         "mount the one folder that is needed, of the project",
     ),
     (
@@ -91,7 +91,7 @@ pub(super) const RULES: [Declared; 29] = [
     (
         "host-network",
         Error,
-        "the host's network, or that of another container",
+        "the host's network, or that of a container of another stack (`service:NAME` is let pass)",
         "It sees and may bind every port of the host, also those of loopback.",
         "use `networks` and `ports`",
     ),
@@ -154,7 +154,7 @@ pub(super) const RULES: [Declared; 29] = [
     (
         "provider",
         Error,
-        "a `provider`: a program of the host that is run instead of a container",
+        "a `provider`, or a `runtime` that is a path or not known: a program of the host that is run instead of, or around, a container",
         "It runs as whoever starts the stack, without any wall.",
         "run it as a container",
     ),
@@ -182,7 +182,7 @@ pub(super) const RULES: [Declared; 29] = [
     (
         "secret-missing",
         Warning,
-        "a well-known image without the password that it insists on, or open to everybody; an error in production",
+        "a well-known image without the password that it insists on, or open to everybody, also by a port that others reach; an error in production",
         "It does not start, or lets in whoever knows its documentation.",
         "set the variable that the finding names, better its form with `_FILE` and a secret",
     ),

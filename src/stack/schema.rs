@@ -266,8 +266,30 @@ const SECRET: Keys = &[
 /// Holds a file against the schema. `name` is the file's.
 pub fn check(root: &Node, name: &str) -> Result<(), Error> {
     match &root.value {
-        Value::Map(map) => keys(map, FILE, "", name),
+        Value::Map(map) => {
+            first_version(map, name)?;
+            keys(map, FILE, "", name)
+        }
         _ => Err(wrong(name, root.place, format!("a Compose file is a mapping, this is {}", root.kind()))),
+    }
+}
+
+/// Files of the first version have services where others have `services`.
+fn first_version(map: &Map, file: &str) -> Result<(), Error> {
+    let is_service = |node: &Node| node.get("image").is_some() || node.get("build").is_some();
+    let strange = map.iter().filter(|(key, _)| !key.starts_with("x-") && FILE.iter().all(|(known, _)| known != key));
+    let first = strange.filter(|(_, (_, node))| is_service(node)).map(|(key, (place, _))| (*place, key)).min();
+    match first.filter(|_| !map.contains_key("services")) {
+        None => Ok(()),
+        Some((place, key)) => Err(Error::UnknownKey {
+            file: file.into(),
+            line: place.line,
+            what: format!(
+                "`{}` is no key of a Compose file of today",
+                key.escape_debug().take(100).collect::<String>()
+            ),
+            hint: "this is a file of version 1: put its services under `services:`".into(),
+        }),
     }
 }
 
@@ -396,6 +418,7 @@ mod tests {
             ("services:\n  a:\n    env_file: [{path: x, requierd: false}]\n", "there is no key `requierd`"),
             ("services:\n  a:\n    env_file: [[x]]\n", "`services.a.env_file` has a list, expected text or a mapping"),
             ("services:\n  a:\n    healthcheck: {tests: x}\n", "there is no key `tests` in `services.a.healthcheck`"),
+            ("web:\n  image: x\napi:\n  build: .\n", "line 1: `web` is no key of a Compose file of today"),
             ("[]", "a Compose file is a mapping, this is a list"),
         ] {
             let error = checked(text).unwrap_err();

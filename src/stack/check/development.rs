@@ -1,6 +1,9 @@
 //! Settings of somebody's machine that have no place in production.
 
+use std::path::Path;
+
 use super::Checker;
+use crate::fs;
 use crate::stack::node::Node;
 
 /// Variables that switch development on by a value of these, in lower case; by any but a false one if there is none.
@@ -28,7 +31,7 @@ const VARIABLES: [(&str, &[&str]); 21] = [
     ("WP_DEBUG", &[]),
 ];
 /// Words of a command, in a row, that start a program for development.
-const COMMANDS: [&[&str]; 23] = [
+const COMMANDS: [&[&str]; 26] = [
     &["--reload"],
     &["--inspect"],
     &["--inspect-brk"],
@@ -40,6 +43,9 @@ const COMMANDS: [&[&str]; 23] = [
     &["debugpy"],
     &["npm", "run", "dev"],
     &["npm", "run", "start:dev"],
+    &["npm", "run", "start-watch"],
+    &["npm", "run", "watch"],
+    &["yarn", "watch"],
     &["yarn", "dev"],
     &["yarn", "run", "dev"],
     &["yarn", "start:dev"],
@@ -54,7 +60,14 @@ const COMMANDS: [&[&str]; 23] = [
     &["air"],
 ];
 /// Ports of debuggers: Node, Python, Java, Go.
-const DEBUGGERS: [&str; 4] = ["9229", "5678", "5005", "2345"];
+const DEBUGGERS: [&str; 5] = ["9229", "9230", "5678", "5005", "2345"];
+/// Images of which one of them is the own port.
+const NO_DEBUGGERS: [(&str, &str); 1] = [("n8n", "5678")];
+/// Stages of a Dockerfile that are for development.
+const STAGES: [&str; 5] = ["debug", "dev", "dev-envs", "develop", "development"];
+/// Files that a folder of source has, and how others end.
+const SOURCES: [&str; 6] = ["Cargo.toml", "Dockerfile", "Gemfile", "go.mod", "ingot.toml", "package.json"];
+const LANGUAGES: [&str; 10] = ["cs", "go", "java", "js", "jsx", "php", "py", "rb", "ts", "tsx"];
 /// Where images have their program.
 const PROGRAMS: [&str; 8] =
     ["/app", "/code", "/src", "/srv/app", "/usr/src", "/usr/src/app", "/var/www/html", "/workspace"];
@@ -65,23 +78,22 @@ pub fn look(checker: &mut Checker<'_>, name: &str, service: &Node) {
     }
     let mut add = |node: &Node, what: String| checker.add("development", node.place, what);
     for (variable, (_, node)) in service.get("environment").and_then(Node::map).into_iter().flatten() {
-        let value = node.scalar().unwrap_or_default().to_ascii_lowercase();
-        let Some((_, values)) = VARIABLES.iter().find(|(known, _)| known.eq_ignore_ascii_case(variable)) else {
-            continue;
-        };
-        let is_on = match values.is_empty() {
-            true => !matches!(value.as_str(), "" | "0" | "false" | "no" | "off" | "none"),
-            false => values.contains(&value.as_str()),
-        };
-        if is_on {
-            add(
-                node,
-                format!(
-                    "`{name}` has {variable}={}",
-                    value.escape_debug().to_string().chars().take(40).collect::<String>()
-                ),
-            );
+        let value = node.scalar().unwrap_or_default();
+        if switches(variable, value) {
+            add(node, format!("`{name}` has {variable}={}", shown(value)));
         }
+    }
+    let build = service.get("build");
+    for (argument, node, value) in build.map(arguments).unwrap_or_default() {
+        if switches(argument, value) {
+            add(node, format!("the image of `{name}` is built with {argument}={}", shown(value)));
+        }
+    }
+    if let Some((node, stage)) =
+        build.and_then(|build| build.get("target")).and_then(|node| Some((node, node.scalar()?)))
+        && STAGES.contains(&stage)
+    {
+        add(node, format!("the image of `{name}` is the stage `{stage}`"));
     }
     if let Some(develop) = service.get("develop") {
         add(develop, format!("`{name}` watches its source (`develop`)"));
@@ -92,7 +104,10 @@ pub fn look(checker: &mut Checker<'_>, name: &str, service: &Node) {
         }
     }
     for port in service.get("ports").and_then(Node::list).unwrap_or_default() {
-        if let Some(target) = port.get("target").and_then(Node::scalar).filter(|port| DEBUGGERS.contains(port)) {
+        let image = service.get("image").and_then(Node::scalar).unwrap_or_default();
+        let is_own = |port: &str| NO_DEBUGGERS.iter().any(|(known, own)| image.contains(known) && *own == port);
+        let target = port.get("target").and_then(Node::scalar);
+        if let Some(target) = target.filter(|port| DEBUGGERS.contains(port) && !is_own(port)) {
             add(port, format!("`{name}` publishes {target}, where debuggers listen"));
         }
     }
@@ -119,13 +134,41 @@ fn command(node: &Node) -> Option<&'static [&'static str]> {
     })
 }
 
+/// Whether a variable switches development on.
+fn switches(variable: &str, value: &str) -> bool {
+    let value = value.to_ascii_lowercase();
+    let values = VARIABLES.iter().find(|(known, _)| known.eq_ignore_ascii_case(variable)).map(|(_, values)| *values);
+    match values {
+        Some([]) => !matches!(value.as_str(), "" | "0" | "false" | "no" | "off" | "none"),
+        Some(values) => values.contains(&value.as_str()),
+        None => false,
+    }
+}
+
+fn shown(value: &str) -> String {
+    value.to_ascii_lowercase().escape_debug().take(40).collect()
+}
+
+/// The arguments that an image is built with.
+fn arguments(build: &Node) -> Vec<(&str, &Node, &str)> {
+    let Some(args) = build.get("args") else { return Vec::new() };
+    let pair = |node| -> Option<(&str, &Node, &str)> {
+        let (name, value) = Node::scalar(node)?.split_once('=')?;
+        Some((name, node, value))
+    };
+    let listed = args.list().unwrap_or_default().iter().filter_map(pair);
+    let named =
+        args.map().into_iter().flatten().filter_map(|(name, (_, node))| Some((name.as_str(), node, node.scalar()?)));
+    listed.chain(named).collect()
+}
+
 /// Folders of the source that lie over what the image has.
 fn source_mounts(checker: &mut Checker<'_>, name: &str, service: &Node) {
     let stack = checker.stack;
+    let project = stack.folder.display().to_string();
     let built: Vec<String> = [("build", "context"), ("x-ingot", "project")]
         .iter()
         .filter_map(|(key, path)| Some(stack.real(service.get(key)?.get(path)?.scalar()?)))
-        .chain([stack.folder.display().to_string()])
         .collect();
     for mount in service.get("volumes").and_then(Node::list).unwrap_or_default() {
         let field = |key: &str| mount.get(key).and_then(Node::scalar).unwrap_or_default();
@@ -134,9 +177,13 @@ fn source_mounts(checker: &mut Checker<'_>, name: &str, service: &Node) {
         }
         let real = stack.real(field("source"));
         let target = field("target").trim_end_matches('/');
-        let is_above = built.iter().any(|built| *built == real || built.starts_with(&format!("{real}/")));
-        let is_program = PROGRAMS.contains(&target) && real.starts_with(&stack.folder.display().to_string());
-        if is_above || is_program {
+        let is_above = |below: &String| *below == real || below.starts_with(&format!("{real}/"));
+        // A folder in what one image is built of; the project's own has data, too.
+        let is_part = |built: &String| *built != project && real.starts_with(&format!("{built}/"));
+        let is_program = PROGRAMS.contains(&target) && real.starts_with(&project) || is_above(&project);
+        let has_source = || fs::read_dir(Path::new(&real)).unwrap_or_default().iter().any(|file| is_source(file));
+        let is_folder = Path::new(&real).is_dir();
+        if built.iter().any(is_above) || built.iter().any(is_part) && is_folder || is_program && has_source() {
             checker.add(
                 "development",
                 mount.place,
@@ -144,4 +191,11 @@ fn source_mounts(checker: &mut Checker<'_>, name: &str, service: &Node) {
             );
         }
     }
+}
+
+/// A file that a program is written or built with.
+fn is_source(file: &Path) -> bool {
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let end = file.extension().map(|end| end.to_string_lossy().into_owned()).unwrap_or_default();
+    SOURCES.contains(&name.as_str()) || LANGUAGES.contains(&end.as_str())
 }

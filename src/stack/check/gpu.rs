@@ -31,18 +31,29 @@ pub fn look(checker: &mut Checker<'_>, name: &str, service: &Node) {
     if let Some(node) = gpus.filter(|gpus| gpus.value == Value::List(Vec::new())) {
         checker.add("gpu-ignored", node.place, format!("`{name}` asks for no GPU in `gpus`"));
     }
-    if let Some(node) = service.get("runtime").filter(|node| node.scalar() == Some("nvidia")) {
-        let what =
-            "has `runtime: nvidia`, which is no request: podman does not know it, and docker gives what an image wants";
-        checker.add("gpu-ignored", node.place, format!("`{name}` {what}"));
-    }
+    let runtime = service.get("runtime").filter(|node| node.scalar() == Some("nvidia"));
     let asks = devices.is_some() || gpus.is_some();
     let wish = service.get("environment").and_then(|environment| environment.get("NVIDIA_VISIBLE_DEVICES"));
     let wants = wish.and_then(Node::scalar).is_some_and(|devices| !matches!(devices, "" | "none" | "void"));
-    if let Some(wish) = wish.filter(|_| wants && !asks) {
-        checker.add("gpu-ignored", wish.place, format!("`{name}` sets NVIDIA_VISIBLE_DEVICES, but asks for no GPU"));
+    let podman = checker.stack.engine == Some(Kind::Podman);
+    match (runtime, wish.filter(|_| wants && !asks)) {
+        // NVIDIA's older form, which docker hears, or refuses.
+        (Some(_), Some(_)) if checker.stack.engine == Some(Kind::Docker) => {}
+        (Some(node), Some(_)) if !podman => {
+            let what = "asks for GPUs with `runtime: nvidia`, which docker knows and podman does not";
+            checker.add_warning("gpu-ignored", node.place, format!("`{name}` {what}"));
+        }
+        (Some(node), _) => {
+            let what = "has `runtime: nvidia`, which is no request: podman does not know it, and docker gives what an image wants";
+            checker.add("gpu-ignored", node.place, format!("`{name}` {what}"));
+        }
+        (None, Some(wish)) => {
+            let what = "sets NVIDIA_VISIBLE_DEVICES, but asks for no GPU";
+            checker.add("gpu-ignored", wish.place, format!("`{name}` {what}"));
+        }
+        (None, None) => {}
     }
-    if let Some(node) = devices.or(gpus).filter(|_| checker.stack.engine == Some(Kind::Podman) && !has_cdi()) {
+    if let Some(node) = devices.or(gpus).filter(|_| podman && !has_cdi()) {
         let what = "asks for GPUs, which podman knows by CDI only, and no device is described in /etc/cdi";
         checker.add("gpu-ignored", node.place, format!("`{name}` {what}"));
     }

@@ -8,7 +8,7 @@ use crate::stack::load::Stack;
 use crate::stack::node::Place;
 
 /// Folders of the host that decide over the host. What is below counts.
-const HOST: [&str; 17] = [
+const HOST: [&str; 24] = [
     "/bin",
     "/boot",
     "/dev",
@@ -23,21 +23,64 @@ const HOST: [&str; 17] = [
     "/run/systemd",
     "/sbin",
     "/sys",
-    "/usr",
-    "/var/lib",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/local/bin",
+    "/usr/local/lib",
+    "/usr/local/sbin",
+    "/usr/sbin",
     "/var/spool",
+];
+/// Folders of the system where applications have theirs, too: what of them decides over the host.
+const SHARED: [(&str, &[&str]); 2] = [
+    ("/usr/share", &["dbus-1", "polkit-1"]),
+    (
+        "/var/lib",
+        &[
+            "AccountsService",
+            "NetworkManager",
+            "apt",
+            "cloud",
+            "containerd",
+            "containers",
+            "dbus",
+            "dkms",
+            "docker",
+            "dpkg",
+            "flatpak",
+            "kubelet",
+            "libvirt",
+            "lxc",
+            "lxd",
+            "machines",
+            "pacman",
+            "polkit-1",
+            "portables",
+            "rancher",
+            "rpm",
+            "snapd",
+            "sss",
+            "sudo",
+            "systemd",
+        ],
+    ),
 ];
 /// Those of them that everybody may read: whoever copies them into an image, has nothing that he did not have.
 const READABLE: [&str; 8] = ["/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/usr", "/var/lib"];
 /// Folders that decide over the host as a whole, while each application may have one below them.
-const ABOVE: [&str; 5] = ["/", "/home", "/opt", "/Users", "/var"];
+const ABOVE: [&str; 9] = ["/", "/Users", "/home", "/opt", "/usr", "/usr/local", "/usr/share", "/var", "/var/lib"];
 /// What below them everybody may read, and services are often given: the time zone, names, certificates of authorities,
-/// the kernel's modules.
-const PUBLIC: [&str; 14] = [
+/// the kernel's modules and figures.
+const PUBLIC: [&str; 22] = [
     "/etc/ca-certificates",
+    "/etc/group",
     "/etc/hostname",
     "/etc/hosts",
     "/etc/localtime",
+    "/etc/machine-id",
     "/etc/os-release",
     "/etc/pki/ca-trust",
     "/etc/pki/tls/certs",
@@ -45,13 +88,42 @@ const PUBLIC: [&str; 14] = [
     "/etc/ssl/certs",
     "/etc/timezone",
     "/lib/modules",
+    "/proc/cpuinfo",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/uptime",
+    "/sys/class",
     "/usr/lib/modules",
     "/usr/lib/os-release",
     "/usr/share",
 ];
 /// Folders of `/etc` with the host's own secrets; others are those of an application (`/etc/shop/password`).
-const OWN: [&str; 9] =
-    ["docker", "kubernetes", "NetworkManager", "pki", "ssh", "ssl", "sudoers.d", "systemd", "wireguard"];
+const OWN: [&str; 20] = [
+    "NetworkManager",
+    "cni",
+    "containers",
+    "credstore",
+    "credstore.encrypted",
+    "docker",
+    "ipsec.d",
+    "kubernetes",
+    "netplan",
+    "openvpn",
+    "pki",
+    "ppp",
+    "rancher",
+    "ssh",
+    "ssl",
+    "sssd",
+    "sudoers.d",
+    "systemd",
+    "wireguard",
+    "wpa_supplicant",
+];
+/// Applications whose folder of `/etc` is often mounted as a whole.
+const APPLICATIONS: [&str; 10] =
+    ["apache2", "caddy", "dnsmasq.d", "grafana", "haproxy", "letsencrypt", "nginx", "pihole", "prometheus", "traefik"];
 /// Names in a path that hold keys of a user.
 const KEYS: [&str; 6] = [".ssh", ".docker", ".aws", ".kube", ".gnupg", ".config"];
 /// Where engines listen, without `/var` before `/run`. Whoever gets a folder above one, gets the socket.
@@ -97,10 +169,11 @@ const DESKTOPS: [(usize, &[&str]); 8] = [
 /// Holds a path of the host, which a service gets with all that is below it, against the rules.
 pub fn mounted(checker: &mut Checker<'_>, name: &str, written: &str, place: Place) {
     let paths = paths(checker.stack, written);
-    if paths.iter().any(|path| is_engine(checker.stack, path)) {
-        checker.add("engine-socket", place, format!("`{name}` gets `{written}`"));
-    }
     let is_socket = paths.iter().any(|path| NAMES.iter().any(|name| path.ends_with(name)));
+    if paths.iter().any(|path| is_engine(checker.stack, path)) {
+        let within = if is_socket { "" } else { ", and with it the engine's socket" };
+        checker.add("engine-socket", place, format!("`{name}` gets `{written}`{within}"));
+    }
     if !is_socket && paths.iter().any(|path| decides(checker.stack, path)) {
         checker.add("host-mount", place, format!("`{name}` gets `{written}` of the host"));
     }
@@ -130,7 +203,12 @@ pub fn is_public(stack: &Stack, written: &str) -> bool {
 pub fn is_an_applications(stack: &Stack, written: &str) -> bool {
     let is_one = |path: &String| {
         let parts: Vec<&str> = path.split('/').collect();
-        matches!(parts[..], ["", "etc", folder, _, ..] if !OWN.contains(&folder)) && !is_engine(stack, path)
+        let is_folder = match parts[..] {
+            ["", "etc", folder] => APPLICATIONS.contains(&folder),
+            ["", "etc", folder, ..] => !OWN.contains(&folder),
+            _ => false,
+        };
+        is_folder && !is_engine(stack, path)
     };
     paths(stack, written).iter().all(is_one)
 }
@@ -172,6 +250,7 @@ fn is_home(stack: &Stack, path: &str) -> bool {
 fn decides(stack: &Stack, path: &str) -> bool {
     let is_decisive = ABOVE.contains(&path)
         || HOST.iter().any(|host| is_below(path, host))
+        || SHARED.iter().any(|(shared, own)| own.iter().any(|own| is_below(path, &format!("{shared}/{own}"))))
         || is_home(stack, path)
         || path.split('/').any(|part| KEYS.contains(&part));
     is_decisive && !is_own(stack, path)

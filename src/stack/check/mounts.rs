@@ -55,7 +55,8 @@ fn volumes(checker: &mut Checker<'_>, name: &str, service: &Node) {
         }
         let is_read = is_true(mount.get("read_only"));
         for source in sources(checker.stack, mount) {
-            if !(is_read && host::is_public(checker.stack, &source)) {
+            let stack = checker.stack;
+            if !(is_read && (host::is_public(stack, &source) || host::is_an_applications(stack, &source))) {
                 host::mounted(checker, name, &source, mount.place);
             }
         }

@@ -166,6 +166,14 @@ fn files_of_variables_are_under_what_stands_in_the_file() {
 }
 
 #[test]
+fn what_a_variable_without_a_value_leaves_is_its_mistake() {
+    let error = refused("services:\n  a:\n    image: i\n    ports: ['${P}:${P}']\n");
+    assert!(error.starts_with("`compose.yaml`, line 4: `P` has no value, and so `:` is no port: expected"), "{error}");
+    let stack = load(&[("compose.yaml", "services: {a: {image: i}, b: {image: b, profiles: [p]}}\n")], |_| {}).unwrap();
+    assert_eq!(stack.asleep, ["b"]);
+}
+
+#[test]
 fn names_files_and_profiles_come_from_the_environment() {
     let files = [
         (
