@@ -13,7 +13,7 @@ pub struct FixReport<'a> {
     written: bool,
     changes: Vec<File<'a>>,
     fixed: Vec<Answered<'a>>,
-    advice: &'a [&'static str],
+    advice: &'a [String],
     #[serde(flatten)]
     check: CheckReport<'a>,
 }

@@ -7,6 +7,7 @@
 
 mod change;
 mod edit;
+mod leave;
 mod plan;
 mod source;
 #[cfg(test)]
@@ -37,7 +38,7 @@ pub struct Fixed {
     /// What is found afterwards; the details of each say why it was left.
     pub report: Report,
     /// What to look at now.
-    pub advice: Vec<&'static str>,
+    pub advice: Vec<String>,
 }
 
 /// A file and its new text.
@@ -361,16 +362,30 @@ impl<'a> Fixer<'a> {
         let fixed: BTreeSet<_> = before.iter().map(key).filter(|key| !still.contains(key)).collect();
         let mut rules: Vec<&str> = fixed.iter().map(|(_, rule)| rule.as_str()).collect();
         rules.sort_unstable();
-        let mut advice: Vec<&'static str> = Vec::new();
-        for line in rules.into_iter().filter_map(plan::advice) {
-            if !advice.contains(&line) {
+        rules.dedup();
+        let mut advice: Vec<String> = Vec::new();
+        for rule in rules {
+            let is_guess = |name: &str| {
+                let service = self.shown.root.get("services").and_then(|services| services.get(name));
+                service.is_some_and(|service| plan::is_guess(service, rule))
+            };
+            let names = fixed.iter().filter(|(name, fixed)| fixed == rule && is_guess(name));
+            let names: Vec<String> = names.map(|(name, _)| format!("`{name}`")).collect();
+            let names = if names.is_empty() { "them all".into() } else { names.join(", ") };
+            if let Some(line) = plan::advice(rule, &names).filter(|line| !advice.contains(line)) {
                 advice.push(line);
             }
         }
         let mut report = Report { files: self.shown.files.len(), ..Report::default() };
         for (service, mut finding) in after {
-            let why = self.left.get(&(service, finding.rule.clone()));
-            let why = why.map_or_else(|| plan::decision(&finding.rule).to_string(), Clone::clone);
+            let node = self.shown.root.get("services").and_then(|services| services.get(&service));
+            let known = node.and_then(|node| leave::reason(node, &finding.rule));
+            let variable = node.is_some_and(|node| {
+                finding.rule == "restart-always" && leave::is_variable(&self.shown, node, "restart")
+            });
+            let known = known.or(variable.then_some("its value comes from a variable"));
+            let why = self.left.get(&(service, finding.rule.clone())).cloned();
+            let why = why.or(known.map(str::to_string)).unwrap_or_else(|| plan::decision(&finding.rule).to_string());
             finding.details.push(format!("left: {why}"));
             report.findings.push(finding);
         }
