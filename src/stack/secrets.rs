@@ -12,7 +12,7 @@ use crate::fs;
 mod names;
 mod values;
 
-use names::may_be_empty;
+use names::{is_half, may_be_empty};
 pub(super) use names::{is_number, is_published, is_secret, is_switch};
 use values::{in_urls, is_shells, weakness};
 
@@ -69,7 +69,7 @@ fn by_form(checker: &mut Checker<'_>, name: &str, variable: &str, node: &Node) {
             checker.add_secret("secret-value", place, message, Some(Evidence::of(password.as_bytes())), production);
         }
     }
-    let shown = if is_secret(variable) { "value" } else { variable };
+    let shown = if is_secret(variable) || is_half(variable) { "value" } else { variable };
     let line = format!("{shown}={}", value.replace(['\n', '\r'], " "));
     for secret in secrets_in_lines(&line, true).into_iter().filter(|_| is_written && urls.is_empty()) {
         let message = format!("`{variable}` of `{name}` has {}", secret.title);
@@ -184,5 +184,8 @@ fn file(path: &Path, project: &Path) -> Option<&'static str> {
 /// Whether nothing is there, and need not be.
 fn is_unused(stack: &Stack, variable: &str, node: &Node) -> bool {
     let line = stack.line(node.place);
-    node.scalar() == Some("") && may_be_empty(variable, !line.contains('$') || line.contains("-}"))
+    // Whoever starts the stack has left empty what is passed on.
+    let is_passed = stack.variables.passed.contains(&(node.place, variable.to_string()));
+    let on_purpose = !is_passed && (!line.contains('$') || line.contains("-}"));
+    node.scalar() == Some("") && may_be_empty(variable, on_purpose)
 }

@@ -66,7 +66,20 @@ const NO_DEBUGGERS: [(&str, &str); 1] = [("n8n", "5678")];
 /// Stages of a Dockerfile that are for development.
 const STAGES: [&str; 5] = ["debug", "dev", "dev-envs", "develop", "development"];
 /// Files that a folder of source has, and how others end.
-const SOURCES: [&str; 6] = ["Cargo.toml", "Dockerfile", "Gemfile", "go.mod", "ingot.toml", "package.json"];
+const SOURCES: [&str; 12] = [
+    ".git",
+    "Cargo.toml",
+    "Dockerfile",
+    "Gemfile",
+    "Makefile",
+    "composer.json",
+    "go.mod",
+    "ingot.toml",
+    "package.json",
+    "pom.xml",
+    "pyproject.toml",
+    "requirements.txt",
+];
 const LANGUAGES: [&str; 10] = ["cs", "go", "java", "js", "jsx", "php", "py", "rb", "ts", "tsx"];
 /// Where images have their program.
 const PROGRAMS: [&str; 8] =

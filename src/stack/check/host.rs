@@ -247,9 +247,14 @@ fn is_home(stack: &Stack, path: &str) -> bool {
         || stack.variable("HOME").is_some_and(|home| !home.is_empty() && plain(home) == path && path != "/")
 }
 
+/// A folder of root's home, if root himself starts the stack: one of anybody else's home is let pass, too.
+fn is_roots(stack: &Stack, path: &str) -> bool {
+    stack.variable("HOME").is_some_and(|home| plain(home) == "/root") && path.starts_with("/root/")
+}
+
 fn decides(stack: &Stack, path: &str) -> bool {
     let is_decisive = ABOVE.contains(&path)
-        || HOST.iter().any(|host| is_below(path, host))
+        || HOST.iter().any(|host| is_below(path, host)) && !is_roots(stack, path)
         || SHARED.iter().any(|(shared, own)| own.iter().any(|own| is_below(path, &format!("{shared}/{own}"))))
         || is_home(stack, path)
         || path.split('/').any(|part| KEYS.contains(&part));

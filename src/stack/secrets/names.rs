@@ -147,12 +147,17 @@ fn has(upper: &str, words: &[&str]) -> bool {
 pub fn is_secret(variable: &str) -> bool {
     let upper = plain(variable);
     let last = upper.rsplit('_').next().unwrap_or_default();
-    let is_half = ends(&upper, &["ACCESS_KEY"]) && has(&upper, &PAIRS) && !has(&upper, &["SECRET"]);
     let is_word = LAST.contains(&last) && upper != "PWD"
         || GLUED.iter().any(|end| last.ends_with(end)) && !OTHERS.contains(&last)
         || ends(&upper, &ENDS)
         || last == "KEY" && has(&upper, &["ENCRYPTION"]);
-    is_word && !is_half
+    is_word && !is_half(variable)
+}
+
+/// `AWS_ACCESS_KEY`, which is a name beside `AWS_SECRET_ACCESS_KEY`.
+pub fn is_half(variable: &str) -> bool {
+    let upper = plain(variable);
+    ends(&upper, &["ACCESS_KEY"]) && has(&upper, &PAIRS) && !has(&upper, &["SECRET"])
 }
 
 /// `MYSQL_ALLOW_EMPTY_PASSWORD=yes`, `SEND_TOKEN=true`.
@@ -177,7 +182,8 @@ pub fn is_published(variable: &str) -> bool {
 /// no session depends on.
 pub fn may_be_empty(variable: &str, on_purpose: bool) -> bool {
     let upper = plain(variable);
-    ends(&upper, &KEYS) || has(&upper, &ELSEWHERE) || on_purpose && !ends(&upper, &NEEDED) && upper.contains('_')
+    let is_own = ends(&upper, &["ADMIN_PASSWORD", "ROOT_PASSWORD"]) || LAST.contains(&upper.as_str());
+    ends(&upper, &KEYS) || !is_own && (has(&upper, &ELSEWHERE) || on_purpose && !ends(&upper, &NEEDED))
 }
 
 #[cfg(test)]
@@ -253,11 +259,12 @@ mod tests {
         ] {
             assert!(may_be_empty(name, false) && may_be_empty(name, true), "{name}");
         }
-        for name in ["DOVECOT_MASTER_PASS", "GAUSSDB_PASSWORD", "JIBRI_XMPP_PASSWORD"] {
+        for name in ["DOVECOT_MASTER_PASS", "REDISMASTERPASS", "GAUSSDB_PASSWORD", "JIBRI_XMPP_PASSWORD"] {
             assert!(!may_be_empty(name, false) && may_be_empty(name, true), "{name}");
         }
         for name in [
             "JWT_SECRET",
+            "GITLAB_ROOT_PASSWORD",
             "DB_PASSWORD",
             "MYSQL_ROOT_PASSWORD",
             "SECRET_KEY",
