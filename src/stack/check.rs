@@ -299,7 +299,10 @@ fn ports(checker: &mut Checker<'_>, name: &str, service: &Node) {
     for port in service.get("ports").and_then(Node::list).unwrap_or_default() {
         let field = |key: &str| port.get(key).and_then(Node::scalar).unwrap_or_default();
         let (published, host) = (field("published"), field("host_ip"));
-        let shown = if published.is_empty() { field("target") } else { published };
+        let shown = match published.is_empty() {
+            true => format!("{} at a port of the engine's choice,", field("target")),
+            false => published.to_string(),
+        };
         // An address that somebody chose is a choice.
         if is_every(host) {
             checker.add("port-public", port.place, format!("`{name}` publishes {shown} on every address"));

@@ -12,6 +12,8 @@ const DEPTH_LIMIT: usize = 16;
 /// The longest text that a value may become, in bytes, and all values of a stack together.
 const TEXT_LIMIT: usize = 256 << 10;
 const TOTAL_LIMIT: usize = 16 << 20;
+/// How many variables without a value are told.
+const MISSING_SHOWN: usize = 20;
 
 /// The variables of a stack, and which were asked for in vain.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +24,8 @@ pub struct Variables {
     pub used: BTreeSet<String>,
     /// Those of services that are passed on from whoever starts the stack: where, and their names.
     pub passed: BTreeSet<(Place, String)>,
+    /// Those that must have a value and have none: where, and what is said then.
+    missing: Vec<(Place, String)>,
     /// Variables without a value and without a default, and where they are used.
     pub unset: BTreeMap<String, Place>,
 }
@@ -51,16 +55,32 @@ impl Variables {
         self.values.get(name).map(String::as_str)
     }
 
-    /// Expands all text below a node; keys stay as they are. `name` is the file's.
+    /// Expands all text below a node; keys stay as they are. `name` is the file's. All variables that must have a value
+    /// and have none are told at once.
     pub fn expand(&mut self, node: &mut Node, name: &str) -> Result<(), Error> {
+        self.missing.clear();
+        self.below(node, name)?;
+        self.missing.sort();
+        self.missing.dedup();
+        let Some((first, _)) = self.missing.first() else { return Ok(()) };
+        let told = |(at, (place, what)): (usize, &(Place, String))| match at {
+            0 => what.clone(),
+            _ => format!("line {}: {what}", place.line),
+        };
+        let what = self.missing.iter().enumerate().take(MISSING_SHOWN).map(told).collect::<Vec<_>>().join("; ");
+        Err(Error::Yaml { file: name.into(), line: first.line, what })
+    }
+
+    fn below(&mut self, node: &mut Node, name: &str) -> Result<(), Error> {
         match &mut node.value {
             Value::Text(text) if text.contains('$') => {
                 let place = node.place;
-                let expanded = self.text(text, place, 0).map_err(|what| Error::Yaml {
-                    file: name.into(),
-                    line: place.line,
-                    what,
-                })?;
+                let known = self.missing.len();
+                let expanded = match self.text(text, place, 0) {
+                    Ok(expanded) => expanded,
+                    Err(_) if self.missing.len() > known => return Ok(()),
+                    Err(what) => return Err(Error::Yaml { file: name.into(), line: place.line, what }),
+                };
                 self.expanded += expanded.len();
                 if self.expanded > TOTAL_LIMIT {
                     let what = format!("variables become more than {TOTAL_LIMIT} bytes of text");
@@ -68,8 +88,8 @@ impl Variables {
                 }
                 *text = expanded;
             }
-            Value::List(list) => list.iter_mut().try_for_each(|node| self.expand(node, name))?,
-            Value::Map(map) => map.values_mut().try_for_each(|(_, node)| self.expand(node, name))?,
+            Value::List(list) => list.iter_mut().try_for_each(|node| self.below(node, name))?,
+            Value::Map(map) => map.values_mut().try_for_each(|(_, node)| self.below(node, name))?,
             _ => {}
         }
         Ok(())
@@ -127,8 +147,14 @@ impl Variables {
             "" => Ok(self.value(name, place)),
             _ if operation.starts_with(":-") => filled.map_or_else(|| self.text(word(2), place, depth + 1), Ok),
             _ if operation.starts_with('-') => value.map_or_else(|| self.text(word(1), place, depth + 1), Ok),
-            _ if operation.starts_with(":?") => filled.ok_or_else(|| required(2)),
-            _ if operation.starts_with('?') => value.ok_or_else(|| required(1)),
+            _ if operation.starts_with([':', '?']) && operation.trim_start_matches(':').starts_with('?') => {
+                let (found, skip) = if operation.starts_with(':') { (filled, 2) } else { (value, 1) };
+                found.ok_or_else(|| {
+                    let what = required(skip);
+                    self.missing.push((place, what.clone()));
+                    what
+                })
+            }
             _ if operation.starts_with(":+") => {
                 filled.map_or(Ok(String::new()), |_| self.text(word(2), place, depth + 1))
             }
@@ -220,6 +246,16 @@ mod tests {
         assert!(error.to_string().contains("bytes of text"), "{error}");
         let deep = "${N:-".repeat(40) + &"}".repeat(40);
         assert!(variables().text(&deep, Place::default(), 0).unwrap_err().contains("deep"));
+        let line = |line, text| Node::text(Place { file: 0, line }, text);
+        let list = vec![
+            line(9, "${NONE:?b}"),
+            line(3, "${A}${EMPTY:?a}"),
+            line(3, "${EMPTY:?a}"),
+            line(5, "$A"),
+            line(9, "${NONE:?b}"),
+        ];
+        let error = variables().expand(&mut Node::new(Place::default(), Value::List(list)), "c.yaml").unwrap_err();
+        assert_eq!(error.to_string(), "`c.yaml`, line 3: `EMPTY` has no value: a; line 9: `NONE` has no value: b");
         let mut unset = variables();
         let place = Place { file: 0, line: 7 };
         unset.text("${NONE}${NONE:-}$OTHER", place, 0).unwrap();

@@ -309,7 +309,7 @@ fn keys(map: &Map, known: Keys, path: &str, file: &str) -> Result<(), Error> {
             return Err(Error::UnknownKey {
                 file: file.into(),
                 line: place.line,
-                hint: suggestion(&key, &names, ""),
+                hint: suggestion(&key, &names, "the keys are"),
                 what: format!("there is no key `{key}`{within}"),
             });
         };

@@ -38,9 +38,9 @@ pub fn look(checker: &mut Checker<'_>, name: &str, service: &Node) {
     let podman = checker.stack.engine == Some(Kind::Podman);
     match (runtime, wish.filter(|_| wants && !asks)) {
         // NVIDIA's older form, which docker hears, or refuses.
-        (Some(_), Some(_)) if checker.stack.engine == Some(Kind::Docker) => {}
-        (Some(node), Some(_)) if !podman => {
-            let what = "asks for GPUs with `runtime: nvidia`, which docker knows and podman does not";
+        (Some(_), wish) if checker.stack.engine == Some(Kind::Docker) && (wish.is_some() || asks) => {}
+        (Some(node), wish) if !podman && (wish.is_some() || asks) => {
+            let what = "has `runtime: nvidia`, which docker knows and podman does not";
             checker.add_warning("gpu-ignored", node.place, format!("`{name}` {what}"));
         }
         (Some(node), _) => {

@@ -451,6 +451,7 @@ fn every_rule_fires_and_only_where_it_should() {
                 "environment: {TOKENS: 3, MAX_TOKEN: '100', COST_PER_TOKEN: 0.002, SECONDS_TO_RESET_PASSWORD: 3600, TTL_OF_TOKEN: 15m}",
                 "environment: {NEXT_PUBLIC_API_KEY: k2J9xQ7vRt4Wm8ZsX, VITE_MAP_TOKEN: k2J9xQ7vRt4Wm8ZsX, PUBLIC_ACCESS_KEY: x}",
                 "environment: {TOKEN: '', GITHUB_TOKEN: , API_KEY: '${UNSET_ONE:-}', OPENAI_API_KEY: '${UNSET_ONE}'}",
+                "environment: {MINIO_ACCESS_KEY: k2J9xQ7vRt4Wm8ZsX}",
                 "environment: {OAUTH_GITHUB_APP_SECRET: '', SMTP_PASSWORD: '', DOVECOT_MASTER_PASS: '${UNSET_ONE:-}'}",
                 "environment: {DATABASE_URL: 'postgres://me:${FROM_OUTSIDE}@db/x', REDIS_URL: 'redis://:$$PASS@r'}",
                 "environment: {DB_PASSWORD: '$$DB_PASS', JWT_SECRET: '$${JWT}', API_KEY: '$$(cat /run/x)'}",
@@ -587,6 +588,26 @@ fn an_engine_of_a_desktop_is_found_below_a_home_if_it_is_there() {
 }
 
 #[test]
+fn a_home_has_folders_of_its_own_also_roots() {
+    let folder = tempfile::tempdir().unwrap();
+    for (home, source, expected) in [
+        ("/root", "~/data", false),
+        ("/root", "/root/data", false),
+        ("/root", "~", true),
+        ("/root", "~/.ssh", true),
+        ("/root", "~/.config/x", true),
+        ("/home/bob", "/root/data", true),
+        ("/home/bob", "~/data", false),
+    ] {
+        std::fs::write(folder.path().join("compose.yaml"), format!("{GOOD}    volumes: ['{source}:/x']\n")).unwrap();
+        let environment = [("HOME".to_string(), home.to_string())].into();
+        let request = Request { folder: Some(folder.path().into()), environment, ..Request::default() };
+        let findings = check(&Stack::load(&request).unwrap(), &policy(&[]).unwrap(), false).findings;
+        assert_eq!(findings.iter().any(|finding| finding.rule == "host-mount"), expected, "{source} of {home}");
+    }
+}
+
+#[test]
 fn what_is_in_the_project_is_its_own_wherever_it_lies() {
     for (folder, source, expected) in [
         ("/root/app", "./data", false),
@@ -636,20 +657,32 @@ fn one_place_is_told_once_and_says_how_many_services_have_it() {
 }
 
 #[test]
+fn a_port_that_nobody_chose_is_told_as_that() {
+    for (port, expected) in [
+        ("80", "`a` publishes 80 at a port of the engine's choice, on every address"),
+        ("8080:80", "`a` publishes 8080 on every address"),
+    ] {
+        let found =
+            findings(&changed("- ports:").replace("restart", &format!("ports: ['{port}']\n    restart")), false);
+        assert_eq!(found.iter().map(|one| one.message.as_str()).collect::<Vec<_>>(), [expected]);
+    }
+}
+
+#[test]
 fn nvidias_older_request_is_a_request_to_docker() {
-    let text = changed("runtime: nvidia\n    environment: [NVIDIA_VISIBLE_DEVICES=all]");
+    use crate::engine::Kind::{Docker, Podman};
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("compose.yaml"), text).unwrap();
-    let told = |engine| {
+    let told = |asks: &str, engine| {
+        std::fs::write(folder.path().join("compose.yaml"), changed(&format!("runtime: nvidia\n    {asks}"))).unwrap();
         let request = Request { folder: Some(folder.path().into()), engine, ..Request::default() };
         let findings = check(&Stack::load(&request).unwrap(), &policy(&[]).unwrap(), false).findings;
-        findings.iter().map(|finding| finding.severity).collect::<Vec<_>>()
+        findings.iter().filter(|one| one.line == Some(15)).map(|one| one.severity).collect::<Vec<_>>()
     };
-    use crate::engine::Kind::{Docker, Podman};
-    assert_eq!(
-        (told(None), told(Some(Docker)), told(Some(Podman))),
-        (vec![Severity::Warning], vec![], vec![Severity::Error])
-    );
+    for asks in ["environment: [NVIDIA_VISIBLE_DEVICES=all]", "gpus: all"] {
+        let all = (told(asks, None), told(asks, Some(Docker)), told(asks, Some(Podman)));
+        assert_eq!(all, (vec![Severity::Warning], vec![], vec![Severity::Error]), "{asks}");
+    }
+    assert_eq!(told("tty: true", Some(Docker)), [Severity::Error]);
 }
 
 #[test]
