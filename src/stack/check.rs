@@ -282,7 +282,7 @@ fn aside(checker: &mut Checker<'_>, name: &str, service: &Node) {
     if let Some((node, runtime)) = service.get("runtime").and_then(|node| Some((node, node.scalar()?))) {
         let is_name = runtime.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
         let is_known = RUNTIMES.contains(&runtime) || FAMILIES.iter().any(|family| runtime.starts_with(family));
-        if !runtime.is_empty() && !(is_name && is_known) {
+        if !(runtime.is_empty() || is_name && is_known) {
             checker.add("provider", node.place, format!("`{name}` has the runtime `{runtime}`, a program of the host"));
         }
     }

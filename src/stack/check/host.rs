@@ -278,7 +278,7 @@ fn is_engine(stack: &Stack, path: &str) -> bool {
     // Below /run/user every user has a folder.
     let parts: Vec<&str> = path.split('/').collect();
     let known = match parts[..] {
-        ["", "run", "user", _, ref rest @ ..] if rest.is_empty() => "/run/user".to_string(),
+        ["", "run", "user", _] => "/run/user".to_string(),
         ["", "run", "user", _, ref rest @ ..] => format!("/run/user/{}", rest.join("/")),
         _ => path.to_string(),
     };

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::stack::known::{Known, known};
 use crate::stack::load::Stack;
 use crate::stack::node::Node;
+use crate::stack::ports::is_every;
 
 /// Variables of images that begin as root, and become somebody whose number is given.
 const NUMBERS: [&str; 6] = ["GID", "PGID", "PUID", "UID", "USER_GID", "USER_UID"];
@@ -14,6 +15,9 @@ const PUBLISHERS: [&str; 3] = ["linuxserver/", "hotio/", "binhex/"];
 const PROGRAMS: [&str; 14] = [
     "apk", "apt", "apt-get", "chown", "dnf", "gosu", "npm", "pip", "pip3", "runuser", "setpriv", "su", "su-exec", "yum",
 ];
+
+/// Ports of mail, names, shells and games.
+const OTHERS: [&str; 10] = ["22", "25", "53", "110", "143", "465", "587", "993", "995", "25565"];
 
 /// Why a finding of a service is not answered, although it could be written.
 pub fn reason(service: &Node, rule: &str) -> Option<&'static str> {
@@ -29,6 +33,8 @@ pub fn reason(service: &Node, rule: &str) -> Option<&'static str> {
         "memory-limit" | "cpu-limit" if asks_for_gpu(service) => {
             Some("it has a GPU, and what its model needs beside is not known")
         }
+        "port-public" => are_for_others(service)
+            .then_some("others are to reach it there, and no proxy stands before mail, names or a VPN"),
         "root-user" => known?.user.map(
             |_| "the image can run as its own user, but root was chosen, or what it reads and writes is the host's",
         ),
@@ -54,7 +60,7 @@ fn read_only(service: &Node, known: &Known) -> Option<&'static str> {
 /// Whether a service that nothing is known of begins as root, as far as its file says.
 pub fn begins_as_root(service: &Node) -> bool {
     let environment = service.get("environment");
-    let is_number = |name: &&str| environment.and_then(|environment| environment.get(name)).is_some();
+    let is_number = |name: &str| environment.and_then(|environment| environment.get(name)).is_some();
     let image = text(service, "image");
     let user = text(service, "user").split(':').next().unwrap_or_default();
     let is_other = !matches!(user, "" | "0" | "root");
@@ -66,7 +72,7 @@ pub fn begins_as_root(service: &Node) -> bool {
     let runs = words(service).iter().any(|word| word.split(splits).any(is_program));
     !is_other
         && (matches!(user, "0" | "root")
-            || NUMBERS.iter().any(|name| is_number(&name))
+            || NUMBERS.iter().any(|name| is_number(name))
             || PUBLISHERS.iter().any(|publisher| image.contains(publisher))
             || runs)
 }
@@ -77,6 +83,14 @@ pub fn words(service: &Node) -> Vec<&str> {
         node.scalar().into_iter().chain(node.list().unwrap_or_default().iter().filter_map(Node::scalar))
     })
     .collect()
+}
+
+/// Whether all that a service publishes on every address is for others than this machine, and nothing that HTTP is.
+fn are_for_others(service: &Node) -> bool {
+    let ports = service.get("ports").and_then(Node::list).unwrap_or_default();
+    let mut public = ports.iter().filter(|port| is_every(text(port, "host_ip"))).peekable();
+    let is_one = |port: &Node| text(port, "protocol") == "udp" || OTHERS.contains(&text(port, "target"));
+    public.peek().is_some() && public.all(is_one)
 }
 
 fn asks_for_gpu(service: &Node) -> bool {

@@ -196,6 +196,15 @@ fn what_would_keep_a_service_from_starting_is_left() {
     let (text, left) = answered("    image: x\n    privileged: true\n");
     assert!(!text.contains("cap_drop"), "{text}");
     assert!(left.iter().any(|line| line.starts_with("capabilities-kept: left: it is privileged")), "{left:#?}");
+    // A VPN, and mail; a page beside them is none of those.
+    for (ports, is_left) in
+        [("['51820:51820/udp']", true), ("['25:25', '53:53/udp']", true), ("['51820:51820/udp', '8080:80']", false)]
+    {
+        let (text, left) = answered(&format!("    image: x\n    ports: {ports}\n"));
+        assert_eq!(text.contains(&format!("ports: {ports}")), is_left, "{text}");
+        let why = "port-public: left: others are to reach it there";
+        assert_eq!(left.iter().any(|line| line.starts_with(why)), is_left, "{left:#?}");
+    }
     // A model server.
     let (text, left) = answered("    image: x\n    gpus: all\n");
     assert!(!text.contains("mem_limit") && !text.contains("cpus"), "{text}");
