@@ -146,6 +146,9 @@ pub struct Check {
     /// Harden the files: write what answers the findings into them, and show it as a diff
     #[arg(long)]
     pub fix: bool,
+    /// Write also what depends on images that are not known; services may not start with it
+    #[arg(long, requires = "fix")]
+    pub fix_unknown: bool,
     /// Show what --fix would write, and write nothing
     #[arg(long, requires = "fix")]
     pub dry_run: bool,

@@ -26,7 +26,7 @@ pub fn run(args: &Check, stack: &Stack, request: &Request, session: &Session) ->
         print(&report, COMMAND, rules(), false, session)?;
         return refused(&report);
     }
-    let fixed = fix(request, &policy)?;
+    let fixed = fix(request, &policy, args.fix_unknown)?;
     if !args.dry_run {
         fixed.write()?;
     }

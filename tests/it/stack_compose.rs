@@ -167,11 +167,22 @@ fn a_fix_is_shown_as_a_diff_and_the_exit_code_is_that_of_what_is_left() {
     let ingot = Ingot::new();
     std::fs::write(ingot.path("compose.yaml"), text).unwrap();
     let ran = ingot.run(["stack", "check", "--fix", "--dry-run"]).ok();
-    let diff = "--- a/compose.yaml\n+++ b/compose.yaml\n@@ -1,4 +1,11 @@\n services:\n   web:\n     image: web:1  # ours\n-    restart: always\n+    restart: \"on-failure:5\"\n+    read_only: true\n";
+    let diff = "--- a/compose.yaml\n+++ b/compose.yaml\n@@ -1,4 +1,7 @@\n services:\n   web:\n     image: web:1  # ours\n-    restart: always\n+    restart: \"on-failure:5\"\n+    security_opt: [\"no-new-privileges:true\"]\n+    cpus: 1.0\n+    pids_limit: 2048\n\n";
     assert!(ran.stdout.starts_with(diff), "{}", ran.stdout);
     assert!(ran.stdout.contains("        left: the digest is in a registry, which is not asked\n"), "{}", ran.stdout);
     assert!(ran.stderr.starts_with("would write compose.yaml\nnote: "), "{}", ran.stderr);
+    let by_hand = "note: `web`: `web:1` is not known, so `cap_drop`, `healthcheck`, `mem_limit`, `user`, `read_only` is left to you: try one after the other\n";
+    assert!(ran.stderr.contains(by_hand), "{}", ran.stderr);
     assert_eq!(std::fs::read_to_string(ingot.path("compose.yaml")).unwrap(), text);
+    let ran = ingot.run(["stack", "check", "--fix", "--fix-unknown", "--dry-run"]).ok();
+    assert!(
+        ran.stdout.contains("+    read_only: true\n") && ran.stdout.contains("+    cap_drop: [ALL]\n"),
+        "{}",
+        ran.stdout
+    );
+    let tried = "note: `web`: `web:1` is not known, and `cap_drop`, `mem_limit`, `read_only` may keep it from starting: try it\n";
+    assert!(ran.stderr.contains(tried), "{}", ran.stderr);
+    assert!(ingot.run(["stack", "check", "--fix-unknown"]).exits(2).stderr.contains("--fix"));
     assert!(ingot.run(["stack", "check", "--fix"]).ok().stderr.starts_with("wrote compose.yaml\n"));
     assert!(std::fs::read_to_string(ingot.path("compose.yaml")).unwrap().contains("    image: web:1  # ours\n"));
     let socket = "services:\n  web:\n    image: web\n    volumes: [\"/var/run/docker.sock:/x\"]\n";

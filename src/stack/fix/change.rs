@@ -37,6 +37,8 @@ pub struct Change {
 pub struct Fix {
     pub rule: &'static str,
     pub changes: Vec<Change>,
+    /// Whether some of it is left on purpose, and found again.
+    pub is_partial: bool,
 }
 
 impl Val {
@@ -87,8 +89,7 @@ impl Change {
             Op::Loopback => {
                 let Value::List(ports) = &mut descend(service, &self.path).value else { return };
                 for port in ports {
-                    let host = port.get("host_ip").and_then(Node::scalar).unwrap_or_default();
-                    if let Some(own) = loopback(host) {
+                    if let Some(own) = moved(port) {
                         *descend(port, &["host_ip"]) = Val::text(own).node();
                     }
                 }
@@ -100,6 +101,24 @@ impl Change {
 /// The address of this machine alone, instead of one that means every address.
 pub fn loopback(host: &str) -> Option<&'static str> {
     is_every(host).then_some(if host.contains(':') { "::1" } else { "127.0.0.1" })
+}
+
+/// The address that a port of a service gets instead of every address, if it gets one.
+pub fn moved(port: &Node) -> Option<&'static str> {
+    let field = |key: &str| port.get(key).and_then(Node::scalar).unwrap_or_default();
+    loopback(field("host_ip")).filter(|_| !is_outward(field("published"), field("protocol"), field("mode")))
+}
+
+/// Ports of the host that others knock at, whatever stands behind them: the web itself, mail, names, logs, calls, games.
+const OUTWARD: [u16; 31] = [
+    20, 21, 22, 25, 53, 80, 110, 123, 143, 443, 465, 514, 587, 636, 853, 990, 993, 995, 1514, 1515, 1883, 3478, 4190,
+    5222, 5269, 5349, 6514, 6881, 8883, 22000, 25565,
+];
+
+/// Whether a port is of use only to others: no proxy stands before it. A swarm takes no address at all.
+pub fn is_outward(published: &str, protocol: &str, mode: &str) -> bool {
+    let first = published.split('-').next().and_then(|port| port.parse().ok());
+    matches!(protocol, "udp" | "sctp") || !mode.is_empty() || first.is_some_and(|port| OUTWARD.contains(&port))
 }
 
 /// The value at a path; mappings are made where there are none.

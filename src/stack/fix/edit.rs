@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use saphyr_parser::ScalarStyle;
 
-use super::change::{Change, Op, Val, loopback};
+use super::change::{Change, Op, Val, is_outward, loopback};
 use super::source::{Habit, Kind, Part, Reason, Source};
 use crate::stack::render;
 
@@ -142,10 +142,11 @@ fn lines_after(source: &Source, part: &Part, lines: &[String]) -> Edit {
     (at..at, text)
 }
 
-/// Every port on every address becomes one of this machine.
+/// Every port on every address becomes one of this machine, but for those that only others knock at.
 fn ports(source: &Source, service: &Part) -> Result<Vec<Edit>, Reason> {
     let (_, ports) = source.entry(service, "ports").ok_or("its ports stand elsewhere")?;
     let Kind::List(_, items) = &ports.kind else { return Err("its ports are an alias".into()) };
+    let text = |item, key| source.entry(item, key).map_or("", |(_, value)| default(source.key(value)));
     let mut edits = Vec::new();
     for item in items {
         match &item.kind {
@@ -154,6 +155,7 @@ fn ports(source: &Source, service: &Part) -> Result<Vec<Edit>, Reason> {
             }
             Kind::Scalar(_) => edits.extend(short_port(source, item)?),
             Kind::Map(..) => match source.entry(item, "host_ip") {
+                _ if is_outward(text(item, "published"), text(item, "protocol"), text(item, "mode")) => {}
                 None => edits.push(insert(source, item, "host_ip", &Val::text("127.0.0.1"))?),
                 Some((key, value)) => {
                     if let Some(own) = loopback(source.key(value)) {
@@ -181,6 +183,14 @@ fn short_port(source: &Source, item: &Part) -> Result<Option<Edit>, Reason> {
         }
     }
     let start = item.at.start + skip;
+    let published = match colons[..] {
+        [] => "",
+        [end] => text.get(..end).unwrap_or_default(),
+        [first, second, ..] => text.get(first + 1..second).unwrap_or_default(),
+    };
+    if is_outward(default(published), text.rsplit_once('/').map_or("", |(_, protocol)| protocol), "") {
+        return Ok(None);
+    }
     Ok(match colons[..] {
         [] => Some((start..start, "127.0.0.1::".into())),
         [_] => Some((start..start, "127.0.0.1:".into())),
@@ -194,6 +204,13 @@ fn short_port(source: &Source, item: &Part) -> Result<Option<Edit>, Reason> {
         }
         _ => return Err("a port is written in an unusual way".into()),
     })
+}
+
+/// What a port is without the variable that it may come from: `${PORT:-443}` is 443. What the stack has of it is held against
+/// what the file becomes.
+fn default(text: &str) -> &str {
+    let inner = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    inner.and_then(|inner| inner.split_once('-')).map_or(text, |(_, value)| value)
 }
 
 fn is_size(text: &str) -> bool {

@@ -7,9 +7,11 @@
 
 mod change;
 mod edit;
-mod leave;
+mod needs;
 mod plan;
 mod source;
+#[cfg(test)]
+mod starts_tests;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,7 @@ use std::path::PathBuf;
 use serde_json::Value as Json;
 
 use self::change::{Fix, Op};
+use self::plan::Plan;
 use self::source::{Reason, Source};
 use super::check::inspect;
 use super::load::{Overlay, Request, Role, Stack, named};
@@ -101,9 +104,10 @@ fn finish(files: Vec<(&str, fs::Replacement)>) -> Result<()> {
     Ok(())
 }
 
-/// Answers what can be answered of a stack's findings. Nothing is written.
-pub fn fix(request: &Request, policy: &Policy) -> Result<Fixed> {
-    let mut fixer = Fixer::new(request, policy)?;
+/// Answers what can be answered of a stack's findings. Nothing is written. `guesses`: also what depends on images that are not
+/// known.
+pub fn fix(request: &Request, policy: &Policy, guesses: bool) -> Result<Fixed> {
+    let mut fixer = Fixer::new(request, policy, guesses)?;
     let before = fixer.findings(&fixer.shown)?;
     // What one service gets, another may have from it: nobody is edited for nothing.
     let names = fixer.order();
@@ -122,6 +126,7 @@ type Fired = BTreeMap<String, BTreeSet<String>>;
 struct Fixer<'a> {
     request: &'a Request,
     policy: &'a Policy,
+    guesses: bool,
     /// The stack that was asked for, and the one with the services of every profile.
     shown: Stack,
     all: Stack,
@@ -140,12 +145,12 @@ struct Tried {
 }
 
 impl<'a> Fixer<'a> {
-    fn new(request: &'a Request, policy: &'a Policy) -> Result<Self> {
+    fn new(request: &'a Request, policy: &'a Policy, guesses: bool) -> Result<Self> {
         let texts = Overlay::new();
         let shown = Stack::load(request)?;
         let all = everything(request, &texts).unwrap_or_else(|_| shown.clone());
         let closed = closed(request, &all);
-        Ok(Fixer { request, policy, shown, all, texts, closed, left: BTreeMap::new() })
+        Ok(Fixer { request, policy, guesses, shown, all, texts, closed, left: BTreeMap::new() })
     }
 
     fn findings(&self, stack: &Stack) -> Result<Vec<(String, Finding)>> {
@@ -200,43 +205,59 @@ impl<'a> Fixer<'a> {
 
     /// Makes the fixes of one service: all at once, or, if that is not right, those that are right one by one.
     fn service(&mut self, name: &str) -> Result<()> {
-        let fixes = self.fixes(name)?;
-        if fixes.is_empty() {
+        let planned = self.plan(name, &BTreeSet::new())?;
+        let key = |rule: &str| (name.to_string(), rule.to_string());
+        for (rule, why) in &planned.left {
+            self.left.insert(key(rule), why.clone());
+        }
+        if planned.fixes.is_empty() {
             return Ok(());
         }
-        if let Ok(tried) = self.attempt(name, &fixes, 0) {
+        if let Ok(tried) = self.attempt(name, &planned.fixes, 0) {
             self.keep(tried);
-            fixes.iter().for_each(|fix| drop(self.left.remove(&(name.to_string(), fix.rule.to_string()))));
+            let whole = planned.fixes.iter().filter(|fix| !fix.is_partial);
+            whole.for_each(|fix| drop(self.left.remove(&key(fix.rule))));
             return Ok(());
         }
-        for fix in fixes {
-            let key = (name.to_string(), fix.rule.to_string());
-            let mut reason = Reason::new();
-            for way in 0..WAYS {
-                match self.attempt(name, std::slice::from_ref(&fix), way) {
-                    Ok(tried) => {
-                        self.keep(tried);
-                        reason.clear();
-                        break;
-                    }
-                    Err(why) if reason.is_empty() => reason = why,
-                    Err(_) => {}
+        let mut given_up = BTreeSet::new();
+        for rule in planned.fixes.iter().map(|fix| fix.rule) {
+            // What one rule needs may depend on what another could do.
+            let planned = self.plan(name, &given_up)?;
+            let Some(fix) = planned.fixes.into_iter().find(|fix| fix.rule == rule) else { continue };
+            match self.one(name, &fix) {
+                Ok(()) if fix.is_partial => {}
+                Ok(()) => drop(self.left.remove(&key(rule))),
+                Err(why) => {
+                    given_up.insert(rule);
+                    self.left.insert(key(rule), why);
                 }
-            }
-            if reason.is_empty() {
-                self.left.remove(&key);
-            } else {
-                self.left.insert(key, reason);
             }
         }
         Ok(())
     }
 
-    fn fixes(&self, name: &str) -> Result<Vec<Fix>> {
+    /// Makes one fix, in the first way that is right.
+    fn one(&mut self, name: &str, fix: &Fix) -> Result<(), Reason> {
+        let mut reason = None;
+        for way in 0..WAYS {
+            match self.attempt(name, std::slice::from_ref(fix), way) {
+                Ok(tried) => {
+                    self.keep(tried);
+                    return Ok(());
+                }
+                Err(why) => drop(reason.get_or_insert(why)),
+            }
+        }
+        reason.map_or(Ok(()), Err)
+    }
+
+    /// What is to be done about a service's findings, but for those of some rules.
+    fn plan(&self, name: &str, without: &BTreeSet<&str>) -> Result<Plan> {
         let fired = self.fired(&self.all)?;
-        let rules: BTreeSet<&str> = fired.get(name).into_iter().flatten().map(String::as_str).collect();
+        let rules = fired.get(name).into_iter().flatten().map(String::as_str);
+        let rules: BTreeSet<&str> = rules.filter(|rule| !without.contains(rule)).collect();
         let service = self.all.root.get("services").and_then(|services| services.get(name));
-        Ok(service.map(|service| plan::fixes(&self.all, service, &rules)).unwrap_or_default())
+        Ok(service.map(|service| plan::plan(&self.all, service, &rules, self.guesses)).unwrap_or_default())
     }
 
     fn keep(&mut self, tried: Tried) {
@@ -286,6 +307,9 @@ impl<'a> Fixer<'a> {
         let mut ways: Vec<&(PathBuf, Source)> =
             there.iter().rev().filter(|(_, source)| edit::has(source, name, &change.path)).collect();
         if ways.is_empty() {
+            if self.is_chosen(name, change) {
+                return Err("its value comes from a variable, by an anchor or another service".into());
+            }
             ways = there.iter().collect();
         }
         let Some((path, source)) = ways.get(way % ways.len().max(1)) else { return Err(reason) };
@@ -295,6 +319,18 @@ impl<'a> Fixer<'a> {
         let text = edit::edit(source, name, whole.as_ref().unwrap_or(change))?;
         texts.insert(path.clone(), text);
         Ok(())
+    }
+
+    /// Whether a value that would be replaced comes out of a variable, wherever it stands.
+    fn is_chosen(&self, name: &str, change: &change::Change) -> bool {
+        let mut at = self.all.root.get("services").and_then(|services| services.get(name));
+        for key in &change.path {
+            at = at.and_then(|node| node.get(key));
+        }
+        let Some((node, key)) = at.zip(change.path.last()) else { return false };
+        let line = self.all.line(node.place);
+        let written = line.find(&format!("{key}:")).and_then(|at| line.get(at..)).unwrap_or(line);
+        matches!(change.op, Op::Set(_)) && written.split(',').next().is_some_and(|value| value.contains('$'))
     }
 
     /// A change of a list as the whole list.
@@ -331,7 +367,10 @@ impl<'a> Fixer<'a> {
         }
         let (before, after) = (self.fired(&self.all), self.fired(&tried.all));
         let (Ok(before), Ok(after)) = (before, after) else { return Err("it could not be checked".into()) };
-        let still = fixes.iter().find(|fix| after.get(name).is_some_and(|rules| rules.contains(fix.rule)));
+        let still = fixes
+            .iter()
+            .filter(|fix| !fix.is_partial)
+            .find(|fix| after.get(name).is_some_and(|rules| rules.contains(fix.rule)));
         if let Some(fix) = still {
             return Err(format!("`{}` would still be found", fix.rule));
         }
@@ -344,7 +383,7 @@ impl<'a> Fixer<'a> {
     /// Whether what another service got with this one is what its own fixes would have been.
     fn shared(&self, other: &str, before: &Json, after: &Json) -> Result<(), String> {
         let mut own = self.all.root.clone();
-        apply(&mut own, other, &self.fixes(other).unwrap_or_default());
+        apply(&mut own, other, &self.plan(other, &BTreeSet::new()).unwrap_or_default().fixes);
         let own = own.get("services").and_then(|services| services.get(other)).map(json).unwrap_or_default();
         let keys = after.as_object().into_iter().chain(before.as_object()).flat_map(|map| map.keys());
         for key in keys {
@@ -355,6 +394,28 @@ impl<'a> Fixer<'a> {
         Ok(())
     }
 
+    /// A line for each service of which too little is known: what is left to be done, or what to try.
+    fn by_hand(&self, fixed: &BTreeSet<(String, String)>, still: &BTreeSet<(String, String)>) -> Vec<String> {
+        let keys = |name: &str, found: &BTreeSet<(String, String)>| {
+            let own = found.iter().filter(|(service, _)| service == name);
+            own.filter_map(|(_, rule)| plan::by_hand(rule)).map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+        };
+        let mut lines = Vec::new();
+        for (name, why) in self.shown.services().filter_map(|(name, service)| Some((name, plan::is_strange(service)?)))
+        {
+            match (keys(name, fixed), keys(name, still)) {
+                (written, _) if self.guesses && !written.is_empty() => {
+                    lines.push(format!("`{name}`: {why}, and {written} may keep it from starting: try it"));
+                }
+                (_, left) if !left.is_empty() => {
+                    lines.push(format!("`{name}`: {why}, so {left} is left to you: try one after the other"));
+                }
+                _ => {}
+            }
+        }
+        lines
+    }
+
     fn done(self, before: &[(String, Finding)]) -> Result<Fixed> {
         let after = self.findings(&self.shown)?;
         let key = |(service, finding): &(String, Finding)| (service.clone(), finding.rule.clone());
@@ -362,30 +423,17 @@ impl<'a> Fixer<'a> {
         let fixed: BTreeSet<_> = before.iter().map(key).filter(|key| !still.contains(key)).collect();
         let mut rules: Vec<&str> = fixed.iter().map(|(_, rule)| rule.as_str()).collect();
         rules.sort_unstable();
-        rules.dedup();
         let mut advice: Vec<String> = Vec::new();
-        for rule in rules {
-            let is_guess = |name: &str| {
-                let service = self.shown.root.get("services").and_then(|services| services.get(name));
-                service.is_some_and(|service| plan::is_guess(service, rule))
-            };
-            let names = fixed.iter().filter(|(name, fixed)| fixed == rule && is_guess(name));
-            let names: Vec<String> = names.map(|(name, _)| format!("`{name}`")).collect();
-            let names = if names.is_empty() { "them all".into() } else { names.join(", ") };
-            if let Some(line) = plan::advice(rule, &names).filter(|line| !advice.contains(line)) {
-                advice.push(line);
+        for line in rules.into_iter().filter_map(plan::advice) {
+            if !advice.iter().any(|old| old == line) {
+                advice.push(line.to_string());
             }
         }
+        advice.extend(self.by_hand(&fixed, &still));
         let mut report = Report { files: self.shown.files.len(), ..Report::default() };
         for (service, mut finding) in after {
-            let node = self.shown.root.get("services").and_then(|services| services.get(&service));
-            let known = node.and_then(|node| leave::reason(node, &finding.rule));
-            let variable = node.is_some_and(|node| {
-                finding.rule == "restart-always" && leave::is_variable(&self.shown, node, "restart")
-            });
-            let known = known.or(variable.then_some("its value comes from a variable"));
-            let why = self.left.get(&(service, finding.rule.clone())).cloned();
-            let why = why.or(known.map(str::to_string)).unwrap_or_else(|| plan::decision(&finding.rule).to_string());
+            let why = self.left.get(&(service, finding.rule.clone()));
+            let why = why.map_or_else(|| plan::decision(&finding.rule).to_string(), Clone::clone);
             finding.details.push(format!("left: {why}"));
             report.findings.push(finding);
         }

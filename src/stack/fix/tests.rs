@@ -2,12 +2,12 @@ use super::*;
 use crate::stack::{policy, yaml};
 use proptest::prelude::*;
 
-struct Project {
+pub(super) struct Project {
     folder: tempfile::TempDir,
 }
 
 impl Project {
-    fn new(files: &[(&str, &str)]) -> Project {
+    pub(super) fn new(files: &[(&str, &str)]) -> Project {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = folder.path().join(name);
@@ -21,11 +21,17 @@ impl Project {
         Request { folder: Some(self.folder.path().into()), ..Request::default() }
     }
 
+    /// Whatever is known of the images: what is written here is looked at as text.
     fn fix(&self) -> Fixed {
-        fix(&self.request(), &policy(&[]).unwrap()).unwrap_or_else(|error| panic!("{error}"))
+        fix(&self.request(), &policy(&[]).unwrap(), true).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn read(&self, name: &str) -> String {
+    /// What is written of itself.
+    pub(super) fn careful(&self) -> Fixed {
+        fix(&self.request(), &policy(&[]).unwrap(), false).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(super) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap()
     }
 }
@@ -53,7 +59,7 @@ const HARDENED: &str = "    read_only: true
     security_opt: [\"no-new-privileges:true\"]
     mem_limit: 512m
     cpus: 1.0
-    pids_limit: 200
+    pids_limit: 2048
 ";
 
 #[test]
@@ -69,7 +75,7 @@ fn the_hand_of_the_author_is_kept() {
     let text = "services:\n    web:\n        image: 'web:1'\n        command:\n        - 'run'\n        - 'x'\n";
     let after = fixed(text);
     assert!(after.ends_with(
-        "        read_only: true\n        tmpfs:\n        - '/tmp:size=64m'\n        cap_drop:\n        - ALL\n        security_opt:\n        - 'no-new-privileges:true'\n        mem_limit: 512m\n        cpus: 1.0\n        pids_limit: 200\n"
+        "        read_only: true\n        tmpfs:\n        - '/tmp:size=64m'\n        cap_drop:\n        - ALL\n        security_opt:\n        - 'no-new-privileges:true'\n        mem_limit: 512m\n        cpus: 1.0\n        pids_limit: 2048\n"
     ), "{after}");
     // Braces.
     let after = fixed("services: {web: {image: web, ports: [80]}}\n");
@@ -81,7 +87,7 @@ fn the_hand_of_the_author_is_kept() {
     // Line ends of Windows, no end of the last line, a byte order mark, space behind words, a bracket below its key.
     let after = fixed("\u{feff}services:\r\n  web:\r\n    command: [\r\n      a\r\n    ]\r\n    image: web \t");
     assert!(after.starts_with("\u{feff}services:\r\n  web:\r\n"), "{after:?}");
-    assert!(after.ends_with("    image: web \t\r\n    read_only: true\r\n    tmpfs: [\"/tmp:size=64m\"]\r\n    cap_drop: [ALL]\r\n    security_opt: [\"no-new-privileges:true\"]\r\n    mem_limit: 512m\r\n    cpus: 1.0\r\n    pids_limit: 200"), "{after:?}");
+    assert!(after.ends_with("    image: web \t\r\n    read_only: true\r\n    tmpfs: [\"/tmp:size=64m\"]\r\n    cap_drop: [ALL]\r\n    security_opt: [\"no-new-privileges:true\"]\r\n    mem_limit: 512m\r\n    cpus: 1.0\r\n    pids_limit: 2048"), "{after:?}");
     // Text of several lines at the end, of which the last keeps its empty lines.
     let after = fixed(
         "services:\n  a:\n    image: a\n    command: |\n      x\n      # no comment\n\n\n  b:\n    image: b\n    command: |+\n      y\n\n\n# end\n",
@@ -94,19 +100,19 @@ fn the_hand_of_the_author_is_kept() {
 
 #[test]
 fn values_that_stand_there_are_changed_where_they_stand() {
-    let text = "services:\n  a:\n    image: a\n    read_only: false # later\n    tmpfs: /run\n    cap_drop:\n      - NET_RAW\n    security_opt: []\n    mem_limit: 0\n    pids_limit: -1\n    deploy:\n      resources:\n        reservations:\n          memory: 2G\n          cpus: '1.5'\n    ports:\n      - target: 80\n        published: 8080\n      - \"0.0.0.0:${PORT:-81}:81/udp\"\n      - '[::]:82:82'\n      - \"[::0]:86:86\"\n      - ${PORT:-83}:83\n      - \"127.0.0.1:84:84\"\n      - 192.168.1.5:85:85\n";
+    let text = "services:\n  a:\n    image: a\n    read_only: false # later\n    tmpfs: /run\n    cap_drop:\n      - NET_RAW\n    security_opt: []\n    mem_limit: 0\n    pids_limit: -1\n    deploy:\n      resources:\n        reservations:\n          memory: 2G\n          cpus: '1.5'\n    ports:\n      - target: 80\n        published: 8080\n      - \"0.0.0.0:${PORT:-81}:81/tcp\"\n      - '[::]:82:82'\n      - \"[::0]:86:86\"\n      - ${PORT:-83}:83\n      - \"127.0.0.1:84:84\"\n      - 192.168.1.5:85:85\n";
     let after = fixed(text);
     for expected in [
         "    read_only: true # later\n",
         "    tmpfs: [/run, \"/tmp:size=64m\"]\n",
         "    cap_drop:\n      - NET_RAW\n      - ALL\n",
         "    security_opt: [\"no-new-privileges:true\"]\n",
-        "    mem_limit: 2G\n",
-        "    pids_limit: 200\n",
+        "    mem_limit: 2g\n",
+        "    pids_limit: 2048\n",
         "          cpus: '1.5'\n    ports:\n",
         "\n    cpus: 1.5\n",
         "        published: 8080\n        host_ip: \"127.0.0.1\"\n",
-        "      - \"127.0.0.1:${PORT:-81}:81/udp\"\n      - '[::1]:82:82'\n      - \"[::1]:86:86\"\n      - 127.0.0.1:${PORT:-83}:83\n      - \"127.0.0.1:84:84\"\n      - 192.168.1.5:85:85\n",
+        "      - \"127.0.0.1:${PORT:-81}:81/tcp\"\n      - '[::1]:82:82'\n      - \"[::1]:86:86\"\n      - 127.0.0.1:${PORT:-83}:83\n      - \"127.0.0.1:84:84\"\n      - 192.168.1.5:85:85\n",
     ] {
         assert!(after.contains(expected), "{expected}\n{after}");
     }
@@ -125,8 +131,8 @@ fn limits_stand_in_one_table() {
     let after = fixed(
         "services:\n  a:\n    image: a\n    deploy:\n      replicas: 2\n  b:\n    image: b\n    deploy: {resources: {limits: {memory: 1g}}}\n",
     );
-    assert!(after.contains("      replicas: 2\n      resources:\n        limits:\n          memory: 512m\n          cpus: \"1.0\"\n          pids: 200\n"), "{after}");
-    assert!(after.contains("deploy: {resources: {limits: {memory: 1g, cpus: \"1.0\", pids: 200}}}"), "{after}");
+    assert!(after.contains("      replicas: 2\n      resources:\n        limits:\n          memory: 512m\n          cpus: \"1.0\"\n          pids: 2048\n"), "{after}");
+    assert!(after.contains("deploy: {resources: {limits: {memory: 1g, cpus: \"1.0\", pids: 2048}}}"), "{after}");
 }
 
 #[test]
@@ -135,23 +141,14 @@ fn well_known_images_get_what_they_need() {
         "services:\n  db:\n    image: postgres:16\n    volumes: [\"data:/var/lib/postgresql/data\"]\n  cache:\n    image: docker.io/library/redis\n    volumes: [\"./data:/data\"]\nvolumes:\n  data:\n",
     );
     for expected in [
-        "    user: postgres\n    read_only: true\n    tmpfs: [\"/tmp:size=64m\", \"/var/run/postgresql:size=64m\"]\n    cap_drop: [ALL]\n    security_opt",
-        "    healthcheck:\n      test: [CMD-SHELL, \"pg_isready -U \\\"$${POSTGRES_USER:-postgres}\\\" -d \\\"$${POSTGRES_DB:-$${POSTGRES_USER:-postgres}}\\\"\"]\n      interval: 10s\n      timeout: 5s\n      retries: 5\n      start_period: 30s\n",
-        "    cap_drop: [ALL]\n    cap_add: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID]\n",
+        "    user: postgres\n    read_only: true\n    tmpfs: [\"/tmp:size=64m\", \"/var/run/postgresql:size=16m\"]\n    cap_drop: [ALL]\n    security_opt",
+        "    healthcheck:\n      test: [CMD-SHELL, \"pg_isready -U \\\"$${POSTGRES_USER:-postgres}\\\" -d \\\"$${POSTGRES_DB:-$${POSTGRES_USER:-postgres}}\\\"\"]\n      interval: 10s\n      timeout: 5s\n      retries: 5\n      start_period: 60s\n",
+        "    cap_drop: [ALL]\n    cap_add: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETPCAP, SETUID]\n",
         "      test: [CMD, redis-cli, ping]\n",
     ] {
         assert!(after.contains(expected), "{expected}\n{after}");
     }
     assert!(!after.contains("user: redis"), "its data is somebody's folder\n{after}");
-}
-
-/// What is written of a service, and why the rest is left.
-fn answered(service: &str) -> (String, Vec<String>) {
-    let project = Project::new(&[("compose.yaml", &format!("services:\n  a:\n{service}"))]);
-    let result = project.fix();
-    result.write().unwrap();
-    let left = |finding: &Finding| format!("{}: {}", finding.rule, finding.details.join("; "));
-    (project.read("compose.yaml"), result.report.findings.iter().map(left).collect())
 }
 
 #[test]
@@ -168,7 +165,7 @@ fn what_is_shared_is_not_changed_for_others() {
     // Ports that come from elsewhere, and an alias that would give a postgres' health to another image.
     let project = Project::new(&[(
         "compose.yaml",
-        "x-p: &p [\"80:80\"]\nservices:\n  a:\n    image: a\n    ports: *p\n  db: &db\n    image: postgres\n    environment: {POSTGRES_PASSWORD: x}\n  other:\n    <<: *db\n    image: other\n",
+        "x-p: &p [\"8080:80\"]\nservices:\n  a:\n    image: a\n    ports: *p\n  db: &db\n    image: postgres\n    environment: {POSTGRES_PASSWORD: x}\n  other:\n    <<: *db\n    image: other\n",
     )]);
     let left = left(&project);
     assert!(left.iter().any(|line| line.starts_with("port-public: left: its ports are an alias")), "{left:#?}");
@@ -184,7 +181,7 @@ fn each_service_is_edited_where_it_stands() {
             "include: [parts/db.yaml]\nservices:\n  a:\n    extends: {file: base.yaml, service: base}\n  b:\n    image: b\n    restart: always\n",
         ),
         ("compose.override.yaml", "services:\n  b:\n    restart: unless-stopped\n  c:\n    image: c\n"),
-        ("base.yaml", "services:\n  base:\n    image: a\n    restart: always\n    ports: ['80:80']\n"),
+        ("base.yaml", "services:\n  base:\n    image: a\n    restart: always\n    ports: ['8080:80']\n"),
         ("parts/db.yaml", "services:\n  db:\n    image: db\n"),
     ]);
     let result = project.fix();
@@ -200,7 +197,7 @@ fn each_service_is_edited_where_it_stands() {
         "{over}"
     );
     assert!(project.read("parts/db.yaml").contains("    read_only: true\n"));
-    assert!(project.read("base.yaml").ends_with("ports: ['80:80']\n"), "others may extend it");
+    assert!(project.read("base.yaml").ends_with("ports: ['8080:80']\n"), "others may extend it");
     let left = left(&project);
     assert!(
         left.iter().any(|line| line.starts_with("port-public: left: its ports stand in a service or an anchor")),
@@ -220,7 +217,7 @@ fn what_cannot_be_edited_is_left_with_a_reason() {
             "restart-always: left: its value comes from a variable",
         ),
         (
-            "services:\n  a:\n    image: a\n    ports: [\"${IP:-0.0.0.0}:80:80\"]\n",
+            "services:\n  a:\n    image: a\n    ports: [\"${IP:-0.0.0.0}:8080:80\"]\n",
             "port-public: left: the address of a port comes from a variable",
         ),
         (
@@ -259,7 +256,7 @@ fn a_file_is_written_whole_with_its_mode_or_not_at_all() {
 
 #[test]
 fn a_file_that_a_link_leads_to_out_of_the_project_is_written_if_it_is_named() {
-    let text = "services:\n  a:\n    image: a\n    ports: ['80:80']\n";
+    let text = "services:\n  a:\n    image: a\n    ports: ['8080:80']\n";
     let project = Project::new(&[
         ("real/compose.yaml", text),
         ("app/other.yaml", "services:\n  b:\n    image: b\n"),
@@ -270,7 +267,7 @@ fn a_file_that_a_link_leads_to_out_of_the_project_is_written_if_it_is_named() {
     let run = |files: &[&str], production| {
         let files = files.iter().map(|file| app.join(file)).collect();
         let request = Request { folder: Some(app.clone()), files, production, ..Request::default() };
-        fix(&request, &policy(&[]).unwrap()).unwrap_or_else(|error| panic!("{error}"))
+        fix(&request, &policy(&[]).unwrap(), true).unwrap_or_else(|error| panic!("{error}"))
     };
     let names = |result: &Fixed| result.files.iter().map(|file| file.name.clone()).collect::<Vec<_>>().join(" ");
     let why = "left: it stands in a file that a link leads to, out of the project: name it with `-f`";
@@ -457,5 +454,3 @@ proptest! {
         prop_assert!(again.files.is_empty(), "{}\n{}", text, again.files.first().map(|file| file.diff()).unwrap_or_default());
     }
 }
-
-mod left;
