@@ -152,8 +152,10 @@ fn startable(order: &Order, phases: &BTreeMap<String, Phase>) -> Vec<String> {
 fn start(rise: &Rise<'_>, free: &[String], containers: &[Service], phases: &mut BTreeMap<String, Phase>) -> Result<()> {
     let runs = |name: &str| {
         let mut own = containers.iter().filter(|one| one.service == name).peekable();
-        own.peek().is_some()
-            && own.all(|one| one.state == State::Running || one.state == State::Exited && one.exit_code == 0)
+        // What others wait for the end of is done; a server that was stopped, as by the machine's end, is not.
+        let is_job = rise.order.wanted(name) == Some(Condition::Completed);
+        let is_done = |one: &Service| is_job && one.state == State::Exited && one.exit_code == 0;
+        own.peek().is_some() && own.all(|one| one.state == State::Running || is_done(one))
     };
     let names: Vec<&str> = free.iter().map(String::as_str).collect();
     let (there, missing): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| runs(name));

@@ -168,6 +168,12 @@ fn a_service_that_was_killed_comes_back(stacks: &Stacks) {
     up(stacks, &[]).ok();
     let found = stacks.ps();
     assert_eq!((&found["first"]["health"], &found["second"]["since"]), (&"healthy".into(), &second), "{found}");
+    // One that was stopped has ended well, and runs no more: as all of them after the machine was restarted.
+    stacks.engine(&["stop", name.as_str().unwrap()]).ok();
+    assert_eq!(stacks.ps()["first"]["exit_code"], 0);
+    up(stacks, &[]).ok();
+    let found = stacks.ps();
+    assert_eq!((&found["first"]["health"], &found["second"]["since"]), (&"healthy".into(), &second), "{found}");
 }
 
 fn one_that_is_ill_is_seen_and_restarted(stacks: &Stacks, port: u16) {
