@@ -107,30 +107,21 @@ fn without_credentials(host: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
+    use crate::engine::testing;
     use crate::error::Explain;
-
-    fn fake(script: &str) -> (tempfile::TempDir, String) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("engine");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let program = path.to_str().unwrap().to_string();
-        (folder, program)
-    }
 
     #[test]
     fn an_engine_that_answers_is_taken() {
-        let (_folder, program) = fake("[ \"$1\" = version ] && echo 4.3.1");
+        let (_folder, program) = testing::program("[ \"$1\" = version ] && echo 4.3.1");
         let engine = probe(Kind::Podman, &program, true).unwrap();
         assert_eq!((engine.kind(), engine.version()), (Kind::Podman, "4.3.1"));
     }
 
     #[test]
     fn reasons_are_short_and_clean() {
-        let (_folder, program) = fake("printf 'first\\nCannot connect\\033[31m to the daemon\\n' >&2; exit 1");
+        let (_folder, program) =
+            testing::program("printf 'first\\nCannot connect\\033[31m to the daemon\\n' >&2; exit 1");
         let error = probe(Kind::Docker, &program, true).unwrap_err();
         assert!(reason(&error).ends_with("failed: Cannot connect[31m to the daemon"), "{}", reason(&error));
         let missing = probe(Kind::Docker, "/no/such/docker", true).unwrap_err();
@@ -142,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_context_on_another_machine_is_refused_without_its_password() {
-        let (_folder, program) = fake("echo ssh://me:secret@build.example/x");
+        let (_folder, program) = testing::program("echo ssh://me:secret@build.example/x");
         if std::env::var_os("DOCKER_HOST").is_none() {
             let error = probe(Kind::Docker, &program, false).unwrap_err();
             assert_eq!(error.to_string(), "docker would talk to `ssh://build.example`, which is not this machine");

@@ -113,19 +113,12 @@ impl Inspected {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-    use crate::engine::Kind;
+    use crate::engine::{Kind, testing};
     use crate::error::Explain;
 
     fn fake(script: &str) -> (tempfile::TempDir, Engine) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("engine");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let program = path.to_str().unwrap().to_string();
-        (folder, Engine { kind: Kind::Podman, program, version: "4.3.1".into() })
+        testing::fake(Kind::Podman, script)
     }
 
     #[test]

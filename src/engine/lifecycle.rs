@@ -243,19 +243,13 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-    use crate::engine::Kind;
+    use crate::engine::{Kind, testing};
     use crate::error::Explain;
 
+    /// One that writes down what it was called with.
     fn fake(script: &str) -> (tempfile::TempDir, Engine) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("engine");
-        std::fs::write(&path, format!("#!/bin/sh\necho \"$*\" >> \"$(dirname \"$0\")/called\"\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let program = path.to_str().unwrap().to_string();
-        (folder, Engine { kind: Kind::Podman, program, version: "4.3.1".into() })
+        testing::fake(Kind::Podman, &format!("echo \"$*\" >> \"$(dirname \"$0\")/called\"\n{script}"))
     }
 
     fn called(folder: &tempfile::TempDir) -> String {

@@ -253,18 +253,8 @@ fn pass(pipe: impl Read, each: &mut impl FnMut(Vec<u8>) -> bool) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-
-    fn fake(kind: Kind, script: &str) -> (tempfile::TempDir, Engine) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("engine");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let program = path.to_str().unwrap().to_string();
-        (folder, Engine { kind, program, version: "4.3.1".into() })
-    }
+    use crate::engine::testing::fake;
 
     #[test]
     fn lines_come_from_both_streams_and_have_a_limit() {

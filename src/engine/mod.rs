@@ -12,6 +12,8 @@ mod lifecycle;
 mod logs;
 mod project;
 mod provider;
+#[cfg(test)]
+mod testing;
 mod transfer;
 
 use std::fmt;

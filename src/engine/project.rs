@@ -469,19 +469,9 @@ fn moment(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
+    use crate::engine::testing::fake;
     use crate::error::Explain;
-
-    fn fake(kind: Kind, script: &str) -> (tempfile::TempDir, Engine) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("engine");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let program = path.to_str().unwrap().to_string();
-        (folder, Engine { kind, program, version: "1".into() })
-    }
 
     /// As docker 28 says it.
     const DOCKER: &str = r#"[{"Id":"aa11","Name":"/app-web-1","Image":"sha256:77","RestartCount":2,

@@ -73,19 +73,9 @@ pub(super) fn argument(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
+    use crate::engine::testing::fake;
     use crate::error::Explain;
-
-    fn fake(kind: Kind, script: &str) -> (tempfile::TempDir, Engine) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("engine");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let program = path.to_str().unwrap().to_string();
-        (folder, Engine { kind, program, version: "1".into() })
-    }
 
     #[test]
     fn the_loaded_image_is_read_from_what_the_engine_says() {
