@@ -117,15 +117,18 @@ fn parts(image: &str) -> (String, Option<&str>) {
     (full, tag)
 }
 
-/// Whether a service runs what its image is for, and no script or other program of it.
-fn runs_itself(service: &Node) -> bool {
+/// Whether a service runs what its image is for, in whatever way, and no script or other program of it.
+fn runs_itself(service: &Node, known: &Known) -> bool {
     let words = |key: &str| -> Vec<String> {
         let Some(node) = service.get(key) else { return Vec::new() };
         let list = node.list().unwrap_or_default().iter().filter_map(Node::scalar).map(str::to_string);
         node.scalar().unwrap_or_default().split_whitespace().map(str::to_string).chain(list).collect()
     };
     let (entrypoint, command) = (words("entrypoint"), words("command"));
-    let begins = entrypoint.iter().chain(&command).any(|word| word.contains("docker-entrypoint"));
+    let begins = entrypoint.iter().chain(&command).any(|word| {
+        let mut programs = word.split_whitespace().map(|word| word.rsplit('/').next().unwrap_or(word));
+        word.contains("docker-entrypoint") || programs.any(|name| name == "run.sh" || known.runs.contains(&name))
+    });
     let first = command.first().map(|word| word.rsplit('/').next().unwrap_or(word));
     begins || entrypoint.is_empty() && !matches!(first, Some("sh" | "bash" | "ash"))
 }
@@ -133,7 +136,7 @@ fn runs_itself(service: &Node) -> bool {
 /// What is known of the image that a service runs. An image that is built here is not known, and neither is one that runs
 /// another program than its own.
 pub fn known(service: &Node) -> Option<&'static Known> {
-    by_name(service).filter(|_| runs_itself(service))
+    by_name(service).filter(|known| runs_itself(service, known))
 }
 
 fn by_name(service: &Node) -> Option<&'static Known> {
@@ -168,21 +171,23 @@ pub fn understood(service: &Node) -> Result<Understood, String> {
     Ok(Understood { known, version, tag: tag.unwrap_or_default().to_string(), moved: moved(service, known) })
 }
 
-/// Words that tags have for what is newest, and for what it is built on.
+/// Words that tags have for what is newest, and for what it is built on. What is built on something else is another image:
+/// MariaDB on `ubi` has its socket elsewhere, and Prometheus without a distribution another user.
 const WORDS: &[&str] = &[
     "alpine",
+    "beta",
     "bionic",
     "bookworm",
     "bullseye",
     "buster",
     "debian",
-    "distroless",
     "focal",
     "ha",
     "innovation",
     "jammy",
     "latest",
     "lts",
+    "m",
     "main",
     "mainline",
     "management",
@@ -192,10 +197,10 @@ const WORDS: &[&str] = &[
     "otel",
     "perl",
     "pg",
+    "rc",
     "slim",
     "stable",
     "trixie",
-    "ubi",
     "ubuntu",
 ];
 /// Options of servers for a port, an address, a socket, a folder or a user.
@@ -206,10 +211,15 @@ const MOVING: &[&str] = &["/", "cnf", "conf", "datadir", "defaults", "port", "so
 
 /// The version that a tag is about: `16-alpine`, `v2.45.0`, `lts`, `pg16`.
 fn version(tag: &str) -> Option<Version> {
+    let is_word = |part: &str| {
+        let word = part.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+        WORDS.contains(&word) || word.is_empty() && !part.is_empty()
+    };
     let numbers = tag.strip_prefix('v').unwrap_or(tag);
     let mut version = [u32::MAX; 3];
     if numbers.starts_with(|c: char| c.is_ascii_digit()) {
-        let first = numbers.split(['-', '_']).next()?;
+        let mut parts = numbers.split(['-', '_']);
+        let first = parts.next()?;
         for (slot, number) in version.iter_mut().zip(first.split('.')) {
             let digits =
                 number.find(|c: char| !c.is_ascii_digit()).map_or(number, |at| number.get(..at).unwrap_or_default());
@@ -218,9 +228,8 @@ fn version(tag: &str) -> Option<Version> {
                 Err(_) => break,
             }
         }
-        return Some(version);
+        return parts.all(is_word).then_some(version);
     }
-    let is_word = |part: &str| WORDS.contains(&part.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.'));
     (!tag.is_empty() && tag.split('-').all(is_word)).then_some(version)
 }
 
@@ -318,7 +327,11 @@ mod tests {
             ("latest", Some([max; 3])),
             ("alpine3.20", Some([max; 3])),
             ("stable-alpine-slim", Some([max; 3])),
+            ("16-3.4-alpine", Some([16, max, max])),
             ("mine", None),
+            ("lts-ubi9", None),
+            ("11.8-ubi9", None),
+            ("v3.10.0-distroless", None),
             ("", None),
         ] {
             assert_eq!(version(tag), expected, "{tag}");

@@ -8,22 +8,30 @@ use crate::stack::load::Stack;
 use crate::stack::node::Place;
 
 /// Folders of the host that decide over the host. What is below counts.
-const HOST: [&str; 24] = [
+const HOST: [&str; 34] = [
     "/bin",
     "/boot",
     "/dev",
+    "/efi",
     "/etc",
     "/lib",
     "/lib32",
     "/lib64",
     "/libx32",
+    "/opt/cni",
+    "/opt/containerd",
     "/proc",
     "/root",
     "/run/dbus",
+    "/run/incus",
+    "/run/libvirt",
+    "/run/lxd.socket",
+    "/run/snapd.socket",
     "/run/systemd",
     "/sbin",
     "/sys",
     "/usr/bin",
+    "/usr/games",
     "/usr/lib",
     "/usr/lib32",
     "/usr/lib64",
@@ -32,25 +40,46 @@ const HOST: [&str; 24] = [
     "/usr/local/lib",
     "/usr/local/sbin",
     "/usr/sbin",
+    "/usr/src",
+    "/var/snap/lxd",
     "/var/spool",
 ];
 /// Folders of the system where applications have theirs, too: what of them decides over the host.
 const SHARED: [(&str, &[&str]); 2] = [
-    ("/usr/share", &["dbus-1", "polkit-1"]),
+    (
+        "/usr/share",
+        &[
+            "bash-completion",
+            "dbus-1",
+            "grub",
+            "initramfs-tools",
+            "keyrings",
+            "pam-configs",
+            "perl5",
+            "polkit-1",
+            "python3",
+        ],
+    ),
     (
         "/var/lib",
         &[
             "AccountsService",
             "NetworkManager",
+            "amazon",
             "apt",
             "cloud",
+            "cni",
             "containerd",
             "containers",
             "dbus",
             "dkms",
             "docker",
             "dpkg",
+            "etcd",
             "flatpak",
+            "google",
+            "incus",
+            "k0s",
             "kubelet",
             "libvirt",
             "lxc",
@@ -59,12 +88,15 @@ const SHARED: [(&str, &[&str]); 2] = [
             "pacman",
             "polkit-1",
             "portables",
+            "private",
             "rancher",
             "rpm",
+            "samba",
             "snapd",
             "sss",
             "sudo",
             "systemd",
+            "waagent",
         ],
     ),
 ];
@@ -99,33 +131,67 @@ const PUBLIC: [&str; 22] = [
     "/usr/share",
 ];
 /// Folders of `/etc` with the host's own secrets; others are those of an application (`/etc/shop/password`).
-const OWN: [&str; 20] = [
+const OWN: [&str; 26] = [
     "NetworkManager",
+    "apt",
+    "ceph",
     "cni",
     "containers",
     "credstore",
     "credstore.encrypted",
     "docker",
+    "etcd",
     "ipsec.d",
     "kubernetes",
     "netplan",
     "openvpn",
     "pki",
     "ppp",
+    "pve",
     "rancher",
+    "security",
     "ssh",
     "ssl",
     "sssd",
     "sudoers.d",
+    "swanctl",
     "systemd",
     "wireguard",
     "wpa_supplicant",
 ];
 /// Applications whose folder of `/etc` is often mounted as a whole.
-const APPLICATIONS: [&str; 10] =
-    ["apache2", "caddy", "dnsmasq.d", "grafana", "haproxy", "letsencrypt", "nginx", "pihole", "prometheus", "traefik"];
+const APPLICATIONS: [&str; 15] = [
+    "alloy",
+    "apache2",
+    "caddy",
+    "dnsmasq.d",
+    "grafana",
+    "haproxy",
+    "letsencrypt",
+    "loki",
+    "mosquitto",
+    "nginx",
+    "pihole",
+    "prometheus",
+    "promtail",
+    "telegraf",
+    "traefik",
+];
 /// Names in a path that hold keys of a user.
-const KEYS: [&str; 6] = [".ssh", ".docker", ".aws", ".kube", ".gnupg", ".config"];
+const KEYS: [&str; 12] = [
+    ".aws",
+    ".azure",
+    ".config",
+    ".docker",
+    ".git-credentials",
+    ".gnupg",
+    ".kube",
+    ".netrc",
+    ".password-store",
+    ".pgpass",
+    ".ssh",
+    ".vault-token",
+];
 /// Where engines listen, without `/var` before `/run`. Whoever gets a folder above one, gets the socket.
 const SOCKETS: [&str; 12] = [
     "/run/buildkit/buildkitd.sock",
@@ -205,12 +271,17 @@ pub fn is_an_applications(stack: &Stack, written: &str) -> bool {
         let parts: Vec<&str> = path.split('/').collect();
         let is_folder = match parts[..] {
             ["", "etc", folder] => APPLICATIONS.contains(&folder),
-            ["", "etc", folder, ..] => !OWN.contains(&folder),
+            ["", "etc", folder, ref rest @ ..] => !OWN.contains(&folder) && !rest.iter().any(|part| is_private(part)),
             _ => false,
         };
         is_folder && !is_engine(stack, path)
     };
     paths(stack, written).iter().all(is_one)
+}
+
+/// A name of what is not for an application, even of its own folder: keys of authorities and of the host.
+fn is_private(part: &str) -> bool {
+    matches!(part, "priv" | "pki") || part.starts_with("private") || part.ends_with(".keyring")
 }
 
 /// A path as it is written, and where it leads.
@@ -249,7 +320,13 @@ fn is_home(stack: &Stack, path: &str) -> bool {
 
 /// A folder of root's home, if root himself starts the stack: one of anybody else's home is let pass, too.
 fn is_roots(stack: &Stack, path: &str) -> bool {
-    stack.variable("HOME").is_some_and(|home| plain(home) == "/root") && path.starts_with("/root/")
+    // What a shell reads or runs by itself is not for others.
+    let is_run = |rest: &str| match rest.split_once('/').unwrap_or((rest, "")) {
+        ("bin", _) | (".local", "" | "bin") => true,
+        (first, _) => [".bash", ".profile", ".zsh"].iter().any(|begin| first.starts_with(begin)),
+    };
+    stack.variable("HOME").is_some_and(|home| plain(home) == "/root")
+        && path.strip_prefix("/root/").is_some_and(|rest| !is_run(rest))
 }
 
 fn decides(stack: &Stack, path: &str) -> bool {

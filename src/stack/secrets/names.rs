@@ -76,28 +76,39 @@ const ELSEWHERE: [&str; 30] = [
     "TWILIO",
 ];
 /// Ends of names without whose secret a store is open, or a session can be forged by everybody.
-const NEEDED: [&str; 20] = [
+const NEEDED: [&str; 29] = [
+    "ADMIN_PASS",
     "ADMIN_PASSWORD",
+    "ADMIN_SECRET",
     "APP_KEY",
+    "AUTH_SECRET",
     "COOKIE_SECRET",
     "DATABASE_PASSWORD",
     "DBPASS",
     "DB_PASS",
     "DB_PASSWORD",
+    "DEFAULT_PASSWORD",
+    "ELASTIC_PASSWORD",
     "ENCRYPTION_KEY",
     "FERNET_KEY",
     "JWTSECRET",
     "JWT_SECRET",
     "KEY_BASE",
     "MARIADB_PASSWORD",
+    "MASTER_KEY",
     "MYSQL_PASSWORD",
+    "NEXTAUTH_SECRET",
     "POSTGRES_PASSWORD",
+    "RCON_PASSWORD",
     "REDIS_PASSWORD",
     "ROOT_PASSWORD",
     "SECRET_KEY",
     "SESSION_SECRET",
     "SIGNING_KEY",
+    "VNC_PASSWORD",
 ];
+/// Keys to the service itself, and not to somebody else's.
+const DOORS: [&str; 1] = ["JUPYTER_TOKEN"];
 /// Words that say whether there is one at all.
 const SWITCHES: [&str; 16] = [
     "ALLOW", "CHANGE", "CHECK", "DISABLE", "ENABLE", "FORCE", "HAS", "IS", "NO", "RANDOM", "REQUIRE", "RESET", "SHOW",
@@ -183,7 +194,8 @@ pub fn is_published(variable: &str) -> bool {
 pub fn may_be_empty(variable: &str, on_purpose: bool) -> bool {
     let upper = plain(variable);
     let is_own = ends(&upper, &["ADMIN_PASSWORD", "ROOT_PASSWORD"]) || LAST.contains(&upper.as_str());
-    ends(&upper, &KEYS) || !is_own && (has(&upper, &ELSEWHERE) || on_purpose && !ends(&upper, &NEEDED))
+    !ends(&upper, &DOORS)
+        && (ends(&upper, &KEYS) || !is_own && (has(&upper, &ELSEWHERE) || on_purpose && !ends(&upper, &NEEDED)))
 }
 
 #[cfg(test)]
@@ -272,6 +284,13 @@ mod tests {
             "FERNET_KEY",
             "PASSWORD",
             "DBPASS",
+            "ELASTIC_PASSWORD",
+            "MEILI_MASTER_KEY",
+            "NEXTAUTH_SECRET",
+            "ADMIN_PASS",
+            "JUPYTER_TOKEN",
+            "HASURA_GRAPHQL_ADMIN_SECRET",
+            "PGADMIN_DEFAULT_PASSWORD",
         ] {
             assert!(!may_be_empty(name, false) && !may_be_empty(name, true), "{name}");
         }
