@@ -16,17 +16,16 @@ const COMMAND: &str = "ingot stack check";
 /// Runs the command. The exit code is that of the check after the fix.
 pub fn run(args: &Check, stack: &Stack, request: &Request, session: &Session) -> Result<()> {
     let policy = policy(&args.skip)?;
-    if !stack.asleep.is_empty() {
-        let names: Vec<String> = stack.asleep.iter().map(|name| format!("`{name}`")).collect();
-        let line = format!("note: not looked at, for other profiles: {} (--profile '*' takes all)", names.join(", "));
-        session.printer.message(&line);
-    }
     if !args.fix {
-        let report = crate::stack::check(stack, &policy, request.production);
+        let mut report = crate::stack::check(stack, &policy, request.production);
+        report.notes.extend(unseen(stack));
         print(&report, COMMAND, rules(), false, session)?;
         return refused(&report);
     }
     let fixed = fix(request, &policy, args.fix_unknown)?;
+    if let Some(note) = unseen(stack) {
+        session.printer.message(&format!("note: {note}"));
+    }
     if !args.dry_run {
         fixed.write()?;
     }
@@ -38,6 +37,13 @@ pub fn run(args: &Check, stack: &Stack, request: &Request, session: &Session) ->
     }
     tell(&fixed, args.dry_run, session);
     refused(&fixed.report)
+}
+
+/// The services that no finding is about, because they are of other profiles.
+fn unseen(stack: &Stack) -> Option<String> {
+    let names: Vec<String> = stack.asleep.iter().map(|name| format!("`{name}`")).collect();
+    (!names.is_empty())
+        .then(|| format!("not looked at, for other profiles: {} (--profile '*' takes all)", names.join(", ")))
 }
 
 /// Refuses a stack that must not be started. `lenient` lets everything pass, in development, but the engine's socket.

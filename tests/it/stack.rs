@@ -74,6 +74,20 @@ fn what_is_dangerous_stops_with_its_line() {
 }
 
 #[test]
+fn what_is_not_looked_at_is_told() {
+    let text = "services:\n  a: {image: x}\n  b: {image: y, privileged: true, profiles: [debug]}\n";
+    let ingot = folder(&[("compose.yaml", text)]);
+    let said = "not looked at, for other profiles: `b` (--profile '*' takes all)";
+    let report = ingot.run(["stack", "check", "--format", "json"]).ok().json();
+    assert_eq!(report["notes"], serde_json::json!([said]), "{report}");
+    let ran = ingot.run(["stack", "check"]).ok();
+    assert!(ran.stdout.contains(&format!("note: {said}\n")), "{ran:?}");
+    assert!(ingot.run(["stack", "check", "--fix", "--dry-run"]).ok().stderr.contains(said));
+    let all = ingot.run(["stack", "check", "--profile", "*"]).exits(3);
+    assert!(all.stdout.contains("[privileged]") && !all.stdout.contains("not looked at"), "{all:?}");
+}
+
+#[test]
 fn mistakes_are_shown_with_a_hint() {
     let ingot = folder(&[("compose.yaml", "services:\n  web:\n    imag: x\n")]);
     let ran = ingot.run(["stack", "config"]).exits(2);
