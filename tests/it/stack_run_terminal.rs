@@ -22,7 +22,8 @@ fn stack(name: &str, long: &str, delay: &str) -> String {
 #[test]
 fn a_terminal_sees_a_table() {
     let stacks = Stacks::podman();
-    stacks.compose(&stack("table", &"long ".repeat(60), "2"));
+    // Long enough for a busy machine to see what it says meanwhile.
+    stacks.compose(&stack("table", &"long ".repeat(60), "7"));
     for (columns, rows) in [(100, 30), (60, 15)] {
         let terminal = Terminal::start(&stacks.command(&["up"]), columns, rows);
         let (code, screen, before) = terminal.end();
