@@ -2,23 +2,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::error::Explain;
-
-const HASH: &str = "sha512-3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==";
+use crate::node::testing::lock;
 
 /// What is said of a lock with these packages, and of a project with these overrides.
 fn said(packages: Value, overrides: Value) -> Result<(), String> {
-    let mut packages = packages;
-    for (key, entry) in packages.as_object_mut().unwrap() {
-        if key.contains("node_modules") && entry.get("link").is_none() {
-            let fields = entry.as_object_mut().unwrap();
-            fields.entry("version").or_insert(json!("1.0.0"));
-            fields.entry("integrity").or_insert(json!(HASH));
-        }
-    }
     let mut manifest = packages[""].clone();
     manifest["overrides"] = overrides;
-    let lock = json!({"lockfileVersion": 3, "packages": packages}).to_string();
-    let lock = Lock::parse(lock.as_bytes(), "package-lock.json").unwrap();
+    let lock = lock(packages);
     let manifest = Manifest::parse(manifest.to_string().as_bytes(), "package.json").unwrap();
     fits(&lock, &manifest, "package.json").map_err(|error| {
         assert_eq!(error.class().code(), 2);

@@ -2,8 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::error::Explain;
-
-const HASH: &str = "sha512-3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==";
+use crate::node::testing::HASH;
 
 fn parse(value: serde_json::Value) -> Result<Lock, Error> {
     Lock::parse(value.to_string().as_bytes(), "package-lock.json")

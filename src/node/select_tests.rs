@@ -3,25 +3,11 @@ use serde_json::{Value, json};
 use super::*;
 use crate::error::Explain;
 use crate::node::Version;
+use crate::node::testing::lock;
 use crate::target::Libc;
-
-const HASH: &str = "sha512-3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==";
 
 fn target() -> NodeTarget {
     NodeTarget { os: "linux".into(), cpu: "x64".into(), libc: Some("glibc"), node: Version::parse("18.20.4") }
-}
-
-fn lock(packages: Value) -> Lock {
-    let mut packages = packages;
-    for (key, entry) in packages.as_object_mut().unwrap() {
-        if key.contains("node_modules") && entry.get("link").is_none() {
-            let fields = entry.as_object_mut().unwrap();
-            fields.entry("version").or_insert(json!("1.0.0"));
-            fields.entry("integrity").or_insert(json!(HASH));
-        }
-    }
-    Lock::parse(json!({"lockfileVersion": 3, "packages": packages}).to_string().as_bytes(), "package-lock.json")
-        .unwrap()
 }
 
 /// The paths that are installed, then those of links.

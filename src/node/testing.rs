@@ -4,11 +4,30 @@ use std::io::Write;
 
 use base64::Engine as _;
 use flate2::{Compression, GzBuilder};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha512};
 
+use super::Lock;
 use super::fetch::Tarball;
 use crate::layer::Store;
 use crate::layer::read::testing::RawTar;
+
+/// A hash of something.
+pub const HASH: &str =
+    "sha512-3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==";
+
+/// A lock with these packages. Those that are installed have a version and a hash if they do not say one.
+pub fn lock(mut packages: Value) -> Lock {
+    for (key, entry) in packages.as_object_mut().unwrap() {
+        if key.contains("node_modules") && entry.get("link").is_none() {
+            let fields = entry.as_object_mut().unwrap();
+            fields.entry("version").or_insert(json!("1.0.0"));
+            fields.entry("integrity").or_insert(json!(HASH));
+        }
+    }
+    let text = json!({"lockfileVersion": 3, "packages": packages}).to_string();
+    Lock::parse(text.as_bytes(), "package-lock.json").unwrap()
+}
 
 /// A store in a folder that goes with it.
 pub fn store() -> (tempfile::TempDir, Store) {

@@ -12,22 +12,9 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-const TOML: &str = r#"
-[image]
-name = "gateway"
-[node]
-lock = "package-lock.json"
-[app]
-source = "."
-command = ["node", "server.js"]
-expose = [8080]
-[variants.default]
-base = "oci:base"
-"#;
-
 /// A project with a base that has something called `node`, and this package.json and lock.
 fn project(manifest: &Value, lock: &Value) -> Project {
-    let project = Project::new(TOML);
+    let project = Project::new(NODE_TOML);
     node_base(&project.folder().join("base"));
     project
         .file("package.json", manifest.to_string())
@@ -77,7 +64,7 @@ fn tree(folder: &Path) -> BTreeMap<String, String> {
 /// A real express project: the folder is npm's own, byte for byte, and the image answers in podman.
 #[test]
 fn an_express_project_is_what_npm_makes_of_it_and_answers() {
-    let toml = TOML.replace("oci:base", &release().0).replace("[app]", "[os]\npackages = [\"nodejs\"]\n[app]");
+    let toml = NODE_TOML.replace("oci:base", &release().0).replace("[app]", "[os]\npackages = [\"nodejs\"]\n[app]");
     let project = Project::new(&toml).file(
         "package.json",
         // A nested package, programs, a scope, packages for other platforms and C libraries, an install script.
@@ -324,19 +311,19 @@ fn what_is_wrong_with_a_lock_a_registry_or_a_package_is_told() {
         ),
         (
             "no node",
-            with(entry(json!({}))).file("ingot.toml", TOML.replace("oci:base", "oci:bare")),
+            with(entry(json!({}))).file("ingot.toml", NODE_TOML.replace("oci:base", "oci:bare")),
             2,
             &["base `oci:bare` has no `node`", "ingot.toml:4:2", "packages = [\"nodejs\"]"],
         ),
         (
             "no lock",
-            with(entry(json!({}))).file("ingot.toml", TOML.replace("package-lock", "npm-shrinkwrap")),
+            with(entry(json!({}))).file("ingot.toml", NODE_TOML.replace("package-lock", "npm-shrinkwrap")),
             2,
             &["`npm-shrinkwrap.json` does not exist", "ingot.toml:5:8"],
         ),
         (
             "no node_modules",
-            with(entry(json!({}))).file("ingot.toml", TOML.replace("[app]", "modules = \"/srv\"\n[app]")),
+            with(entry(json!({}))).file("ingot.toml", NODE_TOML.replace("[app]", "modules = \"/srv\"\n[app]")),
             2,
             &["`/srv` is not where Node looks for packages"],
         ),
@@ -348,7 +335,7 @@ fn what_is_wrong_with_a_lock_a_registry_or_a_package_is_told() {
                 project(&wants, &lock)
                     .file("web/package.json", "{}")
                     .file("src/x.js", "")
-                    .file("ingot.toml", TOML.replace("source = \".\"", "source = \"src\""))
+                    .file("ingot.toml", NODE_TOML.replace("source = \".\"", "source = \"src\""))
             },
             2,
             &["`web` is a workspace of the project, and would not be in the image", "ingot.toml:5:8"],
@@ -461,7 +448,7 @@ fn packages_are_fetched_while_the_base_is() {
             files(path)
         })
     };
-    let project = project.file("ingot.toml", TOML.replace("oci:base", &format!("{}/base:1", bases.authority())));
+    let project = project.file("ingot.toml", NODE_TOML.replace("oci:base", &format!("{}/base:1", bases.authority())));
     let one = Ingot::new().env("npm_config_registry", tarballs.url());
     build(&one, &project).ok();
     assert!(came.load(Ordering::SeqCst), "nothing was fetched before the base: {:?}", bases.asked());

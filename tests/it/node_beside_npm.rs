@@ -4,18 +4,6 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-const TOML: &str = r#"
-[image]
-name = "gateway"
-[node]
-lock = "package-lock.json"
-[app]
-source = "."
-command = ["node", "server.js"]
-[variants.default]
-base = "oci:base"
-"#;
-
 /// Packages that want one another, as a registry has them: name, version, and the rest of its package.json.
 struct Packages {
     all: Vec<(&'static str, &'static str, Value, Vec<u8>)>,
@@ -115,7 +103,7 @@ fn what_does_not_fit_is_refused_by_both() {
         ("b", json!({"b": "2.0.0"}), "1.0.0", false),
     ] {
         let wants = wants(name, overrides);
-        let project = Project::new(TOML);
+        let project = Project::new(NODE_TOML);
         let folder = project.folder();
         node_base(&folder.join("base"));
         let project = project

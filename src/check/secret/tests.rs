@@ -86,59 +86,54 @@ fn kind_of(form: &Form) -> Files {
     if form.files == Files::All { Files::Source } else { form.files }
 }
 
-#[test]
-fn every_form_has_what_matches_and_what_does_not() {
-    assert!(forms().len() > 45);
-    for (index, form) in forms().iter().enumerate() {
+/// Shows each form with its samples, as texts of many kinds: `hit` those that it has to find, `miss` the others.
+fn samples(forms: &[Form], hit: impl Fn(&Form, &str, &str), miss: impl Fn(&Form, &str, &str)) {
+    for (index, form) in forms.iter().enumerate() {
         assert!(form.expression().is_some(), "{}: the pattern does not compile", form.rule());
         assert!(!form.hit.is_empty() && !form.miss.is_empty(), "{} has no samples", form.rule());
         for round in 0..20 {
             let mut maker = Maker(index as u64 * 1000 + round);
             for template in &form.hit {
                 let text = maker.fill(template);
-                let found = scan(text.as_bytes(), kind_of(form));
-                assert_eq!(
-                    found.iter().map(|hit| hit.rule.as_str()).collect::<Vec<_>>(),
-                    [form.rule()],
-                    "{template} in round {round}: {text}"
-                );
-                assert!(!found[0].allowed && !text.contains(&found[0].evidence.to_string()));
+                hit(form, &text, &format!("{}: {template} in round {round}: {text}", form.rule()));
             }
             for template in &form.miss {
                 let text = maker.fill(template);
-                let found = scan(text.as_bytes(), kind_of(form));
-                assert!(found.iter().all(|hit| hit.rule != form.rule()), "{template} in round {round}: {text}");
+                miss(form, &text, &format!("{}: {template} in round {round}: {text}", form.rule()));
             }
         }
     }
 }
 
 #[test]
+fn every_form_has_what_matches_and_what_does_not() {
+    assert!(forms().len() > 45);
+    let hit = |form: &Form, text: &str, which: &str| {
+        let found = scan(text.as_bytes(), kind_of(form));
+        assert_eq!(found.iter().map(|hit| hit.rule.as_str()).collect::<Vec<_>>(), [form.rule()], "{which}");
+        assert!(!found[0].allowed && !text.contains(&found[0].evidence.to_string()), "{which}");
+    };
+    samples(forms(), hit, |form, text, which| {
+        let found = scan(text.as_bytes(), kind_of(form));
+        assert!(found.iter().all(|hit| hit.rule != form.rule()), "{which}");
+    });
+}
+
+#[test]
 fn every_form_of_a_stack_has_what_matches_and_what_does_not() {
     assert!(stack_forms().len() > 12);
-    for (index, form) in stack_forms().iter().enumerate() {
-        assert!(form.expression().is_some(), "{}: the pattern does not compile", form.rule());
-        assert!(!form.hit.is_empty() && !form.miss.is_empty(), "{} has no samples", form.rule());
-        for round in 0..20 {
-            let mut maker = Maker(index as u64 * 1000 + round);
-            for template in &form.hit {
-                let text = maker.fill(template);
-                let found = scan_stack(text.as_bytes());
-                assert!(!found.is_empty(), "{}: {template} in round {round}: {text}", form.rule());
-                // Another form may be first; alone, this one finds it.
-                let mut alone = matches(form, text.as_bytes(), 0..text.len());
-                assert!(alone.next().is_some(), "{}: {template} in round {round}: {text}", form.rule());
-                let lower = text.to_ascii_lowercase();
-                let word = form.words.iter().any(|word| lower.contains(&word.to_ascii_lowercase()));
-                assert!(word, "{}: no word is in {text}", form.rule());
-            }
-            for template in &form.miss {
-                let text = maker.fill(template);
-                let found = scan_stack(text.as_bytes());
-                assert!(found.iter().all(|(hit, ..)| hit.rule != form.rule()), "{template} in round {round}: {text}");
-            }
-        }
-    }
+    let hit = |form: &Form, text: &str, which: &str| {
+        assert!(!scan_stack(text.as_bytes()).is_empty(), "{which}");
+        // Another form may be first; alone, this one finds it.
+        assert!(matches(form, text.as_bytes(), 0..text.len()).next().is_some(), "{which}");
+        let lower = text.to_ascii_lowercase();
+        let word = form.words.iter().any(|word| lower.contains(&word.to_ascii_lowercase()));
+        assert!(word, "no word of it is in {which}");
+    };
+    samples(stack_forms(), hit, |form, text, which| {
+        let found = scan_stack(text.as_bytes());
+        assert!(found.iter().all(|(hit, ..)| hit.rule != form.rule()), "{which}");
+    });
 }
 
 #[test]

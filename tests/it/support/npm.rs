@@ -13,6 +13,20 @@ use super::program::{Ran, tool};
 use super::server::{Reply, Server};
 use super::{Scratch, derive, tar_of, tiny_base};
 
+/// The project file of a small gateway.
+pub const NODE_TOML: &str = r#"
+[image]
+name = "gateway"
+[node]
+lock = "package-lock.json"
+[app]
+source = "."
+command = ["node", "server.js"]
+expose = [8080]
+[variants.default]
+base = "oci:base"
+"#;
+
 /// `npm ARGS` in a folder.
 #[track_caller]
 pub fn npm(folder: &Path, args: &[&str]) -> Ran {
