@@ -65,6 +65,9 @@ const MYSQL_HEALTH: &[&str] = &["CMD-SHELL", "mysqladmin ping -h 127.0.0.1 --sil
 const REDIS_SETTINGS: &[&str] = &["SKIP_DROP_PRIVS", "SKIP_FIX_PERMS", "VALKEY_EXTRA_FLAGS", "REDISCLI_AUTH"];
 const REDIS_HEALTH: &[&str] = &["CMD", "redis-cli", "ping"];
 
+/// Programs of one file, which have a user and write nothing but their data.
+const PROMETHEUS: Known = Known { begins: Begins::User, user: Some("nobody"), writes: Some(&[]), ..NOTHING };
+
 pub(super) const KNOWN: &[Known] = &[
     POSTGRES,
     // The same entrypoint, and tags with the numbers of the extension.
@@ -291,37 +294,26 @@ pub(super) const KNOWN: &[Known] = &[
     Known {
         names: &["prom/prometheus", "prometheus/prometheus"],
         since: [2, 0, 0],
-        begins: Begins::User,
-        user: Some("nobody"),
         data: &["/prometheus"],
-        writes: Some(&[]),
         options: &["--config.file=", "--storage.tsdb.path=/prometheus", "--web.console.", "--storage.tsdb.retention"],
         health: &[(ANY, &["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:9090/-/healthy"])],
-        unlike: &["distroless"],
-        ..NOTHING
+        ..PROMETHEUS
     },
     Known {
         names: &["prom/alertmanager", "prometheus/alertmanager"],
         since: [0, 15, 0],
-        begins: Begins::User,
-        user: Some("nobody"),
         data: &["/alertmanager"],
-        writes: Some(&[]),
         options: &["--config.file=", "--storage.path=/alertmanager"],
         health: &[(ANY, &["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:9093/-/healthy"])],
-        unlike: &["distroless"],
         memory: Some("512m"),
-        ..NOTHING
+        ..PROMETHEUS
     },
     Known {
         names: &["prom/node-exporter", "prometheus/node-exporter"],
         since: [1, 0, 0],
-        begins: Begins::User,
-        user: Some("nobody"),
-        writes: Some(&[]),
         options: &["--path.", "--collector.", "--no-collector."],
         memory: Some("512m"),
-        ..NOTHING
+        ..PROMETHEUS
     },
     // It writes its keystore, its logs and more beside its configuration, which a tmpfs would hide.
     Known {
