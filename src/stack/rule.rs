@@ -78,7 +78,7 @@ pub(super) const RULES: [Declared; 29] = [
         "host-mount",
         Error,
         "a folder of the host that decides over the host",
-        "`/`, `/etc`, `/proc`, `/sys`, `/dev`, `/boot`, `/root`, `/home/NAME`, programs and libraries, what of `/var/lib` and `/var/spool` is the system's, keys of a user: who can write or read there owns the machine. Read-only, what everybody may know is let pass: the time zone, certificates, `/etc/hosts`, `/lib/modules`, `/usr/share`, an application's folder below `/etc`.",
+        "`/`, `/etc`, `/proc`, `/sys`, `/dev`, `/boot`, `/root`, `/home/NAME`, programs and libraries, what of `/usr/share`, `/usr/src`, `/var/lib` and `/var/spool` is the system's, keys of a user: who can write or read there owns the machine. Read-only, what everybody may know is let pass: the time zone, certificates, `/etc/hosts`, `/lib/modules`, `/usr/share`, an application's folder below `/etc`.",
         "mount the one folder that is needed, of the project",
     ),
     (

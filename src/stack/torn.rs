@@ -1,5 +1,5 @@
-//! Health checks that reached the engine in pieces: podman's service tore arguments at their spaces until its releases of
-//! 2026, when Docker Compose calls it (`podman compose`). Such a check fails for ever, and nobody is told why.
+//! Health checks that reached the engine in pieces: older podmans (5.4 was seen) tear arguments at their
+//! spaces when Docker Compose calls their service (`podman compose`). Such a check fails for ever, and nobody is told why.
 
 use std::collections::BTreeMap;
 
