@@ -42,7 +42,7 @@ pub use http::{Answer, free_port, get, get_until_ready, post};
 pub use ingot::Ingot;
 pub use layout::Layout;
 pub use meddler::Meddler;
-pub use npm::{NpmRegistry, integrity, node_base, npm, npm_ci, npm_registry, npm_tarball};
+pub use npm::{NODE_TOML, NpmRegistry, integrity, node_base, npm, npm_ci, npm_registry, npm_tarball};
 pub use podman::{Container, Podman};
 pub use program::{Ran, skopeo, tool, umoci};
 pub use registry::{Registry, Request};
