@@ -45,6 +45,8 @@ BROWSER = [
     "--no-proxy-server",
     "--window-size=1000,1300",
 ]
+#: chromedriver chooses a port for IPv6 and ends if that one is taken for IPv4.
+TRIES = 5
 
 
 class Failure(Exception):
@@ -62,11 +64,18 @@ class Browser:
             arguments.append("--no-sandbox")
         environment = {**os.environ, "HOME": folder, "XDG_CONFIG_HOME": folder, "XDG_CACHE_HOME": folder}
         self.log = Path(folder, "chromedriver.log")
-        self.process = subprocess.Popen(
-            [driver, "--port=0", f"--log-path={self.log}"], stdout=subprocess.PIPE, text=True, env=environment
-        )
+        command = [driver, "--port=0", f"--log-path={self.log}"]
+        port = None
+        for _ in range(TRIES):
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+            port = self._port()
+            if port:
+                break
+            self.process.wait()
         try:
-            self.base = f"http://127.0.0.1:{self._port()}"
+            if not port:
+                raise Failure(f"chromedriver did not start: {self.process.returncode}, {self._said()}")
+            self.base = f"http://127.0.0.1:{port}"
             options = {
                 "goog:chromeOptions": {"binary": chromium, "args": arguments},
                 "goog:loggingPrefs": {"browser": "ALL"},
@@ -81,7 +90,10 @@ class Browser:
         for line in self.process.stdout:
             if "successfully on port" in line:
                 return int(line.rstrip(".\n").rsplit(" ", 1)[1])
-        raise Failure("chromedriver did not start")
+        return None
+
+    def _said(self):
+        return self.log.read_text(errors="replace")[-500:] if self.log.exists() else "no log"
 
     def ask(self, method, path, body=None):
         """One WebDriver command."""
