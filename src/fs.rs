@@ -16,10 +16,15 @@ use std::sync::{Mutex, MutexGuard};
 use crate::error::{Class, Explain};
 
 mod private;
+mod share;
 mod stamp;
 
 pub use private::{create_shared_dir, is_private_dir};
+pub use share::share;
 pub use stamp::{Moment, Stamp, keeps_time, timed_device};
+
+/// How the names of temporary files begin.
+pub const TEMPORARY: &str = ".ingot-";
 
 /// A file operation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -355,7 +360,7 @@ impl Temporary {
     /// A new file in `folder`, which must be on the file system of the final name. Mode 0600 until persisted.
     pub fn new_in(folder: &Path) -> Result<Self> {
         let make = || {
-            let made = tempfile::Builder::new().prefix(".ingot-").tempfile_in(folder);
+            let made = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder);
             // Without the random name that could not be made.
             made.map_err(|error| failed("create a temporary file in", folder)(error.kind().into()))
         };
@@ -392,7 +397,7 @@ impl Temporary {
         let file = self.file.as_file();
         file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(failed("set the mode of", target))?;
         file.sync_all().map_err(failed("flush", target))?;
-        Ok(Settled { path: self.file.into_temp_path(), _name: self.name })
+        Ok(Settled { path: self.file.into_temp_path(), _name: self.name, is_link: false })
     }
 }
 
@@ -401,13 +406,18 @@ impl Temporary {
 pub struct Settled {
     path: tempfile::TempPath,
     _name: Remembered,
+    /// Whether it is one more name of a file that has others.
+    is_link: bool,
 }
 
 impl Settled {
     /// Gives it its final name. The name is lost in a crash before the folder is flushed ([`sync_folder`]).
     pub fn rename(self, target: &Path) -> Result<()> {
+        let left = self.is_link.then(|| self.path.to_path_buf());
         // A failed rename drops, and so removes, the temporary file.
-        self.path.persist(target).map_err(|error| failed("rename to", target)(error.error))
+        self.path.persist(target).map_err(|error| failed("rename to", target)(error.error))?;
+        // If the target was a name of the same file, both are still there.
+        left.map_or(Ok(()), |left| remove_file(&left))
     }
 }
 
@@ -431,7 +441,7 @@ impl TemporaryDir {
     /// A new folder in `parent`, mode 0700.
     pub fn new_in(parent: &Path) -> Result<Self> {
         let make = || {
-            let made = tempfile::Builder::new().prefix(".ingot-").tempdir_in(parent);
+            let made = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(parent);
             made.map_err(|error| failed("create a temporary folder in", parent)(error.kind().into()))
         };
         let (folder, name) = Remembered::make(make, |folder| folder.path())?;

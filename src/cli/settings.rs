@@ -83,6 +83,7 @@ impl Session {
     /// The store of this user.
     pub fn store(&self) -> Result<Store> {
         let store = Store::open_at(&store_folder(variable)?)?;
+        let store = if shares(variable)? { store } else { store.without_sharing() };
         Ok(if self.believes_stamps { store } else { store.without_stamps() })
     }
 
@@ -110,6 +111,19 @@ fn store_folder(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, E
         .or_else(|| variable("HOME").filter(absolute).map(|home| home.join(".cache")))
         .map(|cache| cache.join("ingot"))
         .ok_or(Error::NoStore)
+}
+
+/// Whether layouts may share files with the store: `INGOT_LINK_MODE`, `share` or `copy`.
+fn shares(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<bool, Error> {
+    let mode = variable("INGOT_LINK_MODE").unwrap_or_else(|| "share".into());
+    match mode.to_str() {
+        Some("share") => Ok(true),
+        Some("copy") => Ok(false),
+        _ => {
+            let problem = format!("INGOT_LINK_MODE is `{}`", mode.to_string_lossy().escape_debug());
+            Err(Error::usage(problem, "it is `share` or `copy`, and `share` if it is not set"))
+        }
+    }
 }
 
 /// `--locked` or not.
@@ -144,6 +158,15 @@ pub fn request(selection: &Selection, locking: Locking, session: &Session) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn layouts_share_files_unless_the_environment_says_otherwise() {
+        let with = |value: Option<&'static str>| shares(move |_| value.map(PathBuf::from));
+        assert!(with(None).unwrap() && with(Some("share")).unwrap() && !with(Some("copy")).unwrap());
+        let error = with(Some("hard\u{1b}link")).unwrap_err();
+        assert_eq!(error.to_string(), "INGOT_LINK_MODE is `hard\\u{1b}link`");
+        assert_eq!(error.class(), Class::Usage);
+    }
 
     #[test]
     fn the_store_is_where_the_environment_says() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Artifact, Error};
 use crate::error::Result;
 use crate::fs;
-use crate::layer::{self, BlobReader, BlobSource, Store};
+use crate::layer::{self, BlobFile, BlobReader, BlobSource, Store};
 use crate::oci::{DOCUMENT_LIMIT, Descriptor, Digest};
 use crate::progress::Task;
 
@@ -41,6 +41,10 @@ impl BlobSource for Blobs {
             _ => BlobSource::open(&self.store, descriptor),
         }
     }
+
+    fn file(&self, descriptor: &Descriptor) -> Option<BlobFile> {
+        self.store.file(descriptor)
+    }
 }
 
 /// The blobs of a source, and the documents of an artifact that are in memory.
@@ -67,6 +71,10 @@ impl BlobSource for Overlay<'_> {
             }
             None => self.below.open(descriptor),
         }
+    }
+
+    fn file(&self, descriptor: &Descriptor) -> Option<BlobFile> {
+        if self.documents.contains_key(&descriptor.digest) { None } else { self.below.file(descriptor) }
     }
 }
 

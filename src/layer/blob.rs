@@ -1,6 +1,7 @@
 //! Finished layers, and where blobs can be read from.
 
 use std::io::Read;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -74,4 +75,18 @@ pub struct LargeFile {
 pub trait BlobSource: Send + Sync {
     /// A verifying reader of the whole blob.
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>>;
+
+    /// The file that this blob is, if it is one that nobody changes in place and that may be shared.
+    fn file(&self, _: &Descriptor) -> Option<BlobFile> {
+        None
+    }
+}
+
+/// A file that is a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether this process wrote it, and hashed it meanwhile. Otherwise it proves nothing that it is there.
+    pub is_verified: bool,
 }

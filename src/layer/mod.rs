@@ -31,7 +31,7 @@ mod tree;
 mod write;
 
 pub use base::{BaseEntry, BaseKind, BaseView, EmptyBase, Observed};
-pub use blob::{BlobRecord, BlobSource, LargeFile, Largest, LayerBlob, Origin};
+pub use blob::{BlobFile, BlobRecord, BlobSource, LargeFile, Largest, LayerBlob, Origin};
 pub use cache::{LayerCache, Lookup};
 pub use deflated::deflate_run;
 pub use error::Error;

@@ -18,16 +18,16 @@
 //! Writers: temporary file in `tmp/`, hash while writing, flush, rename. Presence is completeness. Readers trust
 //! nothing that they did not hash: [`Store::open`] verifies while it is read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{BlobSource, Error};
+use super::{BlobFile, BlobSource, Error};
 use crate::error::Result;
-use crate::fs::{self, Temporary, TemporaryDir};
+use crate::fs::{self, Stamp, Temporary, TemporaryDir};
 use crate::oci::{Descriptor, Digest, Hasher};
 
 /// How often who waits for a blob looks whether it is still wanted.
@@ -85,6 +85,10 @@ pub struct Store {
     _claim: Option<Arc<File>>,
     /// Blobs that somebody of this process is fetching.
     underway: Arc<Underway>,
+    /// Blobs that this process wrote, and how their files looked then.
+    written: Arc<Mutex<BTreeMap<Digest, Stamp>>>,
+    /// Whether others may share the files of blobs.
+    shares: bool,
 }
 
 #[derive(Debug, Default)]
@@ -118,7 +122,14 @@ impl Store {
             believes_stamps: true,
             _claim: claim.map(Arc::new),
             underway: Arc::default(),
+            written: Arc::default(),
+            shares: true,
         })
+    }
+
+    /// The same store, whose blobs are copied wherever they are needed.
+    pub fn without_sharing(&self) -> Store {
+        Store { shares: false, ..self.clone() }
     }
 
     /// The same store, in which no stamp is found: every file is read, git is asked. New stamps take the place of those
@@ -277,6 +288,19 @@ impl BlobSource for Store {
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
         Ok(Box::new(Store::open(self, &descriptor.digest, Some(descriptor.size))?))
     }
+
+    fn file(&self, descriptor: &Descriptor) -> Option<BlobFile> {
+        let path = self.blob_path(&descriptor.digest);
+        let found = fs::symlink_metadata(&path).ok()?;
+        if !self.shares || !found.is_file() || found.len() != descriptor.size {
+            return None;
+        }
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        // The change time moves when the file gets another name.
+        let is_same = |before: &Stamp, now: Stamp| Stamp { changed: now.changed, ..*before } == now;
+        let is_verified = written.get(&descriptor.digest).is_some_and(|before| is_same(before, Stamp::of(&found)));
+        Some(BlobFile { path, is_verified })
+    }
 }
 
 /// A blob that is being written. It has no name until it is finished; its name is what was hashed.
@@ -294,6 +318,8 @@ impl BlobWriter {
         let path = self.store.blob_path(&digest);
         if !self.store.has(&digest) {
             self.file.persist(&path)?;
+            let stamp = Stamp::of(&fs::symlink_metadata(&path)?);
+            self.store.written.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, stamp);
         }
         Ok((digest, size))
     }
@@ -438,6 +464,25 @@ mod tests {
             assert!(error.class().code() == 4 && error.hint().is_some_and(|hint| hint.starts_with("it was removed")));
             assert!(!store.has(&digest));
         }
+    }
+
+    #[test]
+    fn a_blob_is_verified_by_who_wrote_it_and_by_nobody_else() {
+        let (folder, store) = store();
+        let digest = store.put(b"hello").unwrap();
+        let of = |size| Descriptor::new("x", digest, size);
+        let file = |store: &Store, size| store.file(&of(size)).map(|file| file.is_verified);
+        assert_eq!(file(&store, 5), Some(true));
+        assert_eq!(file(&Store::open_at(folder.path()).unwrap(), 5), Some(false));
+        // Whoever reads it says what is wrong.
+        assert_eq!(file(&store, 6), None);
+        assert_eq!(file(&store.without_sharing(), 5), None);
+        // Longer than a tick of the file system's clock.
+        std::thread::sleep(Duration::from_millis(50));
+        std::fs::write(store.blob_path(&digest), "hellO").unwrap();
+        assert_eq!(file(&store, 5), Some(false));
+        store.discard(&digest).unwrap();
+        assert_eq!(file(&store, 5), None);
     }
 
     #[test]

@@ -145,7 +145,7 @@ fn a_store_that_the_disk_has_damaged_never_gives_another_image() {
             } else {
                 bytes.truncate(middle)
             }
-            fs::write(file, bytes).unwrap();
+            overwrite(file, &bytes);
             let what = format!("{} is {what}", file.display());
             for args in [&[][..], &["--clean"]] {
                 let output = ingot.path("image");
@@ -177,7 +177,7 @@ fn a_damaged_layer_is_never_pushed() {
     let layer = ingot.cache().join("blobs").join(built.layers[2].replace(':', "/"));
     let mut bytes = fs::read(&layer).unwrap();
     bytes[20] ^= 1;
-    fs::write(&layer, bytes).unwrap();
+    overwrite(&layer, &bytes);
     let reference = registry.reference("team/service:1");
     let folder = project.folder();
     let push = || ingot.run(["build", folder.to_str().unwrap(), "-t", &reference, "--push"]);

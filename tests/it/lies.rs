@@ -156,7 +156,7 @@ fn a_fetched_base_that_the_disk_has_damaged_is_fetched_again() {
             let mut bytes = std::fs::read(&blob).unwrap();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
-            std::fs::write(&blob, bytes).unwrap();
+            overwrite(&blob, &bytes);
         }
         if !listing {
             std::fs::remove_dir_all(ingot.cache().join("bases-v1")).unwrap();

@@ -1,5 +1,6 @@
 //! Builds of what did not change: no program is started, nobody is asked but a registry that is pushed to, once.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -87,9 +88,27 @@ fn a_blob_of_a_layout_that_somebody_changed_is_written_again() {
     let sound = std::fs::read(&blob).unwrap();
     let mut damaged = sound.clone();
     damaged[100] ^= 1;
-    std::fs::write(&blob, damaged).unwrap();
-    let written = ingot.run(args).ok().json()[0]["outputs"][0]["written"]["count"].clone();
-    assert_eq!((written, std::fs::read(&blob).unwrap()), (1.into(), sound));
+    // The layout's file is the store's.
+    assert_eq!(std::fs::metadata(&blob).unwrap().mode() & 0o777, 0o444);
+    overwrite(&blob, &damaged);
+    let ran = ingot.run(args).ok();
+    assert!(ran.stderr.contains("does not verify") && ran.stderr.contains("is made or fetched anew"), "{}", ran.stderr);
+    let written = ran.json()[0]["outputs"][0]["written"]["count"].clone();
+    assert_eq!((written, std::fs::read(&blob).unwrap()), (1.into(), sound.clone()));
+    store_is_sound(&ingot.cache());
+
+    // A copy can be changed without harm.
+    let copies = ingot_for(&project).env("INGOT_LINK_MODE", "copy");
+    let output = format!("oci:{}", copies.path("image").display());
+    let args = ["build", &project.folder().display().to_string(), "-o", &output];
+    copies.run(args).ok();
+    let blob = copies.path("image").join("blobs/sha256").join(digest.strip_prefix("sha256:").unwrap());
+    assert_eq!(std::fs::metadata(&blob).unwrap().nlink(), 1);
+    std::fs::write(&blob, &damaged).unwrap();
+    let ran = copies.run(args).ok();
+    assert!(!ran.stderr.contains("verify") && std::fs::read(&blob).unwrap() == sound, "{}", ran.stderr);
+    let ran = ingot_for(&project).env("INGOT_LINK_MODE", "hard").run(args).exits(2);
+    assert!(ran.stderr.contains("error: INGOT_LINK_MODE is `hard`"), "{}", ran.stderr);
 }
 
 #[test]

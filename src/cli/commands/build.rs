@@ -11,14 +11,23 @@ use crate::cli::timings::Timings;
 use crate::error::Result;
 use crate::fs;
 use crate::image::{Artifact, Early, Receipt, Sink};
-use crate::layer::BlobSource;
+use crate::layer::{self, BlobSource};
 use crate::net::in_parallel;
 use crate::plan::{self, Request};
 use crate::report::metadata::{self, BuildReport};
 
-/// Runs the command.
+/// Runs the command; once more if something in the store was damaged, which is gone now.
 pub fn run(args: &Build, session: &Session) -> Result<()> {
-    if args.clean { timed(args, &session.without_stamps()) } else { timed(args, session) }
+    let session = if args.clean { session.without_stamps() } else { session.with(session.progress.clone()) };
+    match timed(args, &session) {
+        Err(error) if matches!(error.cause().downcast_ref(), Some(layer::Error::Rotten { .. })) => {
+            session
+                .progress
+                .message(&format!("warning: {}: it was removed, and is made or fetched anew", error.cause()));
+            timed(args, &session)
+        }
+        done => done,
+    }
 }
 
 fn timed(args: &Build, session: &Session) -> Result<()> {

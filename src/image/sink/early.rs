@@ -15,7 +15,7 @@ use super::Sink;
 use super::parallel::WORKERS;
 use crate::error::{During, Error, Result};
 use crate::image::Blob;
-use crate::layer::{BlobSource, LayerBlob};
+use crate::layer::{BlobFile, BlobSource, LayerBlob};
 use crate::oci::Descriptor;
 use crate::progress::Progress;
 use crate::registry;
@@ -221,6 +221,10 @@ struct Stoppable {
 impl BlobSource for Stoppable {
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
         Ok(Box::new(StoppableReader { inner: self.inner.open(descriptor)?, shared: self.shared.clone() }))
+    }
+
+    fn file(&self, descriptor: &Descriptor) -> Option<BlobFile> {
+        self.inner.file(descriptor)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Writing into an OCI layout: other images in it stay, the name comes last.
 //!
-//! Blobs are copied, never linked: somebody who edits a layout in place must not be able to damage the store.
+//! Blobs of the store are not written a second time where that can be saved ([`crate::fs::share`]): content that is named
+//! by its digest is not edited in place, and where it is, the store finds out before it uses the blob.
 
 use std::path::{Path, PathBuf};
 
@@ -99,7 +100,7 @@ impl LayoutSink {
             return Ok(early);
         }
         let task = task();
-        let file = staged::copy(descriptor, blobs, &self.dir, &path, &task)?;
+        let file = staged::bring(descriptor, blobs, &self.dir, &path, &task)?;
         task.finish("written");
         Ok(Some(file))
     }
@@ -159,7 +160,7 @@ impl LayoutSink {
 
 /// A temporary file of a run that was killed.
 fn is_leftover(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".ingot-"))
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(fs::TEMPORARY))
 }
 
 /// The entry of an artifact in an `index.json`.
@@ -225,5 +226,62 @@ impl Sink for LayoutSink {
 
     fn write(&self, artifact: &Artifact, blobs: &dyn BlobSource, progress: &Progress) -> Result<Receipt> {
         self.put_all(artifact, blobs, progress).during(|| format!("writing `{}`", self.name()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use crate::image::fixture::Fixture;
+
+    /// Whether files can share blocks here (btrfs, xfs): then they are files of their own.
+    fn has_clones(folder: &Path) -> bool {
+        let found = rustix::fs::statfs(folder).unwrap().f_type as u64;
+        [0x9123_683e, 0x5846_5342].contains(&(found & 0xffff_ffff))
+    }
+
+    #[test]
+    fn a_layer_is_on_the_disk_once_unless_somebody_wants_copies() {
+        let mut fixture = Fixture::new();
+        let image = fixture.two_layers("amd64");
+        let layer = image.layers[0].descriptor.digest;
+        let artifact = Artifact::Image(image.clone());
+        let ino = |path: &Path| std::fs::metadata(path).unwrap().ino();
+        let stored = fixture.access.store.blob_path(&layer);
+        let of = |fixture: &Fixture, layout: &str| fixture.path(layout).join("blobs/sha256").join(layer.hex());
+        fixture.write(&artifact, &fixture.name("oci", "one:1")).unwrap();
+        fixture.write(&artifact, &fixture.name("oci", "two:1")).unwrap();
+        let is_one = ino(&stored) == ino(&of(&fixture, "one")) && ino(&stored) == ino(&of(&fixture, "two"));
+        assert!(is_one || has_clones(&stored), "{}", stored.display());
+
+        fixture.access.store = fixture.access.store.without_sharing();
+        fixture.write(&artifact, &fixture.name("oci", "three:1")).unwrap();
+        let copy = std::fs::metadata(of(&fixture, "three")).unwrap();
+        assert_eq!((copy.nlink(), copy.mode() & 0o777), (1, 0o644));
+        for layout in ["one", "two", "three"] {
+            assert_eq!(oci::Digest::of(&std::fs::read(of(&fixture, layout)).unwrap()), layer);
+        }
+    }
+
+    #[test]
+    fn what_was_damaged_with_a_layout_is_not_taken_from_the_store() {
+        let fixture = Fixture::new();
+        let image = fixture.two_layers("amd64");
+        let layer = &image.layers[0].descriptor;
+        let artifact = Artifact::Image(image.clone());
+        fixture.write(&artifact, &fixture.name("oci", "one:1")).unwrap();
+        let stored = fixture.access.store.blob_path(&layer.digest);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        // As root edits a layout, and the other name with it.
+        std::fs::remove_file(&stored).unwrap();
+        let edited = fixture.path("one/blobs/sha256").join(layer.digest.hex());
+        std::fs::remove_file(&edited).unwrap();
+        std::fs::write(&edited, vec![7; layer.size as usize]).unwrap();
+        std::fs::hard_link(&edited, &stored).unwrap();
+        let error = fixture.write(&artifact, &fixture.name("oci", "two:1")).unwrap_err();
+        assert!(error.class().code() == 4 && error.to_string().contains("does not verify"), "{error}");
+        assert!(!fixture.access.store.has(&layer.digest) && !fixture.path("two/index.json").exists());
     }
 }

@@ -214,6 +214,7 @@ mod tests {
         let blob = fixture.path("layout/blobs/sha256").join(one.layers[0].descriptor.digest.hex());
         let mut bytes = std::fs::read(&blob).unwrap();
         bytes[20] ^= 1;
+        std::fs::remove_file(&blob).unwrap();
         std::fs::write(&blob, bytes).unwrap();
         let healed = fixture.write(&Artifact::Image(one.clone()), &fixture.name("oci", "layout:one")).unwrap();
         assert_eq!(healed.written.count, 1);
@@ -242,6 +243,8 @@ mod tests {
             let image = fixture.two_layers("amd64");
             let layer = &image.layers[1].descriptor;
             let damaged = fixture.access.store.blob_path(&layer.digest);
+            // Longer than a tick of the file system's clock.
+            std::thread::sleep(std::time::Duration::from_millis(50));
             std::fs::write(&damaged, vec![0; layer.size as usize]).unwrap();
             let error = fixture.write(&Artifact::Image(image.clone()), &fixture.name(kind, rest)).unwrap_err();
             assert_eq!(error.class().code(), 4, "{error}");

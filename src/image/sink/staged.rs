@@ -1,9 +1,10 @@
 //! Blobs that are in the folder of a layout, whole and flushed, and lack nothing but their names.
 //!
-//! They may be copied long before anybody decides that the image is written at all: until they are taken they are
+//! They may be brought long before anybody decides that the image is written at all: until they are taken they are
 //! temporary files. If nobody takes them they go, and so do the folders that were made for them.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -32,7 +33,7 @@ impl Staged {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Copies a blob into `folder`, unless it is there or somebody is doing it. It will be `target`.
+    /// Brings a blob into `folder`, unless it is there or somebody is doing it. It will be `target`.
     pub fn add(
         &self,
         descriptor: &Descriptor,
@@ -48,10 +49,10 @@ impl Staged {
         }
         state.files.insert(digest, None);
         drop(state);
-        let copied = self.make(folder).and_then(|()| copy(descriptor, blobs, folder, target, task));
+        let brought = self.make(folder).and_then(|()| bring(descriptor, blobs, folder, target, task));
         let mut state = self.state();
         state.files.remove(&digest);
-        let file = copied?;
+        let file = brought?;
         if state.closed {
             drop(file);
             state.remove_folders();
@@ -70,7 +71,7 @@ impl Staged {
         Ok(())
     }
 
-    /// The file of a blob that was copied.
+    /// The file of a blob that was brought.
     pub fn take(&self, digest: &Digest) -> Option<Settled> {
         self.state().files.remove(digest).flatten()
     }
@@ -96,14 +97,24 @@ impl State {
     }
 }
 
-/// A verified copy of a blob, flushed to disk. It will be `target`.
-pub(super) fn copy(
+/// A blob in the folder, verified and flushed to disk: the store's file once more, or a copy. It will be `target`.
+pub(super) fn bring(
     descriptor: &Descriptor,
     blobs: &dyn BlobSource,
     folder: &Path,
     target: &Path,
     task: &Task,
 ) -> Result<Settled> {
+    if let Some(own) = blobs.file(descriptor)
+        && let Some(file) = fs::share(&own.path, folder)
+    {
+        if own.is_verified {
+            task.advance(descriptor.size);
+        } else {
+            blobs::transfer(blobs, descriptor, &mut io::sink(), target, task)?;
+        }
+        return Ok(file);
+    }
     let mut file = Temporary::new_in(folder)?;
     blobs::transfer(blobs, descriptor, &mut file, target, task)?;
     Ok(file.settle(target)?)

@@ -47,7 +47,7 @@ pub use podman::{Container, Podman};
 pub use program::{Ran, skopeo, tool, umoci};
 pub use registry::{Registry, Request};
 pub use sandboxes::{Sandboxes, sandboxes};
-pub use scratch::Scratch;
+pub use scratch::{Scratch, overwrite};
 pub use server::{Reply, Server, index_of, registry_of};
 pub use service::{
     Cast, build_on, changes, ingot_for, listing, service, service_on_any_base, service_with, store_is_sound,
