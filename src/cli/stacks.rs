@@ -20,7 +20,7 @@ use crate::stack::pinned::{Pins, pinned};
 use crate::stack::state::{Place, Running};
 use crate::stack::up::{Rise, own, rise};
 use crate::stack::wait::refresh;
-use crate::stack::{Node, Order, Stack, Trouble, down, foreign, health, render, torn};
+use crate::stack::{Node, Order, Stack, Trouble, down, foreign, health, limits, render, torn};
 
 use super::settings::{Error, Session, locking};
 use super::stack_args::{Casting as CastingArguments, Environment, Restart, Stack as Arguments, Up};
@@ -45,6 +45,8 @@ struct Written {
     files: BTreeMap<PathBuf, String>,
     /// Its health checks.
     checks: BTreeMap<String, Vec<String>>,
+    /// What its services may have only so much of.
+    limits: BTreeMap<String, Vec<&'static str>>,
 }
 
 impl<'a> Stage<'a> {
@@ -104,7 +106,7 @@ impl<'a> Stage<'a> {
         load(&images, engine, &self.access)?;
         let names_of: Vec<&str> = services.iter().map(String::as_str).collect();
         foreign::fetch(&self.stack, &names_of, engine, &self.access.progress)?;
-        let Written { mut running, unchanged, files, checks } = self.write(&provider, &project, &images)?;
+        let Written { mut running, unchanged, files, checks, limits } = self.write(&provider, &project, &images)?;
         if let Some(spec) = sandbox {
             self.serve(&spec, &images, engine)?;
         }
@@ -113,6 +115,11 @@ impl<'a> Stage<'a> {
         let work = Rise { stack, order, provider, project, checks, timeout: up.timeout, restart: false, unchanged };
         let containers = self.rise(&work)?;
         self.place.tidy_files(&files, &containers)?;
+        if let Some(missing) = limits::missing(&limits, &containers) {
+            self.access
+                .progress
+                .message(&format!("warning: {} does not enforce limits of the file: {missing}", engine.kind()));
+        }
         if up.services.is_empty() {
             let text = fs::read(&project.file, crate::stack::state::PINNED_LIMIT)?;
             running.whole = Some(Digest::of(&text).to_string());
@@ -136,7 +143,8 @@ impl<'a> Stage<'a> {
         running.whole = unchanged.then_some(digest);
         running.images = all;
         self.place.remember(&running)?;
-        Ok(Written { running, unchanged, checks: torn::checks(&pinned.root), files: pinned.files })
+        let (checks, limits) = (torn::checks(&pinned.root), limits::wanted(&pinned.root));
+        Ok(Written { running, unchanged, checks, limits, files: pinned.files })
     }
 
     /// The stack's sandbox, if one of the services uses it.

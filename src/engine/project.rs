@@ -133,6 +133,8 @@ pub struct Service {
     pub file: String,
     /// What it has of this machine: the paths of files and folders.
     pub binds: Vec<String>,
+    /// Of what the engine lets it have so much and no more: "memory", "pids", "cpus".
+    pub limits: Vec<&'static str>,
 }
 
 impl Service {
@@ -158,6 +160,7 @@ impl Service {
             ports: Vec::new(),
             file: String::new(),
             binds: Vec::new(),
+            limits: Vec::new(),
         }
     }
 }
@@ -336,6 +339,22 @@ struct InspectedCheck {
 struct InspectedHost {
     #[serde(deserialize_with = "or_default")]
     restart_policy: InspectedRestart,
+    #[serde(deserialize_with = "or_default")]
+    memory: i64,
+    #[serde(deserialize_with = "or_default")]
+    pids_limit: i64,
+    #[serde(deserialize_with = "or_default")]
+    nano_cpus: i64,
+    #[serde(deserialize_with = "or_default")]
+    cpu_quota: i64,
+}
+
+impl InspectedHost {
+    /// What is limited. An engine that cannot limit something does not say that it does (podman 4.3 without root was seen).
+    fn limits(&self) -> Vec<&'static str> {
+        let all = [("memory", self.memory), ("pids", self.pids_limit), ("cpus", self.nano_cpus.max(self.cpu_quota))];
+        all.into_iter().filter(|(_, limit)| *limit > 0).map(|(what, _)| what).collect()
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -390,6 +409,7 @@ impl Inspected {
             error: clean(&self.state.error),
             restarts: self.restart_count,
             is_restarted: !matches!(policy, "" | "no" | "never"),
+            limits: self.host_config.limits(),
             image: clean(if self.image_name.is_empty() { &self.config.image } else { &self.image_name }),
             image_id: clean(&self.image),
             ports: self.network_settings.known(),
@@ -480,7 +500,7 @@ mod tests {
         "Config":{"Image":"localhost/app-web:1","Labels":{"com.docker.compose.service":"web",
         "com.docker.compose.project.config_files":"/s/pinned.yaml"},
         "Healthcheck":{"Test":["CMD","x"],"Interval":1000000000,"StartPeriod":2000000000,"Retries":5}},
-        "HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":5}},
+        "HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":5},"Memory":64,"PidsLimit":null,"NanoCpus":5},
         "NetworkSettings":{"Ports":{"8080/tcp":[{"HostIp":"127.0.0.1","HostPort":"18080"}],"9/udp":null}},
         "Mounts":[{"Type":"bind","Source":"/run/i/files/secret","Destination":"/run/secrets/s"},{"Type":"volume","Source":"/v"}]},
         {"Id":"bb","Name":"/run","State":{"Status":"exited"},"Config":{"Labels":{"com.docker.compose.service":"web",
@@ -491,7 +511,7 @@ mod tests {
         "State":{"Status":"exited","ExitCode":137,"OOMKilled":true,"Error":"","StartedAt":"2026-11-22T12:00:00.5+01:00",
         "FinishedAt":"2026-11-22T12:00:05.25+01:00","Health":{"Status":"","FailingStreak":0,"Log":null}},
         "Config":{"Image":"x","Labels":{"com.docker.compose.service":"db"},"Healthcheck":{"Test":["NONE"]}},
-        "HostConfig":{"RestartPolicy":{"Name":"","MaximumRetryCount":0}},"NetworkSettings":{"Ports":{}}}]"#;
+        "HostConfig":{"RestartPolicy":{"Name":"","MaximumRetryCount":0},"Memory":0,"PidsLimit":-1},"NetworkSettings":{"Ports":{}}}]"#;
 
     fn project(kind: Kind, said: &str) -> Result<Vec<Service>, Error> {
         let (folder, engine) = fake(kind, "[ $1 = ps ] && { echo aa11; exit; }\ncat \"$(dirname \"$0\")/said\"");
@@ -512,12 +532,13 @@ mod tests {
         let port = Port { host: "127.0.0.1".into(), published: 18080, target: 8080, protocol: "tcp".into() };
         assert_eq!((web.ports.clone(), web.file.as_str()), (vec![port], "/s/pinned.yaml"));
         assert_eq!(web.binds, ["/run/i/files/secret"]);
+        assert_eq!(web.limits, ["memory", "cpus"]);
 
         let found = project(Kind::Podman, PODMAN).unwrap();
         let [db] = &found[..] else { panic!("{found:?}") };
         assert_eq!((db.state, db.exit_code, db.out_of_memory, db.is_restarted), (State::Exited, 137, true, false));
         assert_eq!((db.since.as_str(), db.health, db.check), ("2026-11-22T11:00:05Z", None, None));
-        assert_eq!(db.image, "localhost/app-db:1");
+        assert_eq!((db.image.as_str(), db.limits.len()), ("localhost/app-db:1", 0));
     }
 
     #[test]
