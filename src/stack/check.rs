@@ -83,6 +83,7 @@ pub(super) fn inspect(stack: &Stack, policy: &Policy, production: bool) -> Vec<(
         upkeep(&mut checker, name, service);
         gpu::look(&mut checker, name, service);
         secrets::look(&mut checker, name, service);
+        secrets::spoken(&mut checker, name, service);
         development::look(&mut checker, name, service);
     }
     secrets::files(&mut checker);

@@ -176,6 +176,12 @@ impl Stack {
         lines.skip(place.line.saturating_sub(1)).take(2).any(|line| line.contains(first) || line.contains(&written))
     }
 
+    /// Whether a text stands anywhere in the file of a place.
+    pub(super) fn is_written(&self, place: Place, value: &str) -> bool {
+        let text = self.sources.get(place.file).map_or("", |source| source.text.as_str());
+        text.contains(value) || text.contains(&value.replace('$', "$$"))
+    }
+
     /// The line of a place, as its author wrote it.
     pub(super) fn line(&self, place: Place) -> &str {
         let text = self.sources.get(place.file).map_or("", |source| source.text.as_str());

@@ -189,7 +189,7 @@ pub(super) const RULES: [Declared; 29] = [
     (
         "secret-value",
         Warning,
-        "a password or key that stands in the file, is a usual or a short one, or is empty, also of an `env_file` or a variable; an error in production",
+        "a password or key that stands in the file, is a usual or a short one, or is empty, also of an `env_file`, a variable, a command, a health check, a label or an argument of a build; an error in production",
         "Whoever has the file, or can guess, has the service.",
         "choose a long random value, and take it from the environment, `${NAME:?}`, or better from `secrets`",
     ),

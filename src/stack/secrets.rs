@@ -10,10 +10,12 @@ use crate::check::{Evidence, secrets_in_lines};
 use crate::fs;
 
 mod names;
+mod spoken;
 mod values;
 
 use names::{is_half, may_be_empty};
 pub(super) use names::{is_number, is_published, is_secret, is_switch};
+pub(super) use spoken::spoken;
 use values::{in_urls, is_shells, weakness};
 
 /// The largest file of a secret, in bytes (engines have the same limit).
@@ -23,10 +25,17 @@ pub(super) const EMPTY: &str = values::EMPTY;
 
 /// Looks at the variables of a service.
 pub(super) fn look(checker: &mut Checker<'_>, name: &str, service: &Node) {
-    let production = checker.production;
     insists(checker, name, service);
     open_store(checker, name, service);
-    for (variable, (_, node)) in service.get("environment").and_then(Node::map).into_iter().flatten() {
+    variables(checker, name, "", service.get("environment"));
+    // They stay in the image's history.
+    variables(checker, name, "build.args.", service.get("build").and_then(|build| build.get("args")));
+}
+
+/// Looks at a table of variables, whose names are told with `prefix`.
+fn variables(checker: &mut Checker<'_>, name: &str, prefix: &str, table: Option<&Node>) {
+    let production = checker.production;
+    for (variable, node) in &table.map(pairs).unwrap_or_default() {
         let place = node.place;
         let value = node.scalar().unwrap_or_default();
         if is_secret(variable)
@@ -38,7 +47,7 @@ pub(super) fn look(checker: &mut Checker<'_>, name: &str, service: &Node) {
             continue;
         }
         if !is_secret(variable) || is_published(variable) {
-            by_form(checker, name, variable, node);
+            by_form(checker, name, prefix, variable, node);
             continue;
         }
         let in_variables = checker.stack.is_in_variables(place);
@@ -54,25 +63,41 @@ pub(super) fn look(checker: &mut Checker<'_>, name: &str, service: &Node) {
             },
         };
         let evidence = (!value.is_empty()).then(|| Evidence::of(value.as_bytes()));
-        checker.add_secret("secret-value", place, format!("`{variable}` of `{name}` {problem}"), evidence, production);
+        checker.add_secret(
+            "secret-value",
+            place,
+            format!("`{prefix}{variable}` of `{name}` {problem}"),
+            evidence,
+            production,
+        );
     }
 }
 
+/// The names and values of a table, or of a list of `NAME=VALUE`.
+fn pairs(table: &Node) -> Vec<(String, Node)> {
+    let of_map = table.map().into_iter().flatten().map(|(name, (_, node))| (name.clone(), node.clone()));
+    let of_list = table.list().unwrap_or_default().iter().filter_map(|node| {
+        let (name, value) = node.scalar()?.split_once('=')?;
+        Some((name.to_string(), Node::text(node.place, value)))
+    });
+    of_map.chain(of_list).collect()
+}
+
 /// A password in a URL, a token by its form, in a variable whose name says nothing.
-fn by_form(checker: &mut Checker<'_>, name: &str, variable: &str, node: &Node) {
+fn by_form(checker: &mut Checker<'_>, name: &str, prefix: &str, variable: &str, node: &Node) {
     let (place, value, production) = (node.place, node.scalar().unwrap_or_default(), checker.production);
     let is_written = checker.stack.is_literal(place, value) && !checker.stack.is_in_variables(place);
     let urls = in_urls(value);
     for password in &urls {
         if let Some(problem) = weakness(password).or(is_written.then_some("stands in the file")) {
-            let message = format!("the password in `{variable}` of `{name}` {problem}");
+            let message = format!("the password in `{prefix}{variable}` of `{name}` {problem}");
             checker.add_secret("secret-value", place, message, Some(Evidence::of(password.as_bytes())), production);
         }
     }
     let shown = if is_secret(variable) || is_half(variable) { "value" } else { variable };
     let line = format!("{shown}={}", value.replace(['\n', '\r'], " "));
     for secret in secrets_in_lines(&line, true).into_iter().filter(|_| is_written && urls.is_empty()) {
-        let message = format!("`{variable}` of `{name}` has {}", secret.title);
+        let message = format!("`{prefix}{variable}` of `{name}` has {}", secret.title);
         checker.add_secret("secret-value", place, message, Some(secret.evidence), production);
     }
 }

@@ -592,3 +592,4 @@ fn the_page_of_stack_lists_every_rule() {
 }
 
 mod homes;
+mod spoken;

@@ -23,7 +23,6 @@ mod secrets;
 mod security;
 mod service;
 mod storage;
-mod told;
 mod translation;
 mod volumes;
 mod workload;

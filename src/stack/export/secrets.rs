@@ -6,12 +6,12 @@ use super::environment::Variable;
 use super::files::Origin;
 use super::names::has_word;
 use super::read;
-use super::told::{self, Told};
 use super::translation::{Translation, shown};
 use crate::check::{is_secret_variable, secrets_in_stack};
 use crate::fs;
 use crate::stack::node::Node;
 use crate::stack::secrets::{is_number, is_published, is_secret, is_switch};
+use crate::stack::told::{self, Told};
 
 /// Where the value of a key of a Secret comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

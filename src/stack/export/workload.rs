@@ -7,6 +7,7 @@ use super::translation::{Translation, place_of, put, shown};
 use super::{container, files, names, policy, ports, read, security, service, storage, volumes};
 use crate::stack::load::Stack;
 use crate::stack::node::{Node, Place};
+use crate::stack::told::is_of_proxy;
 
 /// What runs a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,11 +190,6 @@ fn described(
         annotations.insert("checksum/configs".into(), json!(checksum));
     }
     (labels, annotations)
-}
-
-/// Whether a label is for a proxy that reads the engine's: no cluster has it.
-pub(super) fn is_of_proxy(key: &str) -> bool {
-    key.starts_with("traefik.") || key == "caddy" || key.starts_with("caddy.") || key.starts_with("caddy_")
 }
 
 /// A value of a label: at most 63 letters, digits, `.`, `_`, `-`, the first and the last a letter or digit.

@@ -1,8 +1,6 @@
 //! What a service is told besides its variables: commands, checks, labels. Each with the key that it stands under.
 
-use super::read;
-use super::workload::is_of_proxy;
-use crate::stack::node::{Node, Place};
+use super::node::{Node, Place};
 
 /// Pieces of one value, which a program reads together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +93,8 @@ pub(super) fn all(service: &Node) -> Vec<Told> {
     found.extend(below("x-ingot", "health"));
     found.extend(below("healthcheck", "test"));
     for key in ["post_start", "pre_stop"] {
-        let hooks = read::list(service, key).iter().filter_map(|hook| hook.get("command"));
+        let hooks = service.get(key).and_then(Node::list).unwrap_or_default();
+        let hooks = hooks.iter().filter_map(|hook| hook.get("command"));
         found.extend(hooks.filter_map(|command| Told::of(key, command)));
     }
     let deploy = service.get("deploy");
@@ -106,13 +105,23 @@ pub(super) fn all(service: &Node) -> Vec<Told> {
         ("sysctls", Some(service), "sysctls"),
     ];
     for (called, table, key) in tables {
-        let pairs = table.into_iter().flat_map(|table| read::pairs(table, key));
-        for (name, node) in pairs.filter(|(name, _)| !is_of_proxy(name)) {
-            let text = format!("{name}={}", node.scalar().unwrap_or_default());
-            found.push(Told { key: format!("{called}.{name}"), pieces: vec![(node.place, text)] });
-        }
+        let pairs = table.into_iter().flat_map(|table| named(called, table, key));
+        found.extend(pairs.filter(|(name, _)| !is_of_proxy(name)).map(|(_, told)| told));
     }
     found
+}
+
+/// The values of a table, by their names.
+fn named<'a>(called: &'static str, node: &'a Node, key: &str) -> impl Iterator<Item = (&'a str, Told)> + use<'a> {
+    node.get(key).and_then(Node::map).into_iter().flatten().map(move |(name, (_, node))| {
+        let text = format!("{name}={}", node.scalar().unwrap_or_default());
+        (name.as_str(), Told { key: format!("{called}.{name}"), pieces: vec![(node.place, text)] })
+    })
+}
+
+/// Whether a label is for a proxy that reads the engine's: no cluster has it.
+pub(super) fn is_of_proxy(key: &str) -> bool {
+    key.starts_with("traefik.") || key == "caddy" || key.starts_with("caddy.") || key.starts_with("caddy_")
 }
 
 #[cfg(test)]
