@@ -35,6 +35,7 @@
 //! - `stack_example`: `examples/stack` by podman and by docker, in a real browser, and what goes wrong while it runs.
 //! - `stack_export`: manifests are valid for Kubernetes' schemas, read the same elsewhere, and have no secret.
 //! - `stack_run`: stacks come up in order and go down again, by podman and by docker, and what does not is told.
+//! - `stack_limits`: limits that an engine does not enforce are told.
 //! - `stack_run_terminal`: in front of a terminal, `stack up` draws a table, and leaves the terminal in order.
 //! - `updates`: what an update of a dependency sends, and that the lock says which wheel is in which layer.
 //! - `validate`: the example has no errors; of images that other tools made, what a person would find is found.
@@ -87,6 +88,7 @@ mod stack;
 mod stack_compose;
 mod stack_example;
 mod stack_export;
+mod stack_limits;
 mod stack_run;
 mod stack_run_terminal;
 mod support;

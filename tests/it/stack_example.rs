@@ -165,6 +165,7 @@ impl Platform {
         for part in ["0 errors and 0 warnings", "a draw\nYou have played 1 game.\nbest scores: Ada: 42\n"] {
             assert!(ran.stdout.contains(part), "`{part}` is not in {ran:?}");
         }
+        assert!(!ran.stderr.contains("does not enforce"), "all limits are in force: {}", ran.stderr);
         let (_, health) = ran.stdout.rsplit_once("\n{\n").unwrap_or_else(|| panic!("no health document: {ran:?}"));
         let document: Value =
             serde_json::Deserializer::from_str(&format!("{{\n{health}")).into_iter().next().unwrap().unwrap();

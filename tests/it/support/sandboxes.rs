@@ -127,14 +127,18 @@ impl Sandboxes {
         self.ingot.command([&words, options].concat())
     }
 
-    /// The names of all containers, and that the engine answers.
-    pub fn containers(&self) -> Vec<String> {
-        let words = ["ps", "--all", "--format", "{{.Names}}"];
-        let ran = match &self.engine {
+    /// What the engine answers.
+    pub fn ask<const N: usize>(&self, words: [&str; N]) -> Ran {
+        match &self.engine {
             Engine::Podman(podman) => podman.0.run(words),
             Engine::Docker(docker) => docker.run(words),
             Engine::Rootless { podman, .. } => Ran::of(rootless_podman(podman, words)),
-        };
+        }
+    }
+
+    /// The names of all containers, and that the engine answers.
+    pub fn containers(&self) -> Vec<String> {
+        let ran = self.ask(["ps", "--all", "--format", "{{.Names}}"]);
         ran.ok().stdout.split_whitespace().map(str::to_string).collect()
     }
 
