@@ -20,6 +20,10 @@ pub trait Leaving: Sync {
     /// This layer of this variant may leave: said at most once for a layer of an image.
     fn ready(&self, variant: &str, layer: &LayerBlob);
 
+    /// The variant begins with this layer of its base. It may not leave yet, but can be brought to where it is to be, if
+    /// nobody sees it there: said at most once for a layer of an image, before `ready`.
+    fn begins(&self, _variant: &str, _layer: &LayerBlob) {}
+
     /// Fails when nobody will take the images, whatever is made: asked before each layer is made.
     fn wanted(&self) -> Result<()>;
 }
@@ -115,6 +119,9 @@ impl<'a> Gate<'a> {
         let sizes: Vec<Vec<Option<Size>>> = plan.images.iter().zip(states).map(of_image).collect();
         if sizes.iter().flatten().all(Option::is_some) {
             return None;
+        }
+        for image in &plan.images {
+            image.base.layers.iter().for_each(|layer| leaving.begins(&image.variant, layer));
         }
         let gate = Gate { plan, leaving, state: Mutex::new(State { sizes, waiting: Vec::new(), open: false }) };
         let mut state = gate.state();

@@ -109,6 +109,12 @@ impl Leaving for Gate<'_> {
         }
     }
 
+    fn begins(&self, variant: &str, layer: &LayerBlob) {
+        if !self.closed {
+            self.early.begins(variant, layer);
+        }
+    }
+
     fn wanted(&self) -> Result<()> {
         self.early.wanted()
     }

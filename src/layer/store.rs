@@ -318,8 +318,10 @@ impl BlobWriter {
         let path = self.store.blob_path(&digest);
         if !self.store.has(&digest) {
             self.file.persist(&path)?;
-            let stamp = Stamp::of(&fs::symlink_metadata(&path)?);
-            self.store.written.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, stamp);
+            if let Ok(found) = fs::symlink_metadata(&path) {
+                let mut written = self.store.written.lock().unwrap_or_else(PoisonError::into_inner);
+                written.insert(digest, Stamp::of(&found));
+            }
         }
         Ok((digest, size))
     }

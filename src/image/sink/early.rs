@@ -4,7 +4,7 @@
 //! what is in the queue is forgotten and what is on its way is broken off: a registry keeps blobs that nothing names for
 //! a while, which is harmless. Nobody waits for a destination that does not answer: neither the others, nor the end.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use super::parallel::WORKERS;
 use crate::error::{During, Error, Result};
 use crate::image::Blob;
 use crate::layer::{BlobFile, BlobSource, LayerBlob};
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, Digest};
 use crate::progress::Progress;
 use crate::registry;
 
@@ -41,6 +41,8 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<(usize, Blob)>,
+    /// What may not leave yet, and is on its way to where nobody sees it.
+    begun: BTreeSet<(usize, Digest)>,
     /// By destination: how many layers are on their way, and whether one failed.
     sending: Vec<usize>,
     failed: Vec<bool>,
@@ -63,10 +65,19 @@ impl Early {
 
     /// A layer of this variant may leave.
     pub fn ready(&self, variant: &str, layer: &LayerBlob) {
+        self.send(variant, layer, |queue, at, sink| sink.takes_early() && !queue.begun.contains(&at));
+    }
+
+    /// A layer of this variant may not leave yet, but may be where nobody sees it.
+    pub fn begins(&self, variant: &str, layer: &LayerBlob) {
+        self.send(variant, layer, |queue, at, sink| sink.takes_unseen() && queue.begun.insert(at));
+    }
+
+    fn send(&self, variant: &str, layer: &LayerBlob, takes: impl Fn(&mut Queue, (usize, Digest), &dyn Sink) -> bool) {
         let mut queue = self.shared.queue();
         for (number, (wanted, sink)) in self.shared.sinks.iter().enumerate() {
-            if wanted == variant && sink.takes_early() {
-                let (descriptor, name) = (layer.descriptor.clone(), layer.name.clone());
+            let (descriptor, name) = (layer.descriptor.clone(), layer.name.clone());
+            if wanted == variant && takes(&mut queue, (number, descriptor.digest), sink.as_ref()) {
                 queue.waiting.push_back((number, Blob { descriptor, name, layer: Some(layer.clone()) }));
             }
         }
@@ -259,6 +270,7 @@ mod tests {
         sent: Mutex<Vec<String>>,
         fails: bool,
         closed: bool,
+        hides: bool,
     }
 
     impl Sink for Slow {
@@ -267,6 +279,9 @@ mod tests {
         }
         fn takes_early(&self) -> bool {
             !self.closed
+        }
+        fn takes_unseen(&self) -> bool {
+            self.hides
         }
         fn send(&self, layer: &Blob, blobs: &dyn BlobSource, _: &Progress) -> Result<()> {
             self.sent.lock().unwrap().push(layer.name.clone());
@@ -346,6 +361,30 @@ mod tests {
         });
         assert_eq!(sent.unwrap(), ["a", "a done", "b", "b done"]);
         assert_eq!((two.sent.lock().unwrap().len(), none.sent.lock().unwrap().len()), (2, 0));
+    }
+
+    #[test]
+    fn a_base_begins_where_nobody_sees_it_and_is_sent_once() {
+        let fixture = Fixture::new();
+        let layer = fixture.layer("base", Compression::Gzip);
+        let sink = |hides| Arc::new(Slow { hides, ..Slow::default() });
+        let (hidden, other) = (sink(true), sink(false));
+        let early = Early::new(vec![("x".into(), hidden.clone()), ("x".into(), other.clone())]);
+        let ended = early.during(&store(&fixture), &Progress::silent(), || {
+            early.begins("x", &layer);
+            early.begins("y", &layer);
+            while hidden.sent.lock().unwrap().len() < 2 {
+                std::thread::yield_now();
+            }
+            assert!(other.sent.lock().unwrap().is_empty(), "it may not leave");
+            early.ready("x", &layer);
+            while other.sent.lock().unwrap().len() < 2 {
+                std::thread::yield_now();
+            }
+            Ok(())
+        });
+        ended.unwrap();
+        assert_eq!(*hidden.sent.lock().unwrap(), ["base", "base done"]);
     }
 
     #[test]

@@ -205,6 +205,10 @@ impl Sink for LayoutSink {
         true
     }
 
+    fn takes_unseen(&self) -> bool {
+        true
+    }
+
     fn send(&self, layer: &Blob, blobs: &dyn BlobSource, progress: &Progress) -> Result<()> {
         let (descriptor, path) = (&layer.descriptor, self.path_of(&layer.descriptor));
         if fs::exists(&self.dir) {

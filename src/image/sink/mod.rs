@@ -96,6 +96,12 @@ pub trait Sink: Send + Sync {
         false
     }
 
+    /// Whether nobody who looks at the destination sees what was sent, and all of it goes if no artifact is written: then
+    /// it may be sent before budgets hold.
+    fn takes_unseen(&self) -> bool {
+        false
+    }
+
     /// Takes a layer before the artifact is finished. Nobody sees it yet: a name comes with [`Sink::write`] only, which
     /// then counts the layer as if it had come with the rest. What fails here is tried again there.
     fn send(&self, _layer: &Blob, _blobs: &dyn BlobSource, _progress: &Progress) -> Result<()> {
