@@ -42,8 +42,11 @@ impl BlobSource for Blobs {
         }
     }
 
-    fn file(&self, descriptor: &Descriptor) -> Option<BlobFile> {
-        self.store.file(descriptor)
+    fn file(&self, descriptor: &Descriptor) -> Result<Option<BlobFile>> {
+        match self.places.get(&descriptor.digest) {
+            Some(source) if !self.store.has(&descriptor.digest) => source.file(descriptor),
+            _ => self.store.file(descriptor),
+        }
     }
 }
 
@@ -73,8 +76,8 @@ impl BlobSource for Overlay<'_> {
         }
     }
 
-    fn file(&self, descriptor: &Descriptor) -> Option<BlobFile> {
-        if self.documents.contains_key(&descriptor.digest) { None } else { self.below.file(descriptor) }
+    fn file(&self, descriptor: &Descriptor) -> Result<Option<BlobFile>> {
+        if self.documents.contains_key(&descriptor.digest) { Ok(None) } else { self.below.file(descriptor) }
     }
 }
 

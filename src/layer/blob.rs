@@ -77,8 +77,8 @@ pub trait BlobSource: Send + Sync {
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>>;
 
     /// The file that this blob is, if it is one that nobody changes in place and that may be shared.
-    fn file(&self, _: &Descriptor) -> Option<BlobFile> {
-        None
+    fn file(&self, _: &Descriptor) -> Result<Option<BlobFile>> {
+        Ok(None)
     }
 }
 

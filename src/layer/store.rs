@@ -289,17 +289,17 @@ impl BlobSource for Store {
         Ok(Box::new(Store::open(self, &descriptor.digest, Some(descriptor.size))?))
     }
 
-    fn file(&self, descriptor: &Descriptor) -> Option<BlobFile> {
+    fn file(&self, descriptor: &Descriptor) -> Result<Option<BlobFile>> {
         let path = self.blob_path(&descriptor.digest);
-        let found = fs::symlink_metadata(&path).ok()?;
+        let Ok(found) = fs::symlink_metadata(&path) else { return Ok(None) };
         if !self.shares || !found.is_file() || found.len() != descriptor.size {
-            return None;
+            return Ok(None);
         }
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         // The change time moves when the file gets another name.
         let is_same = |before: &Stamp, now: Stamp| Stamp { changed: now.changed, ..*before } == now;
         let is_verified = written.get(&descriptor.digest).is_some_and(|before| is_same(before, Stamp::of(&found)));
-        Some(BlobFile { path, is_verified })
+        Ok(Some(BlobFile { path, is_verified }))
     }
 }
 
@@ -473,7 +473,7 @@ mod tests {
         let (folder, store) = store();
         let digest = store.put(b"hello").unwrap();
         let of = |size| Descriptor::new("x", digest, size);
-        let file = |store: &Store, size| store.file(&of(size)).map(|file| file.is_verified);
+        let file = |store: &Store, size| store.file(&of(size)).unwrap().map(|file| file.is_verified);
         assert_eq!(file(&store, 5), Some(true));
         assert_eq!(file(&Store::open_at(folder.path()).unwrap(), 5), Some(false));
         // Whoever reads it says what is wrong.

@@ -81,6 +81,9 @@ pub trait Compile: Send + Sync {
     /// The magic number that begins each of its `.pyc` files.
     fn magic(&self) -> [u8; 4];
 
+    /// Does now what the first module would wait for. What fails is told when modules are compiled.
+    fn prepare(&self) {}
+
     /// One result for each module, in their order: a whole `.pyc` file (PEP 552, unchecked hash), normalised so
     /// that equal sources give equal bytes, or the syntax error. Runs in parallel; starts interpreters when it is
     /// first called.

@@ -48,6 +48,10 @@ impl Compile for LazyCompiler {
         self.magic
     }
 
+    fn prepare(&self) {
+        let _: Result<&Compiler> = self.compiler();
+    }
+
     fn compile(&self, modules: &[Module]) -> Result<Vec<Result<Vec<u8>, SyntaxError>>> {
         if modules.is_empty() {
             return Ok(Vec::new());

@@ -77,7 +77,14 @@ impl LayerSource for StdlibLayer {
     fn tree(&self, _: &Context<'_>) -> Result<LayerTree> {
         let paths = self.modules();
         let sources: Vec<TreePath> = paths.iter().map(|(source, _)| source.clone()).collect();
-        let mut sources = self.files.read_many(&sources, MODULE_LIMIT)?;
+        // Both read the layer with the library: the interpreter has to be unpacked from it.
+        let prepare = || {
+            if !sources.is_empty() {
+                self.compiler.prepare()
+            }
+        };
+        let (read, ()) = rayon::join(|| self.files.read_many(&sources, MODULE_LIMIT), prepare);
+        let mut sources = read?;
         let mut named = Vec::new();
         let mut contents: Vec<Arc<[u8]>> = Vec::new();
         let mut targets = Vec::new();

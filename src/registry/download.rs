@@ -7,7 +7,7 @@ use super::client::Scope;
 use super::error::expect_success;
 use super::{Error, Registry, Result};
 use crate::error::{Class, Result as RoomResult};
-use crate::layer::{BlobSource, BlobWriter, Store};
+use crate::layer::{BlobFile, BlobSource, BlobWriter, Store};
 use crate::net::{self, Call, Method, Request, Transfer};
 use crate::oci::{Descriptor, Reference};
 use crate::progress::{Progress, Task};
@@ -106,16 +106,26 @@ impl RemoteBlobs {
     pub fn new(registry: Registry, from: Reference, store: Store, progress: Progress) -> Self {
         RemoteBlobs { registry, from, store, progress }
     }
+
+    fn fetch(&self, descriptor: &Descriptor) -> RoomResult<()> {
+        if self.store.has(&descriptor.digest) {
+            return Ok(());
+        }
+        let name = format!("pulling {}", descriptor.digest.short());
+        let task = self.progress.task(&name, Some(descriptor.size));
+        self.registry.pull_blob(&self.from, descriptor, &self.store, &task)
+    }
 }
 
 impl BlobSource for RemoteBlobs {
     fn open(&self, descriptor: &Descriptor) -> RoomResult<Box<dyn Read + Send>> {
-        if !self.store.has(&descriptor.digest) {
-            let name = format!("pulling {}", descriptor.digest.short());
-            let task = self.progress.task(&name, Some(descriptor.size));
-            self.registry.pull_blob(&self.from, descriptor, &self.store, &task)?;
-        }
+        self.fetch(descriptor)?;
         BlobSource::open(&self.store, descriptor)
+    }
+
+    fn file(&self, descriptor: &Descriptor) -> RoomResult<Option<BlobFile>> {
+        self.fetch(descriptor)?;
+        self.store.file(descriptor)
     }
 }
 

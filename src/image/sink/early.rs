@@ -234,7 +234,7 @@ impl BlobSource for Stoppable {
         Ok(Box::new(StoppableReader { inner: self.inner.open(descriptor)?, shared: self.shared.clone() }))
     }
 
-    fn file(&self, descriptor: &Descriptor) -> Option<BlobFile> {
+    fn file(&self, descriptor: &Descriptor) -> Result<Option<BlobFile>> {
         self.inner.file(descriptor)
     }
 }

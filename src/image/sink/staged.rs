@@ -105,7 +105,7 @@ pub(super) fn bring(
     target: &Path,
     task: &Task,
 ) -> Result<Settled> {
-    if let Some(own) = blobs.file(descriptor)
+    if let Some(own) = blobs.file(descriptor)?
         && let Some(file) = fs::share(&own.path, folder)
     {
         if own.is_verified {
