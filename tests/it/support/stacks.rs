@@ -20,7 +20,9 @@ def told(name):
     return os.environ.get(name, "")
 
 ill = told("ILL")
-print("begin", told("NAME"), flush=True)
+# In one write: podman 4 loses the begin of what came in pieces when it is asked for the end of a log.
+sys.stdout.write("begin %s\n" % told("NAME"))
+sys.stdout.flush()
 if told("ASK"):
     print("answer", urllib.request.urlopen(told("ASK"), timeout=5).status, flush=True)
 if told("READ"):
