@@ -15,8 +15,8 @@
 //!   tmp/                  files without a final name
 //!   lock                  held by whoever uses the store, so that nobody clears tmp/ meanwhile
 //! ```
-//! Writers: temporary file in `tmp/`, hash while writing, flush, rename. Presence is completeness. Readers trust
-//! nothing that they did not hash: [`Store::open`] verifies while it is read.
+//! Writers: temporary file in `tmp/`, hash while writing, flush, rename. Presence is completeness. No blob is used that this
+//! process did not hash: [`Store::open`] verifies while it is read, and a file to be shared says whether it was ([`BlobFile`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
